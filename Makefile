@@ -1,0 +1,73 @@
+# What a newcomer types. Each target sets up all that it needs: Python 3.11+ and make are enough.
+#
+#   make demo            see the product work; it serves until Ctrl-C
+#   make demo ONCE=1     the same, and end
+#   make test            run the tests (ARGS="-k name" for some of them)
+#   make lint            style, types, rooms, migrations, lock
+#   make bench           measure, and print the table
+#   make lock            write requirements.lock (UPGRADE=1: newest versions)
+#   make clean           remove what was set up here
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+	"$$python" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& echo "$$python" && break; done)
+
+# PostgreSQL does not run as root, and its own user may not reach root's clone.
+ifeq ($(shell id -u),0)
+DEMO_DATA := /var/lib/coalition/demo-$(shell printf %s '$(CURDIR)' | cksum | cut -d ' ' -f 1)
+else
+DEMO_DATA := $(CURDIR)/.coalition/demo
+endif
+
+# Nothing here may touch a database that the user's own settings name.
+ALONE := env -u COALITION_DATABASE_URL -u COALITION_MIGRATION_URL -u COALITION_CONFIG
+
+.PHONY: help demo test lint bench lock clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(READY)
+	@exec $(ALONE) COALITION_DATA_DIR='$(DEMO_DATA)' $(BIN)/coalition demo $(if $(ONCE),--once) $(ARGS)
+
+test: $(READY)
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	@data=$$(mktemp -d) && chmod 755 "$$data" && trap 'rm -rf "$$data"' EXIT && trap 'exit 130' INT TERM \
+	&& export COALITION_DATA_DIR="$$data" \
+	&& echo '$(BIN)/alembic check' && $(ALONE) $(BIN)/coalition migrate && $(ALONE) $(BIN)/alembic check
+	@# Our folder of that name would hide the package, or be hidden by it.
+	@! grep -i '^schema *[=<>~!]' requirements.lock || { echo 'the package "schema" is in the lock'; exit 1; }
+	@! grep -n '://\|^ *-[a-z-]' requirements.lock || { echo 'the lock names a registry or a path'; exit 1; }
+
+bench: $(READY)
+	@exec $(ALONE) $(BIN)/python bench/run.py $(ARGS)
+
+lock: $(READY)
+	$(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras \
+		--generate-hashes --no-header --no-annotate --no-emit-index-url --no-emit-find-links \
+		$(if $(UPGRADE),--upgrade) --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) .coalition .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+# A virtual environment knows where it lies: one that was moved or copied is made anew.
+ifneq ($(shell cat $(READY) 2>/dev/null),$(CURDIR))
+.PHONY: $(READY)
+endif
+
+$(READY): requirements.lock pyproject.toml
+	@test -n '$(PYTHON)' || { echo 'Python 3.11 or newer with venv and pip is needed; PYTHON=/path/to/it names one' >&2; exit 1; }
+	@echo 'Setting up $(VENV) with $(PYTHON); the first time takes a minute or two.'
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@printf %s '$(CURDIR)' > $@

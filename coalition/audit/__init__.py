@@ -1,0 +1,102 @@
+"""The audit: every invariant of the books, proved again from the stored rows.
+
+It shares no code with what writes them, not even the tables' definitions: a mistake in one place
+must not vouch for itself. Each check is a function; `AUDIT` is all of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import text
+
+from coalition.audit import keys, lots, members, settlements, transactions, windows
+from coalition.audit.finding import Check, Finding
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from sqlalchemy.orm import Session
+
+__all__ = ["AUDIT", "Check", "Finding", "run_audit"]
+
+FINDINGS_PER_CHECK: Final = 100
+
+AUDIT: Final[tuple[Check, ...]] = (
+    transactions.entries_sum_to_zero,
+    transactions.all_entries_sum_to_zero,
+    transactions.entries_have_their_transaction,
+    transactions.transactions_move_what_they_say,
+    transactions.entries_fit_their_transactions_kind,
+    transactions.sequences_have_no_gap,
+    transactions.sequences_follow_time,
+    transactions.balances_after_are_running_sums,
+    transactions.reversals_name_what_they_undo,
+    transactions.reversals_use_the_lots_they_undo,
+    lots.lots_conserve_their_points,
+    lots.lots_agree_with_entries,
+    lots.lots_have_their_issue,
+    lots.entries_carry_their_lots_terms,
+    lots.redemptions_spend_living_points,
+    lots.agreements_belong_to_who_acts,
+    lots.funding_parts_sum_to_a_million,
+    members.heads_agree_with_lots,
+    members.heads_know_what_is_due,
+    members.heads_remember_the_last_recording,
+    members.rows_belong_to_members,
+    members.deficits_agree_with_entries,
+    members.deficits_come_from_reversed_issues,
+    members.recoveries_pay_their_claimant,
+    keys.keys_have_one_effect,
+    keys.keys_remember_the_answer,
+    keys.receipts_have_one_effect,
+    keys.receipts_are_revised_after_reversal,
+    keys.confirmations_are_used_once,
+    windows.programme_has_one_open_window,
+    windows.windows_follow_each_other,
+    windows.postings_are_in_their_window,
+    windows.sealed_windows_are_unchanged,
+    windows.control_totals_hold,
+    windows.default_partitions_are_empty,
+    settlements.positions_sum_to_zero,
+    settlements.positions_are_sums_of_lines,
+    settlements.runs_agree_with_lines,
+    settlements.runs_are_of_their_window,
+    settlements.lines_are_rounded_once,
+    settlements.liabilities_roll_forward,
+)
+"""Every check, in the order in which they run and report."""
+
+
+def run_audit(
+    session: Session, *, per_check: int = FINDINGS_PER_CHECK, started: Callable[[str], None] = lambda _: None
+) -> list[Finding]:
+    """What is wrong with the books; nothing, if all is well.
+
+    The session must be a snapshot (`Database.reading`), so that all checks look at the same moment
+    while postings go on. Of each check at most `per_check` findings are kept, with one more that
+    counts the rest: memory stays bounded however large the damage. `started` hears each check's name.
+    """
+    isolation = session.scalar(text("SHOW transaction_isolation"))
+    assert isolation in {"repeatable read", "serializable"}, "checks that see different moments prove nothing"
+    # The bounds of a posting's statements are not for one that reads the whole journal.
+    session.execute(text("SET LOCAL statement_timeout = 0"))
+    session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+    session.execute(text("SET LOCAL work_mem = '64MB'"))
+    found: list[Finding] = []
+    for check in AUDIT:
+        started(check.__name__)
+        found.extend(_capped(check, session, per_check))
+    return found
+
+
+def _capped(check: Check, session: Session, per_check: int) -> Iterator[Finding]:
+    count = 0
+    subject = ""
+    for finding in check(session):
+        count += 1
+        subject = finding.subject
+        if count <= per_check:
+            yield finding
+    if count > per_check:
+        yield Finding(check=check.__name__, subject=subject, id="", message=f"and {count - per_check:,} more")

@@ -1,0 +1,185 @@
+"""Lots: each accounts for its points, and every point leads back to who issued it and who pays."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coalition.audit.finding import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
+    from coalition.audit.finding import Finding
+
+
+def lots_conserve_their_points(session: Session) -> Iterator[Finding]:
+    """Invariant 2: a lot's buckets are never negative, and together they are what was issued."""
+    query = """
+    SELECT concat_ws('/', member_id, lot_id) AS id,
+           format('of %s points: pending %s, available %s, held %s,'
+                  ' burned %s, expired %s, reversed %s, transferred %s',
+                  points, pending, available, held, burned, expired, reversed, transferred) AS message
+      FROM ledger.lot
+     WHERE pending + available + held + burned + expired + reversed + transferred <> points
+        OR least(pending, available, held, burned, expired, reversed, transferred) < 0
+     ORDER BY 1
+    """
+    return findings(lots_conserve_their_points, session, subject="lot", query=query)
+
+
+def lots_agree_with_entries(session: Session) -> Iterator[Finding]:
+    """Invariant 2: a lot's buckets are what its entries make them."""
+    query = """
+    WITH derived AS (
+        SELECT member_id, lot_id,
+               ARRAY[coalesce(-sum(points) FILTER (WHERE bucket = 'issued'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'pending'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'available'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'burned'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'expired'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'reversed'), 0),
+                     coalesce(sum(points) FILTER (WHERE bucket = 'transferred'), 0)]::bigint[] AS buckets
+          FROM ledger.entry
+         WHERE lot_id IS NOT NULL
+         GROUP BY member_id, lot_id
+    ), stored AS (
+        SELECT member_id, lot_id,
+               ARRAY[points, pending, available, held, burned, expired, reversed, transferred] AS buckets
+          FROM ledger.lot
+    )
+    SELECT concat_ws('/', member_id, lot_id) AS id,
+           CASE WHEN d.buckets IS NULL THEN 'it has no entries'
+                WHEN s.buckets IS NULL THEN 'it has entries and is not there'
+                ELSE format('issued, pending, available, held, burned, expired, reversed, transferred'
+                            ' are stored as %s, its entries make %s',
+                            array_to_string(s.buckets, ', '), array_to_string(d.buckets, ', '))
+           END AS message
+      FROM stored s
+      FULL JOIN derived d USING (member_id, lot_id)
+     WHERE s.buckets IS DISTINCT FROM d.buckets
+     ORDER BY 1
+    """
+    return findings(lots_agree_with_entries, session, subject="lot", query=query)
+
+
+def lots_have_their_issue(session: Session) -> Iterator[Finding]:
+    """A lot is what one issue made, at that issue's partner and terms; each issue of points made one."""
+    query = """
+    SELECT concat_ws('/', coalesce(l.member_id, t.member_id), coalesce(l.lot_id::text, 'none')) AS id,
+           CASE WHEN t.transaction_id IS NULL THEN
+                    format('names the issue %s/%s, which is not there', l.business_date, l.transaction_id)
+                WHEN l.lot_id IS NULL THEN
+                    format('the issue %s/%s of %s points made no lot', t.business_date, t.transaction_id,
+                            t.points)
+                WHEN l.points <> t.points THEN format('%s points, its issue says %s', l.points, t.points)
+                WHEN l.issuer_id <> t.partner_id THEN
+                    format('issuer %s, its issue was posted by %s', l.issuer_id, t.partner_id)
+                WHEN l.agreement_id IS DISTINCT FROM t.agreement_id THEN
+                    format('agreement %s, its issue was made under %s', l.agreement_id, t.agreement_id)
+                ELSE format('issued at %s, its issue was recorded at %s', l.issued_at, t.recorded_at)
+           END AS message
+      FROM ledger.lot l
+      FULL JOIN (SELECT * FROM ledger.transaction WHERE kind = 'issue') t
+     USING (member_id, business_date, transaction_id)
+     WHERE (t.transaction_id IS NULL OR l.lot_id IS NULL
+            OR l.points <> t.points OR l.issuer_id <> t.partner_id
+            OR l.agreement_id IS DISTINCT FROM t.agreement_id OR l.issued_at <> t.recorded_at)
+       AND NOT (l.lot_id IS NULL AND t.points = 0)
+     UNION ALL
+    SELECT concat_ws('/', member_id, 'several'),
+           format('the issue %s/%s made %s lots', business_date, transaction_id, count(*))
+      FROM ledger.lot
+     GROUP BY member_id, business_date, transaction_id
+    HAVING count(*) > 1
+     ORDER BY 1
+    """
+    return findings(lots_have_their_issue, session, subject="lot", query=query)
+
+
+def entries_carry_their_lots_terms(session: Session) -> Iterator[Finding]:
+    """Invariant 4: a burn's issuer is its lot's issuer, as are the terms by which the night prices it."""
+    query = """
+    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
+           format('%s of lot %s: issuer %s, agreement %s, plan %s; the lot has %s, %s, %s', e.bucket,
+                   e.lot_id,
+                  e.issuer_id, e.agreement_id, coalesce(e.funding_plan_id::text, 'none'),
+                  l.issuer_id, l.agreement_id, coalesce(l.funding_plan_id::text, 'none')) AS message
+      FROM ledger.entry e
+      JOIN ledger.lot l USING (member_id, lot_id)
+     WHERE (e.issuer_id, e.agreement_id, e.funding_plan_id)
+           IS DISTINCT FROM (l.issuer_id, l.agreement_id, l.funding_plan_id)
+     ORDER BY 1
+    """
+    return findings(entries_carry_their_lots_terms, session, subject="entry", query=query)
+
+
+def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
+    """What a redemption burned had matured, and had not expired, when it was recorded."""
+    query = """
+    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
+           format('recorded at %s, spends lot %s that lived from %s to %s', t.recorded_at, e.lot_id,
+                  coalesce(l.matures_at, l.issued_at), coalesce(l.expires_at::text, 'ever')) AS message
+      FROM ledger.transaction t
+      JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+      JOIN ledger.lot l USING (member_id, lot_id)
+     WHERE t.kind = 'redeem' AND e.bucket = 'burned'
+       AND (t.recorded_at < l.matures_at OR t.recorded_at >= l.expires_at OR t.recorded_at < l.issued_at)
+     ORDER BY 1
+    """
+    return findings(redemptions_spend_living_points, session, subject="entry", query=query)
+
+
+def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
+    """A lot names its issuer's agreement, a transaction that of who acts, a claim its claimant's."""
+    query = """
+    WITH named (id, subject, agreement_id, partner_id) AS (
+        SELECT concat_ws('/', member_id, lot_id), 'lot', agreement_id, issuer_id FROM ledger.lot
+         UNION ALL
+        SELECT concat_ws('/', member_id, business_date, transaction_id), 'transaction', agreement_id,
+                partner_id
+          FROM ledger.transaction
+         WHERE kind NOT IN ('mature', 'expire')
+         UNION ALL
+        SELECT concat_ws('/', member_id, deficit_id), 'deficit', agreement_id, claimant_id FROM ledger.deficit
+    )
+    SELECT concat(n.subject, ' ', n.id) AS id,
+           CASE WHEN n.agreement_id IS NULL THEN 'names no agreement'
+                WHEN a.agreement_id IS NULL THEN format('agreement %s is not there', n.agreement_id)
+                ELSE format('agreement %s is that of %s, not of %s', n.agreement_id, a.partner_id,
+                        n.partner_id)
+           END AS message
+      FROM named n
+      LEFT JOIN partners.agreement a USING (agreement_id)
+     WHERE a.partner_id IS DISTINCT FROM n.partner_id
+     ORDER BY 1
+    """
+    return findings(agreements_belong_to_who_acts, session, subject="agreement", query=query)
+
+
+def funding_parts_sum_to_a_million(session: Session) -> Iterator[Finding]:
+    """Invariant 4: the funders of a plan pay all of it; a lot's plan is there."""
+    query = """
+    SELECT p.funding_plan_id::text AS id,
+           format('the parts of plan %s sum to %s parts per million', p.code, coalesce(sum(f.ppm), 0))
+                   AS message
+      FROM partners.funding_plan p
+      LEFT JOIN partners.funding_part f USING (funding_plan_id)
+     GROUP BY p.funding_plan_id, p.code
+    HAVING coalesce(sum(f.ppm), 0) <> 1000000 OR bool_or(f.ppm <= 0)
+     UNION ALL
+    SELECT f.funding_plan_id::text, 'it has parts and is not there'
+      FROM partners.funding_part f
+      LEFT JOIN partners.funding_plan p USING (funding_plan_id)
+     WHERE p.funding_plan_id IS NULL
+     UNION ALL
+    SELECT l.funding_plan_id::text, format('%s lots name it and it is not there', count(*))
+      FROM ledger.lot l
+      LEFT JOIN partners.funding_plan p USING (funding_plan_id)
+     WHERE l.funding_plan_id IS NOT NULL AND p.funding_plan_id IS NULL
+     GROUP BY l.funding_plan_id
+     ORDER BY 1
+    """
+    return findings(funding_parts_sum_to_a_million, session, subject="funding_plan", query=query)

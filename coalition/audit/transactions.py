@@ -1,0 +1,268 @@
+"""Transactions and their entries: nothing is made or lost, and history is whole."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coalition.audit.finding import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
+    from coalition.audit.finding import Finding
+
+
+def entries_sum_to_zero(session: Session) -> Iterator[Finding]:
+    """Invariant 1: what a transaction takes from one bucket it puts into another."""
+    query = """
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           format('its %s entries sum to %s', count(*), sum(points)) AS message
+      FROM ledger.entry
+     GROUP BY member_id, business_date, transaction_id
+    HAVING sum(points) <> 0
+     ORDER BY 1
+    """
+    return findings(entries_sum_to_zero, session, subject="transaction", query=query)
+
+
+def all_entries_sum_to_zero(session: Session) -> Iterator[Finding]:
+    """Invariant 1: over the whole programme no points were made or lost outside issue and expiry."""
+    query = """
+    SELECT NULL::text AS id, format('all entries together sum to %s', sum(points)) AS message
+      FROM ledger.entry
+    HAVING sum(points) <> 0
+    """
+    return findings(all_entries_sum_to_zero, session, subject="entry", query=query)
+
+
+def entries_have_their_transaction(session: Session) -> Iterator[Finding]:
+    """An entry is a leg of a transaction of the same member in the same window."""
+    query = """
+    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
+           format('%s points in %s, and no such transaction', e.points, e.bucket) AS message
+      FROM ledger.entry e
+      LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+     WHERE t.transaction_id IS NULL
+     ORDER BY 1
+    """
+    return findings(entries_have_their_transaction, session, subject="entry", query=query)
+
+
+def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
+    """A transaction's points are what its entries move; only an issue, or its reversal, may move none."""
+    # Each kind is measured in the bucket that only it fills, or, undone, empties.
+    query = """
+    WITH moved AS (
+        SELECT member_id, business_date, transaction_id,
+               coalesce(-sum(points) FILTER (WHERE bucket = 'issued'), 0) AS issued,
+               coalesce(sum(points) FILTER (WHERE bucket = 'burned'), 0) AS burned,
+               coalesce(sum(points) FILTER (WHERE bucket = 'expired'), 0) AS expired,
+               coalesce(sum(points) FILTER (WHERE bucket = 'reversed' AND lot_id IS NOT NULL), 0) AS reversed,
+               coalesce(-sum(points) FILTER (WHERE bucket = 'pending'), 0) AS matured
+          FROM ledger.entry
+         GROUP BY member_id, business_date, transaction_id
+    ), compared AS (
+        SELECT t.member_id, t.business_date, t.transaction_id, t.kind, t.points,
+               coalesce(CASE t.kind
+                   WHEN 'issue' THEN m.issued
+                   WHEN 'redeem' THEN m.burned
+                   WHEN 'recovery' THEN m.burned
+                   WHEN 'reverse_redemption' THEN -m.burned
+                   WHEN 'reverse_issue' THEN m.reversed
+                   WHEN 'expire' THEN m.expired
+                   WHEN 'mature' THEN m.matured
+               END, 0) AS by_entries
+          FROM ledger.transaction t
+          LEFT JOIN moved m USING (member_id, business_date, transaction_id)
+    )
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           format('%s of %s points, its entries move %s', kind, points, by_entries) AS message
+      FROM compared
+     WHERE points <> by_entries OR (points = 0 AND kind NOT IN ('issue', 'reverse_issue'))
+     ORDER BY 1
+    """
+    return findings(transactions_move_what_they_say, session, subject="transaction", query=query)
+
+
+def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
+    """Each kind of transaction moves points between its own buckets, in its own direction, and no others."""
+    query = """
+    WITH allowed (kind, bucket, direction, holder) AS (VALUES
+        ('issue', 'issued', -1, 'lot'), ('issue', 'pending', 1, 'lot'), ('issue', 'available', 1, 'lot'),
+        ('redeem', 'available', -1, 'lot'), ('redeem', 'burned', 1, 'lot'),
+        ('recovery', 'available', -1, 'lot'), ('recovery', 'burned', 1, 'lot'),
+        ('recovery', 'available', 1, 'deficit'), ('recovery', 'reversed', -1, 'deficit'),
+        ('mature', 'pending', -1, 'lot'), ('mature', 'available', 1, 'lot'),
+        ('expire', 'available', -1, 'lot'), ('expire', 'expired', 1, 'lot'),
+        ('reverse_issue', 'pending', -1, 'lot'), ('reverse_issue', 'available', -1, 'lot'),
+        ('reverse_issue', 'reversed', 1, 'lot'),
+        ('reverse_issue', 'available', -1, 'deficit'), ('reverse_issue', 'reversed', 1, 'deficit'),
+        ('reverse_redemption', 'burned', -1, 'lot'), ('reverse_redemption', 'available', 1, 'lot')
+    )
+    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
+           format('%s of %s points in %s is no leg of kind %s',
+                  CASE WHEN e.lot_id IS NULL THEN 'deficit' ELSE 'lot' END, e.points, e.bucket, t.kind)
+                          AS message
+      FROM ledger.entry e
+      JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+      LEFT JOIN allowed a
+        ON a.kind = t.kind AND a.bucket = e.bucket AND a.direction = sign(e.points)
+           AND a.holder = CASE WHEN e.lot_id IS NULL THEN 'deficit' ELSE 'lot' END
+     WHERE a.kind IS NULL
+     ORDER BY 1
+    """
+    return findings(entries_fit_their_transactions_kind, session, subject="entry", query=query)
+
+
+def sequences_have_no_gap(session: Session) -> Iterator[Finding]:
+    """A member's transactions are numbered 1, 2, 3 …, up to the number that the head remembers."""
+    query = """
+    WITH numbered AS (
+        SELECT member_id, sequence,
+               lag(sequence, 1, 0) OVER (PARTITION BY member_id ORDER BY sequence) AS before
+          FROM ledger.transaction
+    ), last AS (
+        SELECT member_id, max(sequence) AS sequence FROM ledger.transaction GROUP BY member_id
+    )
+    SELECT concat_ws('/', member_id, sequence) AS id,
+           CASE WHEN sequence = before THEN format('number %s was given twice', sequence)
+                ELSE format('number %s follows number %s', sequence, before) END AS message
+      FROM numbered
+     WHERE sequence <> before + 1
+     UNION ALL
+    SELECT h.member_id::text,
+           format('the head remembers number %s, the last transaction has %s',
+                  h.last_sequence, coalesce(l.sequence, 0))
+      FROM ledger.member_head h
+      LEFT JOIN last l USING (member_id)
+     WHERE h.last_sequence <> coalesce(l.sequence, 0)
+     ORDER BY 1
+    """
+    return findings(sequences_have_no_gap, session, subject="transaction", query=query)
+
+
+def sequences_follow_time(session: Session) -> Iterator[Finding]:
+    """In a member's order neither the time of recording nor the window goes back."""
+    query = """
+    WITH ordered AS (
+        SELECT member_id, business_date, transaction_id, sequence, recorded_at,
+               lag(recorded_at) OVER earlier AS recorded_before,
+               lag(business_date) OVER earlier AS dated_before
+          FROM ledger.transaction
+        WINDOW earlier AS (PARTITION BY member_id ORDER BY sequence)
+    )
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           format('number %s was recorded at %s in window %s, the one before it at %s in %s',
+                  sequence, recorded_at, business_date, recorded_before, dated_before) AS message
+      FROM ordered
+     WHERE recorded_at < recorded_before OR business_date < dated_before
+     ORDER BY 1
+    """
+    return findings(sequences_follow_time, session, subject="transaction", query=query)
+
+
+def balances_after_are_running_sums(session: Session) -> Iterator[Finding]:
+    """The balance that each transaction remembers is the sum of the member's entries up to it."""
+    query = """
+    WITH legs AS (
+        SELECT member_id, business_date, transaction_id,
+               sum(points) FILTER (WHERE bucket = 'available' AND lot_id IS NOT NULL) AS available,
+               sum(points) FILTER (WHERE bucket = 'pending') AS pending,
+               sum(points) FILTER (WHERE bucket = 'held') AS held,
+               -sum(points) FILTER (WHERE bucket = 'available' AND deficit_id IS NOT NULL) AS deficit
+          FROM ledger.entry
+         GROUP BY member_id, business_date, transaction_id
+    ), running AS (
+        SELECT t.member_id, t.business_date, t.transaction_id,
+               ARRAY[t.available_after, t.pending_after, t.held_after, t.deficit_after] AS stored,
+               ARRAY[coalesce(sum(l.available) OVER upto, 0), coalesce(sum(l.pending) OVER upto, 0),
+                     coalesce(sum(l.held) OVER upto, 0), coalesce(sum(l.deficit) OVER upto,
+                             0)]::bigint[] AS summed
+          FROM ledger.transaction t
+          LEFT JOIN legs l USING (member_id, business_date, transaction_id)
+        WINDOW upto AS (PARTITION BY t.member_id ORDER BY t.sequence)
+    )
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           format('available, pending, held, deficit after it are stored as %s, the entries up to it make %s',
+                  array_to_string(stored, ', '), array_to_string(summed, ', ')) AS message
+      FROM running
+     WHERE stored <> summed
+     ORDER BY 1
+    """
+    return findings(balances_after_are_running_sums, session, subject="transaction", query=query)
+
+
+def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:
+    """A reversal follows what it undoes: of the right kind, the same partner's, and undone once."""
+    query = """
+    SELECT concat_ws('/', r.member_id, r.business_date, r.transaction_id) AS id,
+           CASE WHEN t.transaction_id IS NULL THEN
+                    format('reverses %s/%s, which is not there', r.reverses_date, r.reverses_id)
+                WHEN t.kind <> CASE r.kind WHEN 'reverse_issue' THEN 'issue' ELSE 'redeem' END THEN
+                    format('is a %s of a %s', r.kind, t.kind)
+                WHEN t.sequence >= r.sequence THEN format('reverses number %s before it', t.sequence)
+                WHEN t.partner_id <> r.partner_id THEN format('reverses what partner %s did', t.partner_id)
+                WHEN t.agreement_id IS DISTINCT FROM r.agreement_id THEN
+                    format('carries agreement %s, what it reverses carries %s', r.agreement_id,
+                            t.agreement_id)
+                ELSE format('moves %s points, what it reverses moved %s', r.points, t.points)
+           END AS message
+      FROM ledger.transaction r
+      LEFT JOIN ledger.transaction t
+        ON t.member_id = r.member_id AND t.business_date = r.reverses_date
+                AND t.transaction_id = r.reverses_id
+     WHERE r.reverses_id IS NOT NULL
+       AND (t.transaction_id IS NULL
+            OR t.kind <> CASE r.kind WHEN 'reverse_issue' THEN 'issue' ELSE 'redeem' END
+            OR t.sequence >= r.sequence
+            OR t.partner_id <> r.partner_id
+            OR t.agreement_id IS DISTINCT FROM r.agreement_id
+            OR r.points > t.points
+            OR (r.kind = 'reverse_redemption' AND r.points <> t.points))
+     UNION ALL
+    SELECT concat_ws('/', member_id, reverses_date, reverses_id), format('was reversed %s times', count(*))
+      FROM ledger.transaction
+     WHERE reverses_id IS NOT NULL
+     GROUP BY member_id, reverses_date, reverses_id
+    HAVING count(*) > 1
+     ORDER BY 1
+    """
+    return findings(reversals_name_what_they_undo, session, subject="transaction", query=query)
+
+
+def reversals_use_the_lots_they_undo(session: Session) -> Iterator[Finding]:
+    """A reversed redemption gives each lot what it took; a reversed issue touches its own lot only."""
+    query = """
+    WITH reversal AS (
+        SELECT member_id, business_date, transaction_id, kind, reverses_date, reverses_id,
+               CASE kind WHEN 'reverse_issue' THEN 'reversed' ELSE 'burned' END AS undoes,
+               CASE kind WHEN 'reverse_issue' THEN 'issued' ELSE 'burned' END AS of_what
+          FROM ledger.transaction
+         WHERE reverses_id IS NOT NULL
+    ), leg AS (
+        SELECT r.member_id, r.business_date, r.transaction_id, r.kind, e.lot_id, e.points AS undone, 0 AS done
+          FROM reversal r
+          JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+         WHERE e.lot_id IS NOT NULL AND e.bucket = r.undoes
+         UNION ALL
+        SELECT r.member_id, r.business_date, r.transaction_id, r.kind, e.lot_id, 0, e.points
+          FROM reversal r
+          JOIN ledger.entry e
+            ON e.member_id = r.member_id AND e.business_date = r.reverses_date
+               AND e.transaction_id = r.reverses_id
+         WHERE e.lot_id IS NOT NULL AND e.bucket = r.of_what
+    ), legs AS (
+        SELECT member_id, business_date, transaction_id, kind, lot_id, sum(undone) AS undone,
+                sum(done) AS done
+          FROM leg
+         GROUP BY member_id, business_date, transaction_id, kind, lot_id
+    )
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           format('moves %s points of lot %s, what it reverses moved %s', undone, lot_id, done) AS message
+      FROM legs
+     WHERE CASE kind WHEN 'reverse_redemption' THEN undone <> -done ELSE undone > -done END
+     ORDER BY 1
+    """
+    return findings(reversals_use_the_lots_they_undo, session, subject="transaction", query=query)

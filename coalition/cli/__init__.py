@@ -1,0 +1,117 @@
+"""The `coalition` command.
+
+Its subcommands are found by the entry-point group `coalition.commands`: each room adds its own,
+and this one, the lowest, imports none of them.
+"""
+
+import signal
+from collections.abc import Sequence
+from importlib.metadata import EntryPoint, entry_points
+from types import FrameType
+from typing import Any
+
+import click
+
+from coalition.cli import console
+from coalition.config import SettingsError
+from coalition.errors import CoalitionError
+
+COMMANDS = "coalition.commands"
+
+_EPILOG = """\b
+First steps:
+  coalition demo                a coalition of a real year's purchases, on its own database
+  coalition migrate             make the tables in a database of your own
+  coalition programme --help    open a programme in it; then partner, client, serve
+
+\b
+The database:
+  COALITION_DATABASE_URL    PostgreSQL 16+ as the application's role (postgresql://...)
+  COALITION_MIGRATION_URL   the same database as its owner: migrate, backup, restore
+  COALITION_DATA_DIR        where the embedded PostgreSQL, used if none is named, keeps
+                            its data (~/.local/share/coalition; root: /var/lib/coalition)
+  COALITION_EMBEDDED_PORT, COALITION_EMBEDDED_PASSWORD
+                            let psql and reporting tools reach the embedded one too
+  COALITION_CONFIG          a TOML file with these settings; the environment wins
+
+\b
+Exit codes:
+  0  done                       3  the database can't be reached; try again
+  1  refused, or findings       4  a database administrator must act; it says what to run
+  2  wrong usage or setting     130, 143  stopped by Ctrl-C, by SIGTERM
+"""
+
+
+class CommandGroup(click.Group):
+    """A group whose commands are found by entry point, and whose refusals are told in one place."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all that is installed."""
+        return sorted({*super().list_commands(ctx), *_installed()})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command only when it is wanted."""
+        if (known := super().get_command(ctx, cmd_name)) is not None:
+            return known
+        entry = _installed().get(cmd_name)
+        if entry is None:
+            return None
+        try:
+            command = entry.load()
+        except ImportError as error:
+            # An extra that is not installed must not take the other commands with it.
+            return _Missing(cmd_name, error)
+        assert isinstance(command, click.Command), f"{entry.value} is no command"
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it refuses becomes a message and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except SettingsError as error:
+            raise click.UsageError(str(error)) from error
+        except CoalitionError as refusal:
+            console.tell_refusal(refusal, as_json=console.wants_json(ctx))
+            ctx.exit(console.exit_code(refusal))
+        except KeyboardInterrupt:
+            ctx.exit(console.ExitCode.INTERRUPTED)
+
+
+class _Missing(click.Command):
+    """Stands for a command whose packages are not installed."""
+
+    def __init__(self, name: str, error: ImportError) -> None:
+        self._error = error
+        super().__init__(name, short_help=f"(not installed: {error.msg})", add_help_option=False)
+        self.ignore_unknown_options = self.allow_extra_args = True
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Say what is missing."""
+        raise click.ClickException(
+            f"`coalition {ctx.info_name}` needs a package that is not installed: {self._error.msg}"
+        ) from self._error
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=COMMANDS)}
+
+
+@click.group(
+    cls=CommandGroup,
+    epilog=_EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="coalition", message="coalition %(version)s")
+def cli() -> None:
+    """Run a loyalty coalition: one point currency, many partners, settled every night."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """The program's entry."""
+    signal.signal(signal.SIGTERM, _end)
+    cli.main(args=arguments, prog_name="coalition")
+
+
+def _end(_signal: int, _frame: FrameType | None) -> None:
+    # An exception and not the default death, so that what was started is stopped on the way out.
+    raise SystemExit(console.ExitCode.TERMINATED)

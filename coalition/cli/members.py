@@ -1,0 +1,165 @@
+"""`coalition member`: look at members, and block them, as the operator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import click
+
+from coalition import members
+from coalition.cli import console
+from coalition.errors import MemberUnknown
+from coalition.ids import NETWORK, MemberId, PartnerId
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_KINDS = [
+    kind.value for kind in members.IdentifierKind if kind is not members.IdentifierKind.PARTNER_REFERENCE
+]
+
+
+@click.group()
+def member() -> None:
+    """Enrol members, look at their points, block them.
+
+    MEMBER is a member's id, or an identifier such as card:4006381333931, phone:+4930901820 or
+    email:ada@example.org.
+    """
+
+
+@member.command()
+@click.argument("identifiers", nargs=-1, required=True, metavar="KIND:VALUE...")
+@console.json_option
+def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
+    """Enrol a member known by the identifiers given.
+
+    Example: coalition member enrol card:4006381333931 email:ada@example.org
+    """
+    command = members.EnrolMember(
+        partner_id=PartnerId(NETWORK), identifiers=[_identifier(text) for text in identifiers]
+    )
+    with console.open_database() as database:
+        with database.unit_of_work() as session:
+            member_id = members.enrol_member(session, command)
+        with database.reading() as session:
+            _show(session, member_id, as_json=as_json)
+
+
+@member.command()
+@click.argument("who", metavar="MEMBER")
+@console.json_option
+def show(who: str, as_json: bool) -> None:
+    """Show a member's balance, where each point came from, and when it lapses."""
+    with console.open_database() as database, database.reading() as session:
+        _show(session, _find(session, who), as_json=as_json)
+
+
+@member.command()
+@click.argument("who", metavar="MEMBER")
+@click.argument("identifier", metavar="KIND:VALUE")
+@console.json_option
+def link(who: str, identifier: str, as_json: bool) -> None:
+    """Link one more identifier to a member."""
+    with console.open_database() as database, database.unit_of_work() as session:
+        member_id = _find(session, who)
+        members.link_identifier(
+            session,
+            members.LinkIdentifier(
+                member_id=member_id, partner_id=PartnerId(NETWORK), identifier=_identifier(identifier)
+            ),
+        )
+        _show(session, member_id, as_json=as_json)
+
+
+@member.command()
+@click.argument("who", metavar="MEMBER")
+def block(who: str) -> None:
+    """Block a member: nothing is issued to it and nothing redeemed, from now on."""
+    _set_blocked(who, blocked=True)
+
+
+@member.command()
+@click.argument("who", metavar="MEMBER")
+def unblock(who: str) -> None:
+    """Let a blocked member take part again."""
+    _set_blocked(who, blocked=False)
+
+
+def _set_blocked(who: str, *, blocked: bool) -> None:
+    with console.open_database() as database, database.unit_of_work() as session:
+        member_id = _find(session, who)
+        members.set_blocked(session, member_id, blocked=blocked)
+    click.echo(f"member {member_id} is {'blocked' if blocked else 'not blocked'}")
+
+
+def _identifier(text: str) -> members.Identifier:
+    kind, colon, value = text.partition(":")
+    if not colon or kind not in _KINDS:
+        raise click.BadParameter(f"{text!r} is not KIND:VALUE with a kind of {', '.join(_KINDS)}")
+    return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
+
+
+def _find(session: Session, who: str) -> MemberId:
+    if ":" in who:
+        found = members.find_member(session, _identifier(who))
+        if found is None:
+            raise MemberUnknown
+        return found
+    try:
+        return MemberId(UUID(who))
+    except ValueError:
+        raise click.BadParameter(f"{who!r} is neither a member's id nor KIND:VALUE") from None
+
+
+def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
+    balance = members.get_balance(session, member_id)
+    lots = members.lots(session, member_id)
+    rows = [
+        {
+            "issuer": str(lot.issuer_id),
+            "issued": lot.issued_at.date().isoformat(),
+            "available": lot.available,
+            "pending": lot.pending,
+            "held": lot.held,
+            "matures": lot.matures_at.date().isoformat() if lot.matures_at and lot.pending else None,
+            "expires": lot.expires_at.date().isoformat() if lot.expires_at else None,
+        }
+        for lot in lots
+    ]
+    known_by = [
+        f"{identifier.kind.value}:{identifier.value}"
+        for identifier in members.identifiers(session, member_id)
+    ]
+    if as_json:
+        console.print_json(
+            {
+                "member": str(member_id),
+                "identifiers": known_by,
+                "available": balance.available,
+                "pending": balance.pending,
+                "held": balance.held,
+                "deficit": balance.deficit,
+                "lots": rows,
+            }
+        )
+        return
+    click.echo(f"member {member_id}  {'  '.join(known_by)}")
+    click.echo(
+        f"available {balance.available:,}   pending {balance.pending:,}   "
+        f"held {balance.held:,}   deficit {balance.deficit:,}"
+    )
+    console.print_table(
+        rows,
+        columns={
+            "issuer": "Issuer",
+            "issued": "Issued",
+            "available": "Available",
+            "pending": "Pending",
+            "held": "Held",
+            "matures": "Matures",
+            "expires": "Expires",
+        },
+        title="Lots, in the order in which they will be spent",
+    )

@@ -1,0 +1,113 @@
+"""`coalition programme`: open the programme, look at it, set a sandbox's clock."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import click
+
+from coalition import clock
+from coalition import programme as programmes
+from coalition.amounts import Points
+from coalition.cli import console
+
+
+@click.group()
+def programme() -> None:
+    """Open the programme, look at it, set a sandbox's clock.
+
+    One database holds one programme: its time zone, its currency, and one clock.
+    """
+
+
+@programme.command(name="open")
+@click.argument("name")
+@click.option("--mode", type=click.Choice(["production", "sandbox"]), default="production", show_default=True)
+@click.option("--zone", default="Europe/Berlin", show_default=True, help="IANA time zone of business dates.")
+@click.option("--currency", default="EUR", show_default=True, help="ISO 4217 currency of settlement.")
+@click.option(
+    "--consent-limit",
+    type=click.IntRange(min=0),
+    default=5_000,
+    show_default=True,
+    help="Points that one partner may take from one member a day without the member's confirmation.",
+)
+@click.option(
+    "--starts-at",
+    type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]),
+    help="Sandbox only: where its clock stands at first (UTC).",
+)
+@console.json_option
+def open_(
+    name: str,
+    mode: programmes.Mode,
+    zone: str,
+    currency: str,
+    consent_limit: int,
+    starts_at: datetime | None,
+    as_json: bool,
+) -> None:
+    """Open the programme NAME in this database, with its first settlement window.
+
+    Example: coalition programme open "Three Rivers" --zone Europe/Berlin --currency EUR
+    """
+    command = programmes.OpenProgramme(
+        name=name,
+        mode=mode,
+        zone=zone,
+        currency=currency,
+        consent_limit_points=Points(consent_limit),
+        starts_at=starts_at.replace(tzinfo=UTC) if starts_at else None,
+    )
+    with console.open_database() as database, database.unit_of_work() as session:
+        _show(programmes.open_programme(session, command), as_json=as_json)
+
+
+@programme.command()
+@console.json_option
+def show(as_json: bool) -> None:
+    """Show the programme of this database."""
+    with console.open_database() as database, database.reading() as session:
+        _show(programmes.get_programme(session), as_json=as_json)
+
+
+@programme.command(name="consent-limit")
+@click.argument("points", type=click.IntRange(min=0))
+@console.json_option
+def consent_limit(points: int, as_json: bool) -> None:
+    """Set what a partner may take from a member a day without the member's confirmation."""
+    with console.open_database() as database, database.unit_of_work() as session:
+        programmes.set_consent_limit(session, points=Points(points))
+        _show(programmes.get_programme(session), as_json=as_json)
+
+
+@programme.command(name="clock")
+@click.argument("to", type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]))
+@console.json_option
+def set_clock(to: datetime, as_json: bool) -> None:
+    """Set a sandbox's clock forward to TO (UTC), where it stands until it is set again.
+
+    Points mature and expire, and windows are over, by this clock. Production's is the wall clock.
+    """
+    with console.open_database() as database, database.unit_of_work() as session:
+        clock.set_clock(session, to=to.replace(tzinfo=UTC))
+        _show(programmes.get_programme(session), as_json=as_json)
+
+
+def _show(shown: programmes.Programme, *, as_json: bool) -> None:
+    facts = {
+        "name": shown.name,
+        "mode": shown.mode,
+        "zone": shown.zone,
+        "currency": shown.currency,
+        "consentLimitPoints": shown.consent_limit_points,
+        "clock": shown.clock_at.isoformat() if shown.clock_at else None,
+    }
+    if as_json:
+        console.print_json(facts)
+        return
+    facts["clock"] = facts["clock"] or "the wall clock"
+    console.print_table(
+        [{"what": what, "value": str(value)} for what, value in facts.items()],
+        columns={"what": "Programme", "value": shown.name},
+    )

@@ -1,0 +1,187 @@
+"""The way to the database: three kinds of session, and the only commit."""
+
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from typing import Any, Final, Self
+
+import psycopg
+from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
+from sqlalchemy.orm import Session
+
+from coalition.config import Settings, postgres_url
+from coalition.db import roles
+from coalition.db.embedded import EmbeddedServer
+from coalition.errors import DatabaseUnavailable
+
+_CONNECT_TIMEOUT = 3  # seconds
+POOL_TIMEOUT = 5  # seconds until a caller that finds every connection taken is told so
+
+# A posting's transaction is bounded, because the window's closer waits for it (domain, "Windows").
+POSTING_BOUNDS: Final = {
+    "lock_timeout": "2s",
+    "statement_timeout": "5s",
+    "idle_in_transaction_session_timeout": "5s",
+}
+
+# Classes and codes of SQLSTATE with which the server or the way to it is at fault.
+_LOST: Final = ("08", "57P", "53")
+_BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})
+
+
+class Database:
+    """One database for one process: a pool of connections and, at need, the embedded server.
+
+    Sessions come in three kinds. Domain functions take one and never commit.
+    """
+
+    def __init__(self, url: URL, *, pool_size: int, embedded: EmbeddedServer | None = None) -> None:
+        self._embedded = embedded
+        self._closing = threading.Lock()
+        self.engine: Engine = make_engine(url, pool_size=pool_size)
+        # Variants of one engine: they share its pool.
+        self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._snapshot = self.engine.execution_options(
+            isolation_level="REPEATABLE READ", postgresql_readonly=True
+        )
+
+    @classmethod
+    def connect(cls, settings: Settings) -> Self:
+        """The database as the application's role; the embedded one is started, or joined.
+
+        With a server that is named, nothing is asked of it yet: a program can start while its
+        database is down, and recovers by itself.
+        """
+        if settings.database_url is not None:
+            return cls(postgres_url(settings.database_url), pool_size=settings.pool_size)
+        server = EmbeddedServer.start(settings)
+        return cls(server.url(roles.APP_LOGIN), pool_size=settings.pool_size, embedded=server)
+
+    @contextlib.contextmanager
+    def unit_of_work(self, *, patience: timedelta | None = None) -> Iterator[Session]:
+        """A transaction that commits once, at the end; an exception rolls all of it back.
+
+        READ COMMITTED: after waiting for a lock, the next statement sees what the lock's last
+        holder did. `patience` lengthens the bounds of a posting, for work that is no posting.
+        """
+        with self._session(self.engine) as session:
+            if patience is not None:
+                _wait_longer(session, patience)
+            yield session
+            session.commit()
+
+    @contextlib.contextmanager
+    def single_call(self) -> Iterator[Session]:
+        """For an operation that is exactly one call of a kernel function: one round trip.
+
+        The database commits the call by itself, so a second statement would be a second
+        transaction.
+        """
+        with self._session(self._autocommit) as session:
+            yield session
+
+    @contextlib.contextmanager
+    def reading(self, *, patience: timedelta | None = None) -> Iterator[Session]:
+        """A read-only snapshot: all that a page shows is of one moment."""
+        with self._session(self._snapshot) as session:
+            if patience is not None:
+                _wait_longer(session, patience)
+            yield session
+
+    def close(self) -> None:
+        """Give up the connections and the embedded server. Safe to call again."""
+        with self._closing:
+            self.engine.dispose()
+            if self._embedded is not None:
+                self._embedded.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @contextlib.contextmanager
+    def _session(self, engine: Engine) -> Iterator[Session]:
+        session = Session(engine, autoflush=False, expire_on_commit=False)
+        try:
+            try:
+                yield session
+            except BaseException:
+                session.rollback()
+                raise
+            finally:
+                session.close()
+        except (DBAPIError, psycopg.Error, PoolExhausted) as error:
+            refusal = unavailable(error)
+            if refusal is None:
+                raise
+            if _connection_is_lost(error):
+                # The others in the pool went the same way; the next caller gets a fresh one.
+                self.engine.dispose()
+            raise refusal from error
+
+
+def make_engine(
+    url: URL, *, pool_size: int, bounds: Mapping[str, str] = POSTING_BOUNDS, prepares: bool = True
+) -> Engine:
+    """An engine over psycopg 3, with the bounds of a posting unless others are given.
+
+    `prepares`: statements are prepared in the server at their first use. A text of several
+    statements, as migrations have, can't be.
+    """
+    gucs = " ".join(f"-c {name}={value}" for name, value in bounds.items())
+    given = url.query.get("options", "")
+    options = f"{gucs} {given if isinstance(given, str) else ' '.join(given)}".strip()
+    return create_engine(
+        url.difference_update_query(["options"]),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=POOL_TIMEOUT,
+        # No ping before use: it costs each posting a round trip, and a lost connection heals below.
+        pool_pre_ping=False,
+        connect_args={
+            "connect_timeout": _CONNECT_TIMEOUT,
+            "application_name": "coalition",
+            "options": options,
+            "prepare_threshold": 0 if prepares else None,
+        },
+    )
+
+
+def unavailable(error: Exception) -> DatabaseUnavailable | None:
+    """What to tell a caller whose database failed; None where the statement is at fault."""
+    if isinstance(error, PoolExhausted):
+        return DatabaseUnavailable("Every connection to the database is in use; try again shortly.")
+    state = _sqlstate(error)
+    if state in _BUSY:
+        return DatabaseUnavailable("The database is busy and nothing has moved; try again shortly.")
+    if _connection_is_lost(error) or (state or "").startswith(_LOST):
+        return DatabaseUnavailable()
+    return None
+
+
+def _connection_is_lost(error: Exception) -> bool:
+    if isinstance(error, DBAPIError):
+        return error.connection_invalidated or (
+            isinstance(error.orig, psycopg.OperationalError) and _sqlstate(error) is None
+        )
+    return isinstance(error, psycopg.OperationalError) and (
+        error.sqlstate is None or error.sqlstate.startswith("57P")
+    )
+
+
+def _sqlstate(error: Exception) -> str | None:
+    cause: Any = error.orig if isinstance(error, DBAPIError) else error
+    return getattr(cause, "sqlstate", None)
+
+
+def _wait_longer(session: Session, patience: timedelta) -> None:
+    milliseconds = str(int(patience.total_seconds() * 1000))
+    for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
+        session.execute(
+            text("SELECT set_config(:bound, :value, true)"), {"bound": bound, "value": milliseconds}
+        )

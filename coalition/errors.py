@@ -1,0 +1,400 @@
+"""Why the network says no.
+
+CoalitionError
+├── DatabaseUnavailable
+├── ProgrammeRefusal     ProgrammeNotOpen, ProgrammeAlreadyOpen, ClockRefused, ClockSkew
+├── InputRefusal         InvalidInput, PointsInvalid, OccurredInFuture
+├── MemberRefusal        MemberUnknown, MemberBlocked, IdentifierTaken
+├── IdempotencyConflict
+├── ReceiptRefusal       ReceiptDuplicate, ReceiptRevision
+├── PartnerRefusal       PartnerUnknown, PartnerNotActive, PartnerRoleMissing, PartnerCodeTaken, ClientUnknown
+├── AgreementRefusal     AgreementMissing, AgreementBackdated, FundingPlanUnknown, FundingPlanInvalid
+├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReturnPolicyForbids
+├── PointsRefusal        ConfirmationInvalid, ConsentRequired, InsufficientPoints
+└── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
+
+Order is precedence: where several hold, the first in `REFUSALS` is reported. The kernel's codes,
+GraphQL's UserErrorCode and the tests stand in this order.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+
+class CoalitionError(Exception):
+    """A named refusal that carries its facts. Whatever raised it has moved nothing."""
+
+    code: ClassVar[str] = "COALITION_ERROR"
+    summary: ClassVar[str] = "The network refused."
+    retryable: ClassVar[bool] = False
+    field: ClassVar[tuple[str, ...]] = ()
+    """The path of the input field at fault, in the API's spelling; empty where no one field is."""
+
+    def __init__(
+        self, message: str | None = None, /, *, field: tuple[str, ...] | None = None, **facts: Any
+    ) -> None:
+        self.message = message or self.summary.format_map(_Facts(facts))
+        self.path = self.field if field is None else field
+        self.facts = facts
+        super().__init__(self.message)
+
+
+class _Facts(dict[str, Any]):
+    """Facts for a summary's placeholders; one that is absent shows as a question mark."""
+
+    def __missing__(self, key: str) -> str:
+        return "?"
+
+
+class DatabaseUnavailable(CoalitionError):
+    """The database does not answer; the same call may be repeated later."""
+
+    code = "DATABASE_UNAVAILABLE"
+    summary = "The database does not answer. Nothing has moved that you were not told of; try again shortly."
+    retryable = True
+
+
+class ProgrammeRefusal(CoalitionError):
+    """The programme as a whole is not in a state for this."""
+
+
+class ProgrammeNotOpen(ProgrammeRefusal):
+    """No programme has been opened in this database."""
+
+    code = "PROGRAMME_NOT_OPEN"
+    summary = "No programme is open in this database. Open one with `coalition programme open`."
+
+
+class ProgrammeAlreadyOpen(ProgrammeRefusal):
+    """One database holds one programme."""
+
+    code = "PROGRAMME_ALREADY_OPEN"
+    summary = "A programme is open in this database already; one database holds one programme."
+
+
+class ClockRefused(ProgrammeRefusal):
+    """The programme's clock is never set in production, and never back."""
+
+    code = "CLOCK_REFUSED"
+    summary = "The clock can be set forward only, and never in production."
+
+
+class ClockSkew(ProgrammeRefusal):
+    """The caller's clock and the database's differ by more than five seconds."""
+
+    code = "CLOCK_SKEW"
+    summary = "This server's clock and the database's differ by more than 5 seconds."
+    retryable = True
+
+
+class InputRefusal(CoalitionError):
+    """A field's value is not acceptable, whatever the state of the books."""
+
+
+class InvalidInput(InputRefusal):
+    """A field is malformed, too long, or contradicts another."""
+
+    code = "INVALID_INPUT"
+    summary = "The input is not valid."
+
+
+class PointsInvalid(InputRefusal):
+    """Points are a whole number from 1 to 1,000,000,000 per transaction."""
+
+    code = "POINTS_INVALID"
+    summary = (
+        "{points} is not a number of points that can be moved: it must be whole, and from 1 to 1,000,000,000."
+    )
+    field = ("input", "points")
+
+
+class OccurredInFuture(InputRefusal):
+    """A transaction cannot have happened after now."""
+
+    code = "OCCURRED_IN_FUTURE"
+    summary = "occurredAt {occurred_at} lies in the future: the programme's time is {now}."
+    field = ("input", "occurredAt")
+
+
+class MemberRefusal(CoalitionError):
+    """The member cannot take part."""
+
+
+class MemberUnknown(MemberRefusal):
+    """No such member, or not one that the caller may know."""
+
+    code = "MEMBER_UNKNOWN"
+    summary = "No member is known by that id or identifier."
+    field = ("input", "member")
+
+
+class IdempotencyConflict(CoalitionError):
+    """The idempotency key was used for a different request."""
+
+    code = "IDEMPOTENCY_CONFLICT"
+    summary = "This idempotency key was used for a different request; use a new key for a new wish."
+    field = ("input", "idempotencyKey")
+
+
+class ReceiptRefusal(CoalitionError):
+    """The receipt line cannot be posted (again)."""
+
+
+class ReceiptDuplicate(ReceiptRefusal):
+    """The receipt line was posted already, under another key or for another member."""
+
+    code = "RECEIPT_DUPLICATE"
+    summary = "This receipt line was posted already; look it up with transaction(by:)."
+    field = ("input", "receipt")
+
+
+class ReceiptRevision(ReceiptRefusal):
+    """A revision may be posted once the one before it was wholly reversed."""
+
+    code = "RECEIPT_REVISION"
+    summary = (
+        "Revision {revision} may be posted only after revision before it was posted and wholly reversed."
+    )
+    field = ("input", "receipt", "revision")
+
+
+class PartnerRefusal(CoalitionError):
+    """The partner cannot do this."""
+
+
+class PartnerUnknown(PartnerRefusal):
+    """No such partner."""
+
+    code = "PARTNER_UNKNOWN"
+    summary = "No partner is known by that id or code."
+
+
+class PartnerNotActive(PartnerRefusal):
+    """The partner is not in a state in which it may move points this way."""
+
+    code = "PARTNER_NOT_ACTIVE"
+    summary = "The partner is {state} and may not do this now."
+
+
+class PartnerRoleMissing(PartnerRefusal):
+    """The partner was not admitted as an issuer, or as a redeemer."""
+
+    code = "PARTNER_ROLE_MISSING"
+    summary = "The partner was not admitted as {role}."
+
+
+class PartnerCodeTaken(PartnerRefusal):
+    """Another partner has that code."""
+
+    code = "PARTNER_CODE_TAKEN"
+    summary = "The code {partner_code} belongs to another partner."
+    field = ("input", "code")
+
+
+class ClientUnknown(PartnerRefusal):
+    """No such OAuth client, or it was revoked."""
+
+    code = "CLIENT_UNKNOWN"
+    summary = "No client that could still be used is known by that id."
+    field = ("input", "clientId")
+
+
+class AgreementRefusal(CoalitionError):
+    """The commercial terms do not allow it."""
+
+
+class AgreementMissing(AgreementRefusal):
+    """The partner has no agreement that held when the transaction occurred."""
+
+    code = "AGREEMENT_MISSING"
+    summary = "The partner has no agreement for {date}; the operator publishes one with publishAgreement."
+
+
+class AgreementBackdated(AgreementRefusal):
+    """An agreement may not start before the open window began."""
+
+    code = "AGREEMENT_BACKDATED"
+    summary = "An agreement may not start before the open window began ({earliest})."
+    field = ("input", "validFrom")
+
+
+class FundingPlanUnknown(AgreementRefusal):
+    """No such funding plan."""
+
+    code = "FUNDING_PLAN_UNKNOWN"
+    summary = "No funding plan is known by that code."
+    field = ("input", "fundingPlan")
+
+
+class FundingPlanInvalid(AgreementRefusal):
+    """A funding plan's parts are positive and sum to 1,000,000; its code is new."""
+
+    code = "FUNDING_PLAN_INVALID"
+    summary = "A funding plan's parts must be positive and sum to 1,000,000 parts per million."
+    field = ("input", "parts")
+
+
+class MemberBlocked(MemberRefusal):
+    """The member is blocked."""
+
+    code = "MEMBER_BLOCKED"
+    summary = "The member is blocked."
+    field = ("input", "member")
+
+
+class IdentifierTaken(MemberRefusal):
+    """The identifier is linked to a member already."""
+
+    code = "IDENTIFIER_TAKEN"
+    summary = "This {kind} is enrolled already."
+    field = ("input", "identifier")
+
+
+class ReversalRefusal(CoalitionError):
+    """The transaction cannot be reversed."""
+
+
+class TransactionUnknown(ReversalRefusal):
+    """No such transaction, or not one of the caller's: the same answer by the same path."""
+
+    code = "TRANSACTION_UNKNOWN"
+    summary = "No transaction of yours is known by that id."
+    field = ("input", "transactionId")
+
+
+class NotReversible(ReversalRefusal):
+    """Only issues and redemptions can be reversed."""
+
+    code = "NOT_REVERSIBLE"
+    summary = "Only an issue or a redemption can be reversed; this is a {kind}."
+    field = ("input", "transactionId")
+
+
+class AlreadyReversed(ReversalRefusal):
+    """The transaction was reversed before."""
+
+    code = "ALREADY_REVERSED"
+    summary = "This transaction was reversed already."
+    field = ("input", "transactionId")
+
+
+class ReturnPolicyForbids(ReversalRefusal):
+    """The agreement lets only pending points be taken back, and some are not pending."""
+
+    code = "RETURN_POLICY_FORBIDS"
+    summary = "The agreement lets only pending points be taken back; {pending} of {points} are pending."
+    field = ("input", "transactionId")
+
+
+class PointsRefusal(CoalitionError):
+    """The points cannot be spent."""
+
+
+class ConfirmationInvalid(PointsRefusal):
+    """The member's confirmation is unknown, used, out of date, or for less than is asked."""
+
+    code = "CONFIRMATION_INVALID"
+    summary = "The member's confirmation does not cover this redemption."
+    field = ("input", "confirmation")
+
+
+class ConsentRequired(PointsRefusal):
+    """Beyond the programme's limit the member must confirm a redemption."""
+
+    code = "CONSENT_REQUIRED"
+    summary = (
+        "Without the member's confirmation this partner can take {allowed} more points from the member today."
+    )
+    field = ("input", "confirmation")
+
+
+class InsufficientPoints(PointsRefusal):
+    """The member has fewer spendable points than the redemption asks for.
+
+    Pending and expired points cannot be spent and are not counted. Which of the two are missing is
+    not said: a partner learns a member's available total and nothing more.
+    """
+
+    code = "INSUFFICIENT_POINTS"
+    summary = "{requested} points were asked for and {available} are available."
+    field = ("input", "points")
+
+
+class SettlementRefusal(CoalitionError):
+    """The night cannot go on."""
+
+
+class WindowUnknown(SettlementRefusal):
+    """No window has that business date."""
+
+    code = "WINDOW_UNKNOWN"
+    summary = "No settlement window has the business date {business_date}."
+
+
+class WindowNotOver(SettlementRefusal):
+    """The window's day is not over; closing it early must be asked for."""
+
+    code = "WINDOW_NOT_OVER"
+    summary = "The window {business_date} is not over; close it now with --now."
+
+
+class WindowBusy(SettlementRefusal):
+    """Postings held the window for too long; closing can be tried again."""
+
+    code = "WINDOW_BUSY"
+    summary = "The window could not be closed: postings in flight did not end in time."
+    retryable = True
+
+
+class RunHeld(SettlementRefusal):
+    """The run failed a check and pays nobody."""
+
+    code = "RUN_HELD"
+    summary = "The settlement run of {business_date} is held: {findings} findings."
+
+
+REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
+    DatabaseUnavailable,
+    ProgrammeNotOpen,
+    ProgrammeAlreadyOpen,
+    ClockRefused,
+    ClockSkew,
+    InvalidInput,
+    PointsInvalid,
+    OccurredInFuture,
+    MemberUnknown,
+    IdempotencyConflict,
+    ReceiptDuplicate,
+    ReceiptRevision,
+    PartnerUnknown,
+    PartnerNotActive,
+    PartnerRoleMissing,
+    PartnerCodeTaken,
+    ClientUnknown,
+    AgreementMissing,
+    AgreementBackdated,
+    FundingPlanUnknown,
+    FundingPlanInvalid,
+    MemberBlocked,
+    IdentifierTaken,
+    TransactionUnknown,
+    NotReversible,
+    AlreadyReversed,
+    ReturnPolicyForbids,
+    ConfirmationInvalid,
+    ConsentRequired,
+    InsufficientPoints,
+    WindowUnknown,
+    WindowNotOver,
+    WindowBusy,
+    RunHeld,
+)
+"""Every refusal, in order of precedence."""
+
+BY_CODE: Final = {refusal.code: refusal for refusal in REFUSALS}
+
+
+def from_kernel(code: str, facts: dict[str, Any]) -> CoalitionError:
+    """The refusal that the kernel raised: its code names the class, its facts are the error's."""
+    return BY_CODE[code](None, **facts)

@@ -1,0 +1,305 @@
+"""Reading the journal: transactions by name, by receipt, by key and by page, with their entries.
+
+Whose transactions a caller may see is part of each question and not a filter on the answer: what is not
+the caller's is not found, by the same statement that does not find what does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, and_, cast, select, tuple_
+
+from coalition.amounts import Points
+from coalition.errors import InvalidInput
+from coalition.ids import AgreementId, FundingPlanId, LotId, MemberId, PartyId, TransactionId
+from coalition.ledger import tables
+from coalition.ledger.posting import TransactionRef
+from coalition.paging import Key, Page, PageRequest, page_of
+from coalition.programme import get_programme
+from coalition.receipts import Receipt
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_t = tables.transaction.c
+_e = tables.entry.c
+_l = tables.lot.c
+
+KEY_LENGTH: Final = 2
+"""Columns of a cursor's key."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transaction:
+    """One transaction as it stands in the journal."""
+
+    ref: TransactionRef
+    sequence: int
+    kind: str
+    partner_id: PartyId
+    """Who acted; the network for maturity and expiry."""
+    agreement_id: AgreementId | None
+    points: Points
+    amount: Decimal | None
+    receipt: Receipt | None
+    occurred_at: datetime
+    recorded_at: datetime
+    late: bool
+    reverses: TransactionRef | None
+    reason: str | None
+    available_after: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One leg of a transaction, with what its lot was issued with."""
+
+    bucket: str
+    points: Points
+    """Signed."""
+    lot_id: LotId | None
+    """None: the leg is a deficit's."""
+    issuer_id: PartyId | None
+    agreement_id: AgreementId | None
+    funding_plan_id: FundingPlanId | None
+    issued_at: datetime | None
+    matures_at: datetime | None
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transactions:
+    """Which transactions are wanted; None leaves a part open."""
+
+    partner_id: PartyId | None = None
+    member_id: MemberId | None = None
+    since: date | None = None
+    """The first day, by when it occurred, in the programme's zone."""
+    until: date | None = None
+    """The last day."""
+    kinds: Collection[str] | None = None
+    store: str | None = None
+    business_date: date | None = None
+    """Its window."""
+
+
+def find_transaction(
+    session: Session,
+    ref: TransactionRef,
+    *,
+    partner_id: PartyId | None = None,
+    member_id: MemberId | None = None,
+) -> Transaction | None:
+    """The transaction, if it is that partner's or that member's (None: anyone's)."""
+    conditions = [
+        _t.member_id == ref.member_id,
+        _t.business_date == ref.business_date,
+        _t.transaction_id == ref.transaction_id,
+    ]
+    if partner_id is not None:
+        conditions.append(_t.partner_id == partner_id)
+    if member_id is not None:
+        conditions.append(_t.member_id == member_id)
+    row = session.execute(select(tables.transaction).where(*conditions)).one_or_none()
+    return None if row is None else _transaction(row)
+
+
+def get_transactions(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, Transaction]:
+    """Several transactions in one statement; those that do not exist are left out."""
+    keys = [(ref.member_id, ref.business_date, ref.transaction_id) for ref in refs]
+    rows = session.execute(
+        select(tables.transaction).where(tuple_(_t.member_id, _t.business_date, _t.transaction_id).in_(keys))
+    )
+    return {found.ref: found for found in map(_transaction, rows)}
+
+
+def find_by_receipt(
+    session: Session, *, partner_id: PartyId, kind: str, receipt: Receipt
+) -> TransactionRef | None:
+    """The issue or redemption that a partner posted for a receipt line."""
+    column = tables.receipt.c
+    row = session.execute(
+        select(column.member_id, column.business_date, column.transaction_id).where(
+            column.partner_id == partner_id,
+            column.kind == kind,
+            column.store == receipt.store,
+            column.terminal == receipt.terminal,
+            column.number == receipt.number,
+            column.line == receipt.line,
+            column.revision == receipt.revision,
+        )
+    ).one_or_none()
+    return None if row is None else _ref(row)
+
+
+def find_by_key(
+    session: Session, *, member_id: MemberId, partner_id: PartyId, key: str
+) -> TransactionRef | None:
+    """The transaction that a partner posted for a member under an idempotency key."""
+    column = tables.idempotency.c
+    row = session.execute(
+        select(column.member_id, column.business_date, column.transaction_id).where(
+            column.member_id == member_id, column.partner_id == partner_id, column.key == key
+        )
+    ).one_or_none()
+    return None if row is None else _ref(row)
+
+
+def list_transactions(session: Session, wanted: Transactions, page: PageRequest) -> Page[Transaction]:
+    """A page of transactions, the newest first.
+
+    Raises:
+        InvalidInput: a cursor's key is none of this list's.
+    """
+    # A member's own come in the order of the member's sequence, others' by when they were recorded.
+    by_member = wanted.member_id is not None
+    order: tuple[Any, Any] = (
+        (_t.business_date, _t.sequence) if by_member else (_t.recorded_at, _t.transaction_id)
+    )
+    conditions = _conditions(session, wanted)
+    for name, key, is_after in (("after", page.after, True), ("before", page.before, False)):
+        if key is not None:
+            bound = tuple_(
+                *(
+                    cast(value, column.type)
+                    for value, column in zip(_checked(key, by_member, name), order, strict=True)
+                )
+            )
+            # Newest first: what comes after a row is smaller.
+            conditions.append(tuple_(*order) < bound if is_after else tuple_(*order) > bound)
+    directed = [column if page.backwards else column.desc() for column in order]
+
+    def fetch(limit: int) -> Sequence[Transaction]:
+        rows = session.execute(select(tables.transaction).where(*conditions).order_by(*directed).limit(limit))
+        found = [_transaction(row) for row in rows]
+        return found[::-1] if page.backwards else found
+
+    return page_of(page, fetch)
+
+
+def key_of(transaction: Transaction, wanted: Transactions) -> Key:
+    """Where the transaction stands in that list."""
+    if wanted.member_id is not None:
+        return transaction.ref.business_date.isoformat(), str(transaction.sequence)
+    return transaction.recorded_at.isoformat(), str(transaction.ref.transaction_id)
+
+
+def reversals_of(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, TransactionRef]:
+    """Of these transactions, those that were reversed, each with what reversed it; in one statement."""
+    rows = session.execute(
+        select(_t.member_id, _t.business_date, _t.transaction_id, _t.reverses_date, _t.reverses_id).where(
+            _t.member_id.in_({ref.member_id for ref in refs}),
+            _t.reverses_id.in_({ref.transaction_id for ref in refs}),
+        )
+    )
+    return {
+        TransactionRef(
+            member_id=row.member_id, business_date=row.reverses_date, transaction_id=row.reverses_id
+        ): _ref(row)
+        for row in rows
+    }
+
+
+def entries_of(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, list[Entry]]:
+    """The legs of several transactions, in one statement."""
+    keys = [(ref.member_id, ref.business_date, ref.transaction_id) for ref in refs]
+    rows = session.execute(
+        select(tables.entry, _l.issued_at, _l.matures_at, _l.expires_at)
+        .outerjoin(tables.lot, and_(_l.member_id == _e.member_id, _l.lot_id == _e.lot_id))
+        .where(tuple_(_e.member_id, _e.business_date, _e.transaction_id).in_(keys))
+        .order_by(_e.member_id, _e.business_date, _e.transaction_id, _e.ordinal)
+    )
+    found: dict[TransactionRef, list[Entry]] = {ref: [] for ref in refs}
+    for row in rows:
+        found[_ref(row)].append(
+            Entry(
+                bucket=row.bucket,
+                points=row.points,
+                lot_id=row.lot_id,
+                issuer_id=row.issuer_id,
+                agreement_id=row.agreement_id,
+                funding_plan_id=row.funding_plan_id,
+                issued_at=row.issued_at,
+                matures_at=row.matures_at,
+                expires_at=row.expires_at,
+            )
+        )
+    return found
+
+
+def _conditions(session: Session, wanted: Transactions) -> list[ColumnElement[bool]]:
+    exact: Mapping[Any, object] = {
+        _t.partner_id: wanted.partner_id,
+        _t.member_id: wanted.member_id,
+        _t.store: wanted.store,
+        _t.business_date: wanted.business_date,
+    }
+    conditions: list[ColumnElement[bool]] = [
+        column == value for column, value in exact.items() if value is not None
+    ]
+    if wanted.kinds is not None:
+        conditions.append(_t.kind.in_(wanted.kinds))
+    if wanted.since is not None or wanted.until is not None:
+        zone = get_programme(session).tz
+        if wanted.since is not None:
+            conditions.append(_t.occurred_at >= datetime.combine(wanted.since, datetime.min.time(), zone))
+        if wanted.until is not None and wanted.until < date.max:
+            end = wanted.until + timedelta(days=1)
+            conditions.append(_t.occurred_at < datetime.combine(end, datetime.min.time(), zone))
+    return conditions
+
+
+def _checked(key: Key, by_member: bool, name: str) -> tuple[object, object]:
+    first, second = key
+    try:
+        if by_member:
+            return date.fromisoformat(first), int(second)
+        return datetime.fromisoformat(first), UUID(second)
+    except ValueError as error:
+        raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+
+
+def _ref(row: Any) -> TransactionRef:
+    return TransactionRef(
+        member_id=MemberId(row.member_id),
+        business_date=row.business_date,
+        transaction_id=TransactionId(row.transaction_id),
+    )
+
+
+def _transaction(row: Any) -> Transaction:
+    receipt = reverses = None
+    if row.receipt_number is not None:
+        receipt = Receipt(
+            store=row.store,
+            terminal=row.terminal,
+            number=row.receipt_number,
+            line=row.receipt_line,
+            revision=row.receipt_revision,
+        )
+    if row.reverses_id is not None:
+        reverses = TransactionRef(
+            member_id=row.member_id, business_date=row.reverses_date, transaction_id=row.reverses_id
+        )
+    return Transaction(
+        ref=_ref(row),
+        sequence=row.sequence,
+        kind=row.kind,
+        partner_id=row.partner_id,
+        agreement_id=row.agreement_id,
+        points=row.points,
+        amount=row.amount,
+        receipt=receipt,
+        occurred_at=row.occurred_at,
+        recorded_at=row.recorded_at,
+        late=row.late,
+        reverses=reverses,
+        reason=row.reason,
+        available_after=row.available_after,
+    )

@@ -1,0 +1,30 @@
+-- A receipt line has one effect over all members: the first posting claims it, in its own transaction.
+-- Two at once: the second waits at the unique key for the first to commit or roll back.
+-- A refusal is not raised here but noted in the wish: a replay of the first posting must get its answer.
+CREATE FUNCTION ledger.claim_receipt(p_wish ledger.wish, p_member uuid) RETURNS ledger.wish
+LANGUAGE plpgsql AS $$
+DECLARE
+    earlier receipt;
+BEGIN
+    IF p_wish.receipt_number IS NULL THEN RETURN p_wish; END IF;
+
+    INSERT INTO receipt (partner_id, kind, store, terminal, number, line, revision, member_id, business_date, transaction_id)
+    VALUES (p_wish.partner_id, p_wish.kind, p_wish.store, p_wish.terminal, p_wish.receipt_number, p_wish.receipt_line,
+            p_wish.receipt_revision, p_member, p_wish.business_date, p_wish.transaction_id)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        p_wish.refused := 'RECEIPT_DUPLICATE';
+    ELSIF p_wish.receipt_revision > 0 THEN
+        SELECT * INTO earlier FROM receipt
+        WHERE partner_id = p_wish.partner_id AND kind = p_wish.kind AND store = p_wish.store
+          AND terminal = p_wish.terminal AND number = p_wish.receipt_number AND line = p_wish.receipt_line
+          AND revision = p_wish.receipt_revision - 1;
+        IF NOT FOUND OR NOT EXISTS (
+            SELECT FROM transaction WHERE member_id = earlier.member_id AND reverses_id = earlier.transaction_id
+        ) THEN
+            p_wish.refused := 'RECEIPT_REVISION';
+            p_wish.refused_facts := jsonb_build_object('revision', p_wish.receipt_revision);
+        END IF;
+    END IF;
+    RETURN p_wish;
+END $$;

@@ -1,0 +1,251 @@
+-- The pieces that postings are made of: append a transaction, move points out of lots,
+-- pay deficits off, bring a member up to date, remember and replay an answer.
+-- Each works on the member whose head the caller has locked; the head travels through as a value
+-- and is stored once, at the end.
+
+-- Append one transaction to the member's journal and count it in the head.
+CREATE FUNCTION ledger.append_transaction(
+    INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_kind text, p_partner uuid, p_agreement uuid,
+    p_points bigint, p_reverses_date date DEFAULT NULL, p_reverses_id uuid DEFAULT NULL,
+    p_confirmation uuid DEFAULT NULL, p_reason text DEFAULT NULL
+) LANGUAGE plpgsql AS $$
+DECLARE
+    -- What matures, expires or is recovered by itself has neither key nor receipt.
+    own boolean := p_id = p_wish.transaction_id;
+BEGIN
+    head.last_sequence := head.last_sequence + 1;
+    head.last_recorded_at := p_wish.now;
+    INSERT INTO transaction (
+        member_id, business_date, transaction_id, sequence, kind, partner_id, agreement_id, points, amount,
+        store, terminal, receipt_number, receipt_line, receipt_revision,
+        occurred_at, recorded_at, late, reverses_date, reverses_id, confirmation_id, idempotency_key, reason,
+        available_after, pending_after, held_after, deficit_after
+    ) VALUES (
+        head.member_id, p_wish.business_date, p_id, head.last_sequence, p_kind, p_partner, p_agreement, p_points,
+        CASE WHEN own THEN p_wish.amount END,
+        CASE WHEN own THEN p_wish.store END, CASE WHEN own THEN p_wish.terminal END,
+        CASE WHEN own THEN p_wish.receipt_number END, CASE WHEN own THEN p_wish.receipt_line END,
+        CASE WHEN own THEN p_wish.receipt_revision END,
+        CASE WHEN own THEN p_wish.occurred_at ELSE p_wish.now END, p_wish.now,
+        own AND p_wish.occurred_at < p_wish.window_opened,
+        p_reverses_date, p_reverses_id, p_confirmation, CASE WHEN own THEN p_wish.key END, p_reason,
+        head.available, head.pending, head.held, head.deficit
+    );
+END $$;
+
+-- Burn points of the member's available lots, soonest expiry first, then oldest lot; of the named
+-- lots only, where some are named. Reads no more lots than it needs. Returns how many entries it made.
+CREATE FUNCTION ledger.burn(p_member uuid, p_business_date date, p_id uuid, p_points bigint, p_only uuid[])
+RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    spendable refcursor;
+    candidate lot;
+    rest      bigint := p_points;
+    take      bigint;
+    lots      uuid[]   := '{}';
+    takes     bigint[] := '{}';
+BEGIN
+    IF p_only IS NULL THEN
+        OPEN spendable NO SCROLL FOR
+            SELECT * FROM lot WHERE member_id = p_member AND available > 0
+            ORDER BY expires_at, issued_at, lot_id;
+    ELSE
+        OPEN spendable NO SCROLL FOR
+            SELECT * FROM lot WHERE member_id = p_member AND available > 0 AND lot_id = ANY (p_only)
+            ORDER BY expires_at, issued_at, lot_id;
+    END IF;
+    WHILE rest > 0 LOOP
+        FETCH spendable INTO candidate;
+        ASSERT FOUND, 'the head promised more points than the lots have';
+        take := least(rest, candidate.available);
+        rest := rest - take;
+        lots := lots || candidate.lot_id;
+        takes := takes || take;
+    END LOOP;
+    CLOSE spendable;
+
+    WITH drawn AS (
+        SELECT lot_id, points, ordinality FROM unnest(lots, takes) WITH ORDINALITY AS u (lot_id, points, ordinality)
+    ), moved AS (
+        UPDATE lot SET available = available - drawn.points, burned = burned + drawn.points
+        FROM drawn WHERE lot.member_id = p_member AND lot.lot_id = drawn.lot_id
+        RETURNING lot.lot_id, drawn.points, drawn.ordinality, lot.issuer_id, lot.agreement_id, lot.funding_plan_id
+    )
+    INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
+    SELECT p_member, p_business_date, p_id, 2 * ordinality - leg.before, leg.bucket, leg.sign * points,
+           lot_id, issuer_id, agreement_id, funding_plan_id
+    FROM moved CROSS JOIN (VALUES ('available', -1, 1), ('burned', 1, 0)) AS leg (bucket, sign, before);
+    RETURN 2 * cardinality(lots);
+END $$;
+
+-- Points that become available pay the member's deficits off first, the oldest claim first.
+-- It is a redemption at the claimant: the paying lots burn, and the claim shrinks by as much.
+CREATE FUNCTION ledger.pay_deficits(INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[])
+LANGUAGE plpgsql AS $$
+DECLARE
+    claim   deficit;
+    fresh   bigint;
+    paid    bigint;
+    id      uuid;
+    ordinal integer;
+BEGIN
+    IF head.deficit = 0 THEN RETURN; END IF;
+    SELECT coalesce(sum(available), 0) INTO fresh FROM lot WHERE member_id = head.member_id AND lot_id = ANY (p_lots);
+    FOR claim IN
+        SELECT * FROM deficit WHERE member_id = head.member_id AND open_points > 0 ORDER BY claimed_at, deficit_id
+    LOOP
+        paid := least(fresh, claim.open_points);
+        EXIT WHEN paid = 0;
+        id := gen_random_uuid();
+        ordinal := ledger.burn(head.member_id, p_wish.business_date, id, paid, p_lots);
+        UPDATE deficit SET open_points = open_points - paid
+        WHERE member_id = head.member_id AND deficit_id = claim.deficit_id;
+        INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, deficit_id)
+        VALUES (head.member_id, p_wish.business_date, id, ordinal + 1, 'available', paid, claim.deficit_id),
+               (head.member_id, p_wish.business_date, id, ordinal + 2, 'reversed', -paid, claim.deficit_id);
+        fresh := fresh - paid;
+        head.available := head.available - paid;
+        head.deficit := head.deficit - paid;
+        head := ledger.append_transaction(head, p_wish, id, 'recovery', claim.claimant_id, claim.agreement_id, paid);
+    END LOOP;
+END $$;
+
+-- Post what has come due by now: maturities first (and what they pay off), then expiries.
+-- One transaction for each of the two, however many lots.
+CREATE FUNCTION ledger.bring_up_to_date(INOUT head ledger.member_head, p_wish ledger.wish)
+LANGUAGE plpgsql AS $$
+DECLARE
+    id    uuid;
+    due   uuid[];
+    moved bigint;
+BEGIN
+    IF head.next_due_at IS NULL OR head.next_due_at > p_wish.now THEN RETURN; END IF;
+
+    SELECT array_agg(lot_id ORDER BY matures_at, lot_id), sum(pending) INTO due, moved
+    FROM lot WHERE member_id = head.member_id AND pending > 0 AND matures_at <= p_wish.now;
+    IF moved > 0 THEN
+        id := gen_random_uuid();
+        PERFORM ledger.move_lots(head.member_id, p_wish.business_date, id, due, 'pending', 'available');
+        head.pending := head.pending - moved;
+        head.available := head.available + moved;
+        head := ledger.append_transaction(head, p_wish, id, 'mature', '00000000-0000-0000-0000-000000000000', NULL, moved);
+        head := ledger.pay_deficits(head, p_wish, due);
+    END IF;
+
+    SELECT array_agg(lot_id ORDER BY expires_at, lot_id), sum(available) INTO due, moved
+    FROM lot WHERE member_id = head.member_id AND available > 0 AND expires_at <= p_wish.now;
+    IF moved > 0 THEN
+        id := gen_random_uuid();
+        PERFORM ledger.move_lots(head.member_id, p_wish.business_date, id, due, 'available', 'expired');
+        head.available := head.available - moved;
+        head := ledger.append_transaction(head, p_wish, id, 'expire', '00000000-0000-0000-0000-000000000000', NULL, moved);
+    END IF;
+
+    head.next_due_at := least(
+        (SELECT min(matures_at) FROM lot WHERE member_id = head.member_id AND pending > 0),
+        (SELECT min(expires_at) FROM lot WHERE member_id = head.member_id AND available > 0)
+    );
+END $$;
+
+-- Move all that the lots have in one bucket to another, with the entries that say so.
+CREATE FUNCTION ledger.move_lots(
+    p_member uuid, p_business_date date, p_id uuid, p_lots uuid[], p_from text, p_to text, p_after integer DEFAULT 0
+) RETURNS integer LANGUAGE plpgsql AS $$
+DECLARE
+    made integer;
+BEGIN
+    INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
+    SELECT p_member, p_business_date, p_id, p_after + 2 * u.ordinality - leg.before, leg.bucket,
+           leg.sign * CASE p_from WHEN 'pending' THEN l.pending ELSE l.available END,
+           l.lot_id, l.issuer_id, l.agreement_id, l.funding_plan_id
+    FROM unnest(p_lots) WITH ORDINALITY AS u (lot_id, ordinality)
+    JOIN lot l ON l.member_id = p_member AND l.lot_id = u.lot_id
+    CROSS JOIN (VALUES (p_from, -1, 1), (p_to, 1, 0)) AS leg (bucket, sign, before);
+    GET DIAGNOSTICS made = ROW_COUNT;
+    -- The entries above were made from the lots as they stood; only now do these move.
+    UPDATE lot SET
+        pending   = CASE WHEN p_from = 'pending' THEN 0 ELSE pending END,
+        available = CASE WHEN p_from = 'available' THEN 0 WHEN p_to = 'available' THEN available + pending ELSE available END,
+        expired   = CASE WHEN p_to = 'expired' THEN expired + available ELSE expired END,
+        reversed  = CASE WHEN p_to <> 'reversed' THEN reversed
+                         WHEN p_from = 'pending' THEN reversed + pending ELSE reversed + available END
+    WHERE member_id = p_member AND lot_id = ANY (p_lots);
+    RETURN made;
+END $$;
+
+-- The answer that this key got before, or nothing. A different request under the key is refused.
+CREATE FUNCTION ledger.replay(p_wish ledger.wish, p_member uuid) RETURNS ledger.posting
+LANGUAGE plpgsql AS $$
+DECLARE
+    known  idempotency;
+    answer ledger.posting;
+BEGIN
+    SELECT * INTO known FROM idempotency
+    WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key;
+    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF known.fingerprint <> p_wish.fingerprint THEN PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT'); END IF;
+    SELECT member_id, business_date, transaction_id, true, points, recorded_at, late,
+           known.available, known.pending, known.held, known.deficit
+    INTO answer
+    FROM transaction
+    WHERE member_id = p_member AND business_date = known.business_date AND transaction_id = known.transaction_id;
+    ASSERT FOUND, 'a remembered answer has its transaction';
+    RETURN answer;
+END $$;
+
+-- The head's balance as an answer, stored under the wish's key and in the member's row.
+CREATE FUNCTION ledger.conclude(head ledger.member_head, p_wish ledger.wish, p_points bigint) RETURNS ledger.posting
+LANGUAGE plpgsql AS $$
+DECLARE
+    answer ledger.posting;
+BEGIN
+    ASSERT head.available >= 0 AND head.pending >= 0 AND head.held >= 0 AND head.deficit >= 0, 'a balance below zero';
+    INSERT INTO idempotency (member_id, partner_id, key, fingerprint, business_date, transaction_id, available, pending, held, deficit)
+    VALUES (head.member_id, p_wish.partner_id, p_wish.key, p_wish.fingerprint, p_wish.business_date, p_wish.transaction_id,
+            head.available, head.pending, head.held, head.deficit);
+    PERFORM ledger.store_head(head);
+    answer := (head.member_id, p_wish.business_date, p_wish.transaction_id, false, p_points, p_wish.now,
+               p_wish.occurred_at < p_wish.window_opened, head.available, head.pending, head.held, head.deficit);
+    RETURN answer;
+END $$;
+
+CREATE FUNCTION ledger.store_head(head ledger.member_head) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    UPDATE member_head SET
+        available = head.available, pending = head.pending, held = head.held, deficit = head.deficit,
+        last_sequence = head.last_sequence, last_recorded_at = head.last_recorded_at, next_due_at = head.next_due_at
+    WHERE member_id = head.member_id;
+END $$;
+
+-- The acting partner and its agreement, as they hold: the paired check of what the caller decided.
+-- Raises the refusals of a partner in their order; SQLSTATE CO002 where the caller priced by terms
+-- that have been superseded, so that it may look again.
+CREATE FUNCTION ledger.check_partner(p_wish ledger.wish, p_role text) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    acting    partners.partner;
+    in_force  uuid;
+    local_day date;
+BEGIN
+    SELECT * INTO acting FROM partners.partner WHERE partner_id = p_wish.partner_id;
+    IF NOT FOUND THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
+    IF NOT (acting.state = 'active' OR (acting.state = 'leaving' AND p_role <> 'an issuer')) THEN
+        PERFORM ledger.refuse('PARTNER_NOT_ACTIVE', jsonb_build_object('state', acting.state));
+    END IF;
+    IF (p_role = 'an issuer' AND NOT acting.may_issue) OR (p_role = 'a redeemer' AND NOT acting.may_redeem) THEN
+        PERFORM ledger.refuse('PARTNER_ROLE_MISSING', jsonb_build_object('role', p_role));
+    END IF;
+    IF p_role = 'a returner' THEN RETURN; END IF;
+
+    SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
+    SELECT agreement_id INTO in_force FROM partners.agreement
+    WHERE partner_id = p_wish.partner_id AND valid_from <= local_day
+    ORDER BY valid_from DESC, version DESC LIMIT 1;
+    IF in_force IS NULL THEN
+        PERFORM ledger.refuse('AGREEMENT_MISSING', jsonb_build_object('date', local_day));
+    END IF;
+    IF in_force IS DISTINCT FROM p_wish.agreement_id THEN
+        RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'priced by an agreement that is not in force';
+    END IF;
+END $$;

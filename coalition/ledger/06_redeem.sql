@@ -1,0 +1,95 @@
+-- Spend points at a partner: soonest expiry first, then oldest lot.
+-- Locks the member and nothing that members share. A replay returns the first answer.
+-- The member's part; post_redeem has entered the window and claimed the receipt.
+CREATE FUNCTION ledger.redeem(p_member uuid, p_wish ledger.wish, p_confirmation uuid, p_consent_limit bigint)
+RETURNS ledger.posting LANGUAGE plpgsql AS $$
+DECLARE
+    head    member_head;
+    earlier ledger.posting;
+    taken   bigint;
+BEGIN
+    SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
+
+    -- Refusals, in the order of coalition.errors.
+    IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    earlier := ledger.replay(p_wish, p_member);
+    IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
+    IF p_wish.refused IS NOT NULL      THEN PERFORM ledger.refuse(p_wish.refused, coalesce(p_wish.refused_facts, '{}')); END IF;
+    PERFORM ledger.check_partner(p_wish, 'a redeemer');
+    IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    p_wish.now := greatest(p_wish.now, head.last_recorded_at);
+    IF p_confirmation IS NOT NULL THEN
+        UPDATE confirmation SET used_by = p_wish.transaction_id
+        WHERE member_id = p_member AND confirmation_id = p_confirmation AND partner_id = p_wish.partner_id
+          AND points >= p_wish.points AND used_by IS NULL AND expires_at > p_wish.now;
+        IF NOT FOUND                   THEN PERFORM ledger.refuse('CONFIRMATION_INVALID'); END IF;
+    ELSE
+        SELECT coalesce(sum(points), 0) INTO taken FROM transaction
+        WHERE member_id = p_member AND business_date = p_wish.business_date
+          AND kind = 'redeem' AND partner_id = p_wish.partner_id AND confirmation_id IS NULL;
+        IF taken + p_wish.points > p_consent_limit THEN
+            PERFORM ledger.refuse('CONSENT_REQUIRED', jsonb_build_object('allowed', greatest(p_consent_limit - taken, 0)));
+        END IF;
+    END IF;
+    head := ledger.bring_up_to_date(head, p_wish);
+    IF head.available < p_wish.points THEN
+        PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
+    END IF;
+    -- From here on nothing is refused.
+
+    PERFORM ledger.burn(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, NULL);
+    head.available := head.available - p_wish.points;
+    head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'redeem', p_wish.partner_id, p_wish.agreement_id,
+                                      p_wish.points, p_confirmation => p_confirmation);
+    RETURN ledger.conclude(head, p_wish, p_wish.points);
+END $$;
+
+CREATE FUNCTION ledger.post_redeem(
+    p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint,
+    p_key text, p_fingerprint bytea,
+    p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
+    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz
+) RETURNS ledger.posting
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    wish          ledger.wish;
+    consent_limit bigint;
+BEGIN
+    IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
+        PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
+    END IF;
+    wish.kind := 'redeem';
+    wish.partner_id := p_partner;
+    wish.agreement_id := p_agreement;
+    wish.points := p_points;
+    wish.key := p_key;
+    wish.fingerprint := p_fingerprint;
+    wish.occurred_at := p_occurred_at;
+    wish.transaction_id := gen_random_uuid();
+    wish.store := p_store;
+    wish.terminal := p_terminal;
+    wish.receipt_number := p_receipt_number;
+    wish.receipt_line := p_receipt_line;
+    wish.receipt_revision := p_receipt_revision;
+    wish := ledger.enter_window(wish, p_now);
+    wish := ledger.claim_receipt(wish, p_member);
+    SELECT consent_limit_points INTO consent_limit FROM programme;
+    RETURN ledger.redeem(p_member, wish, p_confirmation, consent_limit);
+END $$;
+
+-- The member's own consent to a redemption at a partner, of at most so many points, for a short while.
+CREATE FUNCTION ledger.confirm_redemption(p_member uuid, p_partner uuid, p_points bigint, p_lifetime interval, p_now timestamptz)
+RETURNS TABLE (confirmation_id uuid, expires_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
+        PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
+    END IF;
+    IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
+    confirmation_id := gen_random_uuid();
+    expires_at := ledger.programme_time(p_now) + p_lifetime;
+    INSERT INTO confirmation AS c (member_id, confirmation_id, partner_id, points, expires_at)
+    VALUES (p_member, confirm_redemption.confirmation_id, p_partner, p_points, confirm_redemption.expires_at);
+    RETURN NEXT;
+END $$;

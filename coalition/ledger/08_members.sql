@@ -1,0 +1,57 @@
+-- Members join, are linked to identifiers, blocked, and brought up to date when nobody touches them.
+
+-- Enrol a member under at least no identifier; each identifier is new or the whole is refused.
+CREATE FUNCTION ledger.enrol(p_member uuid, p_partner uuid, p_kinds text[], p_owners uuid[], p_values text[], p_now timestamptz)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    moment timestamptz := ledger.programme_time(p_now);
+BEGIN
+    INSERT INTO member (member_id, enrolled_at, enrolled_by) VALUES (p_member, moment, p_partner);
+    INSERT INTO member_head (member_id) VALUES (p_member);
+    PERFORM ledger.link_identifier(p_member, p_partner, kind, owner, value, p_now)
+    -- In one order for all, so that two enrolments with the same identifiers wait and do not deadlock.
+    FROM (SELECT * FROM unnest(p_kinds, p_owners, p_values) AS u (kind, owner, value) ORDER BY kind, owner, value) AS sorted;
+END $$;
+
+-- Link an identifier to a member. Linking it to the same member again changes nothing and is no error.
+CREATE FUNCTION ledger.link_identifier(p_member uuid, p_partner uuid, p_kind text, p_owner uuid, p_value text, p_now timestamptz)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    holder uuid;
+BEGIN
+    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    INSERT INTO identifier (kind, partner_id, value, member_id, linked_at, linked_by)
+    VALUES (p_kind, p_owner, p_value, p_member, ledger.programme_time(p_now), p_partner)
+    ON CONFLICT DO NOTHING;
+    IF NOT FOUND THEN
+        SELECT member_id INTO holder FROM identifier WHERE kind = p_kind AND partner_id = p_owner AND value = p_value;
+        IF holder IS DISTINCT FROM p_member THEN
+            PERFORM ledger.refuse('IDENTIFIER_TAKEN', jsonb_build_object('kind', p_kind));
+        END IF;
+    END IF;
+END $$;
+
+CREATE FUNCTION ledger.set_member_blocked(p_member uuid, p_blocked boolean)
+RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+    UPDATE member_head SET blocked = p_blocked WHERE member_id = p_member;
+    IF NOT FOUND THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+END $$;
+
+-- Post what has come due for a member. Returns how many transactions that made.
+CREATE FUNCTION ledger.bring_member_up_to_date(p_member uuid, p_now timestamptz)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    wish   ledger.wish;
+    head   member_head;
+    before bigint;
+BEGIN
+    wish := ledger.enter_window(wish, p_now);
+    SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
+    IF head.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    before := head.last_sequence;
+    wish.now := greatest(wish.now, head.last_recorded_at);
+    head := ledger.bring_up_to_date(head, wish);
+    PERFORM ledger.store_head(head);
+    RETURN head.last_sequence - before;
+END $$;

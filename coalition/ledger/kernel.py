@@ -1,0 +1,49 @@
+"""The kernel's SQL as migrations install it, and which of its functions the application may call."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import Final
+
+FUNCTIONS_FOR_THE_APPLICATION: Final = (
+    "post_issue",
+    "post_redeem",
+    "post_reverse",
+    "confirm_redemption",
+    "enrol",
+    "link_identifier",
+    "set_member_blocked",
+    "bring_member_up_to_date",
+    "open_programme",
+    "set_clock",
+    "set_consent_limit",
+    "prepare_partitions",
+    "close_window",
+    "seal_window",
+)
+
+
+def kernel_sql() -> list[str]:
+    """The kernel's files in the order of their numbers, each a script to run as the owner."""
+    folder = files("coalition.ledger")
+    scripts = sorted(
+        (file for file in folder.iterdir() if file.name.endswith(".sql")), key=lambda file: file.name
+    )
+    return [script.read_text(encoding="utf-8") for script in scripts]
+
+
+def statements(script: str) -> list[str]:
+    """A script's statements, one by one: each ends with a semicolon at a line's end outside `$$` quotes."""
+    found: list[str] = []
+    lines: list[str] = []
+    for line in script.splitlines():
+        lines.append(line)
+        statement = "\n".join(lines)
+        if (
+            line.rstrip().endswith(";")
+            and not line.lstrip().startswith("--")
+            and statement.count("$$") % 2 == 0
+        ):
+            found.append(statement.strip())
+            lines = []
+    return found

@@ -1,0 +1,334 @@
+"""The ledger's tables. Only the kernel's functions write them; everyone else reads.
+
+What keeps them fit for a sharded PostgreSQL: every table of a member has `member_id` first in its
+keys, nothing has a trigger, and no foreign key leads from the posting path to a row that members
+share (its FOR KEY SHARE lock would make every till queue at the partner's row).
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    Numeric,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+
+from coalition.db.metadata import metadata
+
+SCHEMA = "ledger"
+Timestamp = DateTime(timezone=True)
+
+BUCKETS = ("pending", "available", "held", "issued", "burned", "expired", "reversed", "transferred")
+KINDS = ("issue", "redeem", "reverse_issue", "reverse_redemption", "mature", "expire", "recovery")
+
+
+def _one_of(column: str, values: tuple[str, ...]) -> str:
+    return f"{column} IN ({', '.join(repr(value) for value in values)})"
+
+
+programme = Table(
+    "programme",
+    metadata,
+    Column("programme_id", SmallInteger, primary_key=True, autoincrement=False, comment="always 1"),
+    Column("name", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("zone", Text, nullable=False, comment="IANA name; business dates are in this zone"),
+    Column("currency", Text, nullable=False, comment="ISO 4217; the programme settles in it"),
+    Column("consent_limit_points", BigInteger, nullable=False),
+    Column("clock_at", Timestamp, comment="NULL: the wall clock; else the time at which the clock stands"),
+    CheckConstraint("programme_id = 1", name="only_one"),
+    CheckConstraint(_one_of("mode", ("production", "sandbox", "demo")), name="mode"),
+    CheckConstraint("clock_at IS NULL OR mode <> 'production'", name="production_has_the_wall_clock"),
+    CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
+    CheckConstraint("consent_limit_points >= 0", name="consent_limit"),
+    schema=SCHEMA,
+)
+
+settlement_window = Table(
+    "settlement_window",
+    metadata,
+    Column("business_date", Date, primary_key=True),
+    Column("state", Text, nullable=False),
+    Column("opened_at", Timestamp, nullable=False),
+    Column("closed_at", Timestamp),
+    Column("sealed_at", Timestamp, comment="when its control totals were stored"),
+    Column("transactions", BigInteger, comment="control total: how many, set when sealed"),
+    Column("entries", BigInteger, comment="control total: how many, set when sealed"),
+    CheckConstraint(_one_of("state", ("open", "closed", "sealed")), name="state"),
+    CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="closed_when_closed"),
+    CheckConstraint("(state = 'sealed') = (sealed_at IS NOT NULL)", name="sealed_when_sealed"),
+    CheckConstraint(
+        "(state = 'sealed') = (transactions IS NOT NULL AND entries IS NOT NULL)", name="totals_when_sealed"
+    ),
+    Index("one_open_window", text("(state = 'open')"), unique=True, postgresql_where=text("state = 'open'")),
+    schema=SCHEMA,
+)
+
+window_total = Table(
+    "window_total",
+    metadata,
+    Column("business_date", Date, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("entries", BigInteger, nullable=False),
+    Column("points", Numeric(38, 0), nullable=False, comment="sum of the signed points"),
+    PrimaryKeyConstraint("business_date", "kind", "bucket"),
+    ForeignKeyConstraint(["business_date"], ["ledger.settlement_window.business_date"]),
+    schema=SCHEMA,
+)
+
+member = Table(
+    "member",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("enrolled_at", Timestamp, nullable=False),
+    Column("enrolled_by", Uuid, nullable=False, comment="the partner at which the member joined"),
+    schema=SCHEMA,
+)
+
+identifier = Table(
+    "identifier",
+    metadata,
+    Column("kind", Text, nullable=False),
+    Column(
+        "partner_id",
+        Uuid,
+        nullable=False,
+        comment="whose reference it is; the network's id for the other kinds",
+    ),
+    Column("value", Text, nullable=False, comment="normalised"),
+    Column("member_id", Uuid, nullable=False),
+    Column("linked_at", Timestamp, nullable=False),
+    Column("linked_by", Uuid, nullable=False),
+    PrimaryKeyConstraint("kind", "partner_id", "value"),
+    CheckConstraint(_one_of("kind", ("card", "phone", "email", "partner_reference")), name="kind"),
+    Index("identifier_of_member", "member_id"),
+    schema=SCHEMA,
+)
+
+member_head = Table(
+    "member_head",
+    metadata,
+    Column("member_id", Uuid, primary_key=True),
+    Column("available", BigInteger, nullable=False, server_default=text("0")),
+    Column("pending", BigInteger, nullable=False, server_default=text("0")),
+    Column("held", BigInteger, nullable=False, server_default=text("0")),
+    Column("deficit", BigInteger, nullable=False, server_default=text("0")),
+    Column("blocked", Boolean, nullable=False, server_default=text("false")),
+    Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
+    Column("last_recorded_at", Timestamp),
+    Column(
+        "next_due_at",
+        Timestamp,
+        comment="no maturity or expiry falls due before it; may be early, never late",
+    ),
+    CheckConstraint("available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0", name="never_negative"),
+    ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
+    Index("members_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
+    schema=SCHEMA,
+    # Heads are updated by every posting: room on the page lets the update stay there (HOT).
+    postgresql_with={"fillfactor": "70"},
+)
+
+lot = Table(
+    "lot",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("lot_id", Uuid, nullable=False),
+    Column("issuer_id", Uuid, nullable=False),
+    Column("agreement_id", Uuid, nullable=False, comment="the issuer's, whose prices are the lot's for good"),
+    Column("funding_plan_id", Uuid, comment="NULL: the issuer alone funds it"),
+    Column("business_date", Date, nullable=False, comment="with transaction_id: the issue that made it"),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("issued_at", Timestamp, nullable=False),
+    Column("matures_at", Timestamp, comment="NULL: matured when issued"),
+    Column("expires_at", Timestamp, comment="NULL: never"),
+    Column(
+        "points", BigInteger, nullable=False, comment="as issued; the rest of the row says where they are"
+    ),
+    Column("pending", BigInteger, nullable=False),
+    Column("available", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False, server_default=text("0")),
+    Column("burned", BigInteger, nullable=False, server_default=text("0")),
+    Column("expired", BigInteger, nullable=False, server_default=text("0")),
+    Column("reversed", BigInteger, nullable=False, server_default=text("0")),
+    Column("transferred", BigInteger, nullable=False, server_default=text("0")),
+    PrimaryKeyConstraint("member_id", "lot_id"),
+    CheckConstraint(
+        "pending + available + held + burned + expired + reversed + transferred = points", name="conserved"
+    ),
+    CheckConstraint(
+        "points > 0 AND pending >= 0 AND available >= 0 AND held >= 0"
+        " AND burned >= 0 AND expired >= 0 AND reversed >= 0 AND transferred >= 0",
+        name="never_negative",
+    ),
+    CheckConstraint("pending = 0 OR matures_at IS NOT NULL", name="pending_matures"),
+    CheckConstraint(
+        "matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at", name="matures_first"
+    ),
+    Index(
+        "lots_to_spend",
+        "member_id",
+        "expires_at",
+        "issued_at",
+        "lot_id",
+        postgresql_where=text("available > 0"),
+    ),
+    Index("lots_to_mature", "member_id", "matures_at", postgresql_where=text("pending > 0")),
+    schema=SCHEMA,
+)
+
+transaction = Table(
+    "transaction",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("business_date", Date, nullable=False, comment="the window in which it was recorded"),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("sequence", BigInteger, nullable=False, comment="1, 2, 3 … per member"),
+    Column("kind", Text, nullable=False),
+    Column("partner_id", Uuid, nullable=False, comment="who acted; the network for maturity and expiry"),
+    Column("agreement_id", Uuid, comment="whose R counts, for a redemption and its reversal"),
+    Column("points", BigInteger, nullable=False, comment="how many it moved, unsigned"),
+    Column("amount", Numeric(18, 4), comment="the money spent, where the issue was given as money"),
+    Column("store", Text),
+    Column("terminal", Text),
+    Column("receipt_number", Text),
+    Column("receipt_line", Integer),
+    Column("receipt_revision", Integer),
+    Column("occurred_at", Timestamp, nullable=False),
+    Column("recorded_at", Timestamp, nullable=False),
+    Column("inserted_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
+    Column("late", Boolean, nullable=False, comment="it occurred before its window opened"),
+    Column("reverses_date", Date),
+    Column("reverses_id", Uuid),
+    Column("confirmation_id", Uuid, comment="the member's own consent to a redemption"),
+    Column("idempotency_key", Text),
+    Column("reason", Text),
+    Column("available_after", BigInteger, nullable=False),
+    Column("pending_after", BigInteger, nullable=False),
+    Column("held_after", BigInteger, nullable=False),
+    Column("deficit_after", BigInteger, nullable=False),
+    PrimaryKeyConstraint("member_id", "business_date", "transaction_id"),
+    UniqueConstraint("member_id", "business_date", "sequence"),
+    CheckConstraint(_one_of("kind", KINDS), name="kind"),
+    CheckConstraint("points >= 0", name="unsigned"),
+    CheckConstraint("(reverses_id IS NULL) = (kind NOT LIKE 'reverse%')", name="reversal_names_what"),
+    CheckConstraint("(reverses_id IS NULL) = (reverses_date IS NULL)", name="reference_is_whole"),
+    Index("transactions_of_partner", "partner_id", "recorded_at", "transaction_id"),
+    Index("reversals", "member_id", "reverses_id", postgresql_where=text("reverses_id IS NOT NULL")),
+    Index("transactions_by_date", "business_date", postgresql_using="brin"),
+    schema=SCHEMA,
+    postgresql_partition_by="RANGE (business_date)",
+)
+
+entry = Table(
+    "entry",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("business_date", Date, nullable=False),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("ordinal", Integer, nullable=False),
+    Column("bucket", Text, nullable=False),
+    Column("points", BigInteger, nullable=False, comment="signed"),
+    Column("lot_id", Uuid),
+    Column("deficit_id", Uuid),
+    Column("issuer_id", Uuid, comment="of the lot, as are the two beside it: the night needs no join"),
+    Column("agreement_id", Uuid),
+    Column("funding_plan_id", Uuid),
+    PrimaryKeyConstraint("member_id", "business_date", "transaction_id", "ordinal"),
+    CheckConstraint(_one_of("bucket", BUCKETS), name="bucket"),
+    CheckConstraint("points <> 0", name="moves_something"),
+    CheckConstraint("num_nonnulls(lot_id, deficit_id) = 1", name="lot_or_deficit"),
+    CheckConstraint(
+        "(lot_id IS NULL) = (issuer_id IS NULL) AND (lot_id IS NULL) = (agreement_id IS NULL)", name="priced"
+    ),
+    Index("entries_by_date", "business_date", postgresql_using="brin"),
+    schema=SCHEMA,
+    postgresql_partition_by="RANGE (business_date)",
+)
+
+deficit = Table(
+    "deficit",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("deficit_id", Uuid, nullable=False),
+    Column("claimant_id", Uuid, nullable=False),
+    Column(
+        "agreement_id", Uuid, nullable=False, comment="the claimant's when the claim arose; its R is paid"
+    ),
+    Column("lot_id", Uuid, nullable=False, comment="whose reversed issue left it"),
+    Column("business_date", Date, nullable=False),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("claimed_at", Timestamp, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("open_points", BigInteger, nullable=False),
+    PrimaryKeyConstraint("member_id", "deficit_id"),
+    CheckConstraint("points > 0 AND open_points BETWEEN 0 AND points", name="open_within"),
+    Index("open_deficits", "member_id", "claimed_at", postgresql_where=text("open_points > 0")),
+    schema=SCHEMA,
+)
+
+idempotency = Table(
+    "idempotency",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("partner_id", Uuid, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of the request"),
+    Column("business_date", Date, nullable=False),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("available", BigInteger, nullable=False, comment="the balance that was answered"),
+    Column("pending", BigInteger, nullable=False),
+    Column("held", BigInteger, nullable=False),
+    Column("deficit", BigInteger, nullable=False),
+    PrimaryKeyConstraint("member_id", "partner_id", "key"),
+    schema=SCHEMA,
+)
+
+receipt = Table(
+    "receipt",
+    metadata,
+    Column("partner_id", Uuid, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("store", Text, nullable=False),
+    Column("terminal", Text, nullable=False),
+    Column("number", Text, nullable=False),
+    Column("line", Integer, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("member_id", Uuid, nullable=False),
+    Column("business_date", Date, nullable=False),
+    Column("transaction_id", Uuid, nullable=False),
+    PrimaryKeyConstraint("partner_id", "kind", "store", "terminal", "number", "line", "revision"),
+    CheckConstraint(_one_of("kind", ("issue", "redeem")), name="kind"),
+    schema=SCHEMA,
+)
+
+confirmation = Table(
+    "confirmation",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("confirmation_id", Uuid, nullable=False),
+    Column("partner_id", Uuid, nullable=False),
+    Column("points", BigInteger, nullable=False, comment="at most so many"),
+    Column("expires_at", Timestamp, nullable=False),
+    Column("used_by", Uuid, comment="the redemption that used it"),
+    PrimaryKeyConstraint("member_id", "confirmation_id"),
+    CheckConstraint("points > 0", name="points"),
+    ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
+    schema=SCHEMA,
+)

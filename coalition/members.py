@@ -1,0 +1,371 @@
+"""Members: joining, identifiers, consent, and the balance that each sees for the whole network.
+
+A balance that is read applies what has matured or expired by now without writing it: the stored head
+goes stale as time passes, and the next posting brings it up to date by the same rule.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID, uuid4
+
+from sqlalchemy import select, text
+
+from coalition import clock
+from coalition.amounts import Points
+from coalition.errors import MemberUnknown
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import AgreementId, FundingPlanId, LotId, MemberId, PartnerId
+from coalition.ledger import tables
+from coalition.ledger.posting import Balance, call
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+__all__ = [
+    "ConfirmRedemption",
+    "Confirmation",
+    "EnrolMember",
+    "Expiring",
+    "Identifier",
+    "IdentifierKind",
+    "IssuerBalance",
+    "LinkIdentifier",
+    "Lot",
+    "balance_by_issuer",
+    "bring_up_to_date",
+    "confirm_redemption",
+    "enrol_member",
+    "expiring",
+    "find_member",
+    "get_balance",
+    "get_balances",
+    "identifiers",
+    "link_identifier",
+    "lots",
+    "member_exists",
+    "members_due",
+    "set_blocked",
+]
+
+CONFIRMATION_LIFETIME: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EnrolMember:
+    """A partner's wish to have someone join, known by some identifiers."""
+
+    partner_id: PartnerId
+    identifiers: Sequence[Identifier]
+    member_id: MemberId | None = None
+    """None: a new one is made up."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LinkIdentifier:
+    """A partner's wish to have a member known by one more identifier."""
+
+    member_id: MemberId
+    partner_id: PartnerId
+    identifier: Identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfirmRedemption:
+    """A member's own consent: this partner may take at most so many points, once, soon."""
+
+    member_id: MemberId
+    partner_id: PartnerId
+    points: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confirmation:
+    """What the member shows at the till; the redemption names it."""
+
+    confirmation_id: UUID
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuerBalance:
+    """How many of a member's points one issuer has issued."""
+
+    issuer_id: PartnerId
+    available: Points
+    pending: Points
+    held: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expiring:
+    """Points of one issuer that lapse on one day, unless they are spent before."""
+
+    points: Points
+    on: date
+    """In the programme's zone."""
+    issuer_id: PartnerId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lot:
+    """Points from one issue, and where they are now."""
+
+    lot_id: LotId
+    issuer_id: PartnerId
+    agreement_id: AgreementId
+    funding_plan_id: FundingPlanId | None
+    issued_at: datetime
+    matures_at: datetime | None
+    expires_at: datetime | None
+    points: Points
+    available: Points
+    pending: Points
+    held: Points
+
+
+def enrol_member(session: Session, command: EnrolMember) -> MemberId:
+    """Have someone join the programme.
+
+    Raises:
+        IdentifierTaken: one of the identifiers is enrolled; nobody has joined.
+    """
+    member_id = command.member_id or MemberId(uuid4())
+    call(
+        session,
+        "SELECT ledger.enrol(%s, %s, %s::text[], %s::uuid[], %s::text[], %s)",
+        (
+            member_id,
+            command.partner_id,
+            [identifier.kind.value for identifier in command.identifiers],
+            [identifier.partner_id for identifier in command.identifiers],
+            [identifier.value for identifier in command.identifiers],
+            clock.wall(),
+        ),
+    )
+    return member_id
+
+
+def link_identifier(session: Session, command: LinkIdentifier) -> None:
+    """Have a member known by one more identifier; again for the same member changes nothing.
+
+    Raises:
+        MemberUnknown: there is no such member.
+        IdentifierTaken: it is another member's.
+    """
+    call(
+        session,
+        "SELECT ledger.link_identifier(%s, %s, %s, %s, %s, %s)",
+        (
+            command.member_id,
+            command.partner_id,
+            command.identifier.kind.value,
+            command.identifier.partner_id,
+            command.identifier.value,
+            clock.wall(),
+        ),
+    )
+
+
+def find_member(session: Session, identifier: Identifier) -> MemberId | None:
+    """The member whom an identifier names, if it is enrolled."""
+    column = tables.identifier.c
+    found = session.execute(
+        select(column.member_id).where(
+            column.kind == identifier.kind.value,
+            column.partner_id == identifier.partner_id,
+            column.value == identifier.value,
+        )
+    ).scalar_one_or_none()
+    return None if found is None else MemberId(found)
+
+
+def member_exists(session: Session, member_id: MemberId) -> bool:
+    """Whether the programme has this member."""
+    column = tables.member.c.member_id
+    return session.execute(select(column).where(column == member_id)).one_or_none() is not None
+
+
+def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
+    """All that a member is known by."""
+    column = tables.identifier.c
+    rows = session.execute(
+        select(column.kind, column.value, column.partner_id)
+        .where(column.member_id == member_id)
+        .order_by(column.kind, column.value)
+    )
+    return [
+        Identifier(kind=IdentifierKind(row.kind), value=row.value, partner_id=row.partner_id) for row in rows
+    ]
+
+
+def get_balance(session: Session, member_id: MemberId) -> Balance:
+    """A member's points in the whole network, as they are now.
+
+    Raises:
+        MemberUnknown: there is no such member.
+    """
+    found = get_balances(session, [member_id])
+    if member_id not in found:
+        raise MemberUnknown
+    return found[member_id]
+
+
+def get_balances(session: Session, member_ids: Iterable[MemberId]) -> dict[MemberId, Balance]:
+    """The balances of several members, in one query. Members that do not exist are left out."""
+    now = clock.now(session)
+    rows = session.execute(_BALANCES, {"members": list(member_ids), "now": now})
+    return {
+        row.member_id: Balance(
+            # The part of a fresh maturity that a deficit will take is not spendable.
+            available=Points(int(row.available + row.matured - row.recovered - row.expired)),
+            pending=Points(int(row.pending - row.matured)),
+            held=row.held,
+            deficit=Points(int(row.deficit - row.recovered)),
+            as_of=now,
+        )
+        for row in rows
+    }
+
+
+# What has come due and is not posted yet, as the kernel's bring_up_to_date will post it: maturities,
+# from them what is owed, then expiries of what is left. Only heads that are due look at their lots.
+_BALANCES = text("""
+    WITH heads AS (
+        SELECT member_id, available, pending, held, deficit, next_due_at <= :now AS due
+        FROM ledger.member_head WHERE member_id = ANY (:members)
+    )
+    SELECT h.member_id, h.available, h.pending, h.held, h.deficit,
+           coalesce(l.matured, 0) AS matured,
+           least(coalesce(l.matured, 0), h.deficit) AS recovered,
+           -- Recovery burns the soonest expiry first, so what is due to expire pays before what is not.
+           coalesce(l.expired_old, 0)
+             + greatest(coalesce(l.expired_new, 0) - least(coalesce(l.matured, 0), h.deficit), 0) AS expired
+    FROM heads h
+    LEFT JOIN LATERAL (
+        SELECT sum(pending) FILTER (WHERE matures_at <= :now) AS matured,
+               sum(available) FILTER (WHERE expires_at <= :now) AS expired_old,
+               sum(pending) FILTER (WHERE matures_at <= :now AND expires_at <= :now) AS expired_new
+        FROM ledger.lot
+        WHERE h.due AND member_id = h.member_id AND (pending > 0 OR available > 0)
+    ) l ON true
+""")
+
+
+def balance_by_issuer(session: Session, member_id: MemberId) -> list[IssuerBalance]:
+    """A member's points by who issued them, largest first; what has come due is applied."""
+    totals: dict[PartnerId, list[int]] = {}
+    for lot in lots(session, member_id):
+        entry = totals.setdefault(lot.issuer_id, [0, 0, 0])
+        for index, points in enumerate((lot.available, lot.pending, lot.held)):
+            entry[index] += points
+    found = [
+        IssuerBalance(issuer_id=issuer, available=Points(a), pending=Points(p), held=Points(h))
+        for issuer, (a, p, h) in totals.items()
+    ]
+    return sorted(found, key=lambda item: (-(item.available + item.pending + item.held), str(item.issuer_id)))
+
+
+def expiring(session: Session, member_id: MemberId, *, within: timedelta) -> list[Expiring]:
+    """What lapses within a time from now if it is not spent, by day and issuer, soonest first."""
+    rows = session.execute(
+        text("""
+            SELECT (l.expires_at AT TIME ZONE p.zone)::date AS day, l.issuer_id,
+                   sum(l.available + l.pending) AS points
+            FROM ledger.lot l, ledger.programme p
+            WHERE l.member_id = :member AND l.available + l.pending > 0
+              AND l.expires_at > :now AND l.expires_at <= :until
+            GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
+        """),
+        {"member": member_id, "now": (now := clock.now(session)), "until": now + within},
+    )
+    return [Expiring(points=Points(int(row.points)), on=row.day, issuer_id=row.issuer_id) for row in rows]
+
+
+def lots(session: Session, member_id: MemberId) -> list[Lot]:
+    """A member's lots that still have points, in the order in which they will be spent.
+
+    What has matured or expired by now is shown as such.
+    """
+    now = clock.now(session)
+    column = tables.lot.c
+    rows = session.execute(
+        select(tables.lot)
+        .where(
+            column.member_id == member_id, (column.pending > 0) | (column.available > 0) | (column.held > 0)
+        )
+        .order_by(column.expires_at.nulls_last(), column.issued_at, column.lot_id)
+    )
+    found = []
+    for row in rows:
+        matured = row.pending > 0 and row.matures_at <= now
+        available = row.available + (row.pending if matured else 0)
+        if row.expires_at is not None and row.expires_at <= now:
+            available = 0
+        lot = Lot(
+            lot_id=row.lot_id,
+            issuer_id=row.issuer_id,
+            agreement_id=row.agreement_id,
+            funding_plan_id=row.funding_plan_id,
+            issued_at=row.issued_at,
+            matures_at=row.matures_at,
+            expires_at=row.expires_at,
+            points=row.points,
+            available=Points(available),
+            pending=Points(0 if matured else row.pending),
+            held=row.held,
+        )
+        if lot.available or lot.pending or lot.held:
+            found.append(lot)
+    return found
+
+
+def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirmation:
+    """Store a member's consent to one redemption at a partner.
+
+    Raises:
+        MemberUnknown, PointsInvalid, PartnerUnknown: nothing has been stored.
+    """
+    [(confirmation_id, expires_at)] = call(
+        session,
+        "SELECT * FROM ledger.confirm_redemption(%s, %s, %s, %s, %s)",
+        (command.member_id, command.partner_id, command.points, CONFIRMATION_LIFETIME, clock.wall()),
+    )
+    return Confirmation(confirmation_id=confirmation_id, expires_at=expires_at)
+
+
+def set_blocked(session: Session, member_id: MemberId, *, blocked: bool) -> None:
+    """Block a member, at once, or let it take part again.
+
+    Raises:
+        MemberUnknown: there is no such member.
+    """
+    call(session, "SELECT ledger.set_member_blocked(%s, %s)", (member_id, blocked))
+
+
+def members_due(
+    session: Session, *, at: datetime, limit: int, after: MemberId | None = None
+) -> list[MemberId]:
+    """Members for whom a maturity or expiry may be due, in the order of their ids."""
+    rows = session.execute(
+        text("""
+            SELECT member_id FROM ledger.member_head
+            WHERE next_due_at <= :at AND (CAST(:after AS uuid) IS NULL OR member_id > :after)
+            ORDER BY member_id LIMIT :limit
+        """),
+        {"at": at, "after": after, "limit": limit},
+    )
+    return [MemberId(row.member_id) for row in rows]
+
+
+def bring_up_to_date(session: Session, member_id: MemberId) -> int:
+    """Post what has matured or expired by now for a member whom nobody touched.
+
+    Returns:
+        How many transactions that made.
+    """
+    [(made,)] = call(session, "SELECT ledger.bring_member_up_to_date(%s, %s)", (member_id, clock.wall()))
+    return int(made)

@@ -1,0 +1,113 @@
+"""The programme: one deployment, one currency of points, one clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Literal
+from zoneinfo import ZoneInfo, available_timezones
+
+from sqlalchemy import select
+
+from coalition.amounts import Points
+from coalition.errors import InvalidInput, ProgrammeNotOpen
+from coalition.ledger import tables
+from coalition.ledger.posting import call
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+Mode = Literal["production", "sandbox", "demo"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Programme:
+    """What holds for all partners and members."""
+
+    name: str
+    mode: Mode
+    zone: str
+    """IANA time zone; business dates and agreements' dates are in it."""
+    currency: str
+    """ISO 4217; the programme settles in it."""
+    consent_limit_points: Points
+    """What one partner may take from one member in one window without the member's confirmation."""
+    clock_at: datetime | None
+    """Where a sandbox's clock stands; None is the wall clock."""
+
+    @property
+    def tz(self) -> ZoneInfo:
+        """The zone, ready for arithmetic."""
+        return ZoneInfo(self.zone)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenProgramme:
+    """The operator's wish to begin."""
+
+    name: str
+    mode: Mode = "production"
+    zone: str = "Europe/Berlin"
+    currency: str = "EUR"
+    consent_limit_points: Points = Points(5_000)
+    starts_at: datetime | None = None
+    """Where a sandbox's clock stands at first; in production always None."""
+
+
+def open_programme(session: Session, command: OpenProgramme) -> Programme:
+    """Open the programme in an empty database, with its first window.
+
+    Raises:
+        InvalidInput: the zone or currency does not exist.
+        ProgrammeAlreadyOpen: this database holds one.
+        ClockRefused: a start was given in production.
+    """
+    if command.zone not in available_timezones():
+        raise InvalidInput(
+            f"{command.zone!r} is no IANA time zone, such as Europe/Berlin", field=("input", "zone")
+        )
+    if len(command.currency) != 3 or not command.currency.isascii() or not command.currency.isupper():  # noqa: PLR2004 - ISO 4217 codes are three letters
+        raise InvalidInput(
+            f"{command.currency!r} is no ISO 4217 currency, such as EUR", field=("input", "currency")
+        )
+    if command.consent_limit_points < 0:
+        raise InvalidInput("the consent limit must not be negative", field=("input", "consentLimit"))
+    call(
+        session,
+        "SELECT ledger.open_programme(%s, %s, %s, %s, %s, %s)",
+        (
+            command.name,
+            command.mode,
+            command.zone,
+            command.currency,
+            command.consent_limit_points,
+            command.starts_at,
+        ),
+    )
+    return get_programme(session)
+
+
+def get_programme(session: Session) -> Programme:
+    """The programme of this database.
+
+    Raises:
+        ProgrammeNotOpen: none has been opened.
+    """
+    row = session.execute(select(tables.programme)).one_or_none()
+    if row is None:
+        raise ProgrammeNotOpen
+    return Programme(
+        name=row.name,
+        mode=row.mode,
+        zone=row.zone,
+        currency=row.currency,
+        consent_limit_points=row.consent_limit_points,
+        clock_at=row.clock_at,
+    )
+
+
+def set_consent_limit(session: Session, *, points: Points) -> None:
+    """Change what a partner may take in a window without the member's confirmation."""
+    if points < 0:
+        raise InvalidInput("the consent limit must not be negative", field=("input", "consentLimit"))
+    call(session, "SELECT ledger.set_consent_limit(%s)", (points,))

@@ -1,0 +1,64 @@
+"""Reverse an issue or a redemption, whole, by a new transaction that names it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Final
+
+from coalition.clock import wall
+from coalition.ids import AgreementId, PartnerId
+from coalition.keys import check_key
+from coalition.ledger.posting import Posting, TransactionRef, call, fingerprint, posting_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_POST: Final = "SELECT * FROM ledger.post_reverse(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReverseTransaction:
+    """A partner's wish to undo one of its own issues or redemptions."""
+
+    ref: TransactionRef
+    partner_id: PartnerId
+    idempotency_key: str
+    request: Mapping[str, object]
+    agreement_id: AgreementId | None = None
+    """The partner's, as it holds now: its R is what a deficit's recovery will pay it."""
+    occurred_at: datetime | None = None
+    reason: str | None = None
+
+
+def reverse_transaction(session: Session, command: ReverseTransaction) -> Posting:
+    """Undo an issue or a redemption.
+
+    An issue gives back what is left of its lot, at the lot's own prices; points already spent become the
+    issuer's claim where the agreement's return policy is `unlimited`. A redemption gives points back to
+    the lots they came from. The posting's points are those that moved.
+
+    Raises:
+        PartnerNotActive, TransactionUnknown, NotReversible, AlreadyReversed, ReturnPolicyForbids: nothing
+        has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    check_key(command.idempotency_key)
+    [row] = call(
+        session,
+        _POST,
+        (
+            command.ref.member_id,
+            command.partner_id,
+            command.ref.business_date,
+            command.ref.transaction_id,
+            command.agreement_id,
+            command.idempotency_key,
+            fingerprint("reverse", command.request),
+            command.occurred_at,
+            command.reason,
+            wall(),
+        ),
+    )
+    return posting_of(row)

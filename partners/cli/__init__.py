@@ -1,0 +1,1 @@
+"""The operator's commands about partners and their access."""

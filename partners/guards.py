@@ -1,0 +1,77 @@
+"""The kernel's guards as questions that move nothing, in its order: what a quote is refused for."""
+
+from collections.abc import Mapping
+from datetime import date
+from typing import Final, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from coalition.errors import (
+    AgreementMissing,
+    MemberBlocked,
+    MemberUnknown,
+    PartnerNotActive,
+    PartnerRoleMissing,
+)
+from coalition.ids import MemberId, PartnerId
+from coalition.ledger.tables import member_head
+from partners.agreements import Agreement, agreement_in_force
+from partners.directory import Partner, PartnerState, get_partner
+
+_Role = Literal["an issuer", "a redeemer"]
+
+_ACTS_IN: Final[Mapping[_Role, frozenset[PartnerState]]] = {
+    "an issuer": frozenset({PartnerState.ACTIVE}),
+    # Who leaves still takes points that members hold.
+    "a redeemer": frozenset({PartnerState.ACTIVE, PartnerState.LEAVING}),
+}
+
+
+def check_issue(
+    session: Session, *, member_id: MemberId | None, partner_id: PartnerId, on: date
+) -> Agreement:
+    """The terms of an issue on a date, if there could be one.
+
+    Raises:
+        MemberUnknown, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked.
+    """
+    return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="an issuer")
+
+
+def check_redemption(session: Session, *, member_id: MemberId, partner_id: PartnerId, on: date) -> Agreement:
+    """The terms of a redemption on a date, if there could be one.
+
+    Raises:
+        MemberUnknown, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked.
+    """
+    return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="a redeemer")
+
+
+def _check(
+    session: Session, *, member_id: MemberId | None, partner_id: PartnerId, on: date, role: _Role
+) -> Agreement:
+    blocked = None if member_id is None else _is_blocked(session, member_id)
+    partner = get_partner(session, partner_id)
+    if partner.state not in _ACTS_IN[role]:
+        raise PartnerNotActive(state=partner.state.value)
+    if not _has(partner, role):
+        raise PartnerRoleMissing(role=role)
+    agreement = agreement_in_force(session, partner_id=partner_id, on=on)
+    if agreement is None:
+        raise AgreementMissing(date=on)
+    if blocked:
+        raise MemberBlocked
+    return agreement
+
+
+def _is_blocked(session: Session, member_id: MemberId) -> bool:
+    query = select(member_head.c.blocked).where(member_head.c.member_id == member_id)
+    blocked = session.execute(query).scalar_one_or_none()
+    if blocked is None:
+        raise MemberUnknown
+    return bool(blocked)
+
+
+def _has(partner: Partner, role: _Role) -> bool:
+    return partner.may_issue if role == "an issuer" else partner.may_redeem

@@ -1,0 +1,54 @@
+"""Idempotency of what is not a posting: an operator's mutations, and enrolment.
+
+The scope of a key is its caller. The answer is stored in the operation's own transaction and kept for
+good, so that a retry gets it again and two at once have one effect.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from sqlalchemy import insert, select, text
+from sqlalchemy.orm import Session
+
+from coalition.errors import IdempotencyConflict
+from coalition.keys import check_key
+from coalition.ledger import fingerprint
+from partners import tables
+
+_table = tables.operation
+
+# The separator cannot stand in either part, so that no two pairs spell the same.
+_LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:caller || E'\\n' || :key, 4711))")
+
+
+def once(
+    session: Session,
+    *,
+    caller: str,
+    key: str,
+    request: Mapping[str, object],
+    work: Callable[[], dict[str, Any]],
+) -> tuple[dict[str, Any], bool]:
+    """Do the work unless this caller had it done under this key; returns its result, and whether it was.
+
+    The result is JSON (ids of what was made) and holds no secret: a replay would show it again. The
+    session is a unit of work, since the answer must be stored with the effect or not at all.
+
+    Raises:
+        InvalidInput: the key cannot be stored.
+        IdempotencyConflict: the caller used the key for a different request.
+    """
+    check_key(key)
+    asked = fingerprint("operation", request)
+    # The lock in a statement of its own: one that waited would not see what the holder stored.
+    session.execute(_LOCK, {"caller": caller, "key": key})
+    stored = session.execute(
+        select(_table.c.fingerprint, _table.c.result).where(_table.c.caller == caller, _table.c.key == key)
+    ).one_or_none()
+    if stored is not None:
+        if stored.fingerprint != asked:
+            raise IdempotencyConflict
+        return stored.result, True
+    result = work()
+    session.execute(insert(_table).values(caller=caller, key=key, fingerprint=asked, result=result))
+    return result, False

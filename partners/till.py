@@ -1,0 +1,255 @@
+"""What a till asks of the network: issue, redeem, reverse.
+
+Evaluates the partner's terms and hands the kernel a wish that is priced and timed. The API, the file
+import and the bench all come through here. In the usual case each is one statement, so that it can run
+in a `single_call`. In a unit of work each runs under a savepoint: a refusal undoes that wish alone.
+"""
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import psycopg
+from sqlalchemy.orm import Session
+
+from coalition.amounts import Points
+from coalition.errors import DatabaseUnavailable, FundingPlanUnknown, InvalidInput
+from coalition.ids import MemberId, PartnerId
+from coalition.issuing import IssuePoints, issue_points
+from coalition.ledger import Posting, TransactionRef
+from coalition.ledger.posting import TermsSuperseded
+from coalition.receipts import Receipt
+from coalition.redeeming import RedeemPoints, redeem_points
+from coalition.reversing import ReverseTransaction, reverse_transaction
+from partners.agreements import agreement_in_force
+from partners.checks import check_text
+from partners.guards import check_issue
+from partners.memory import Memory, memory_of
+from partners.terms import Evaluation, check_amount, check_points, evaluate, local_date
+
+_TRIES: Final = 3
+_MAX_REASON: Final = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Issue:
+    """Give a member points, as a number or for money spent: one of the two."""
+
+    member_id: MemberId
+    partner_id: PartnerId
+    idempotency_key: str
+    points: int | None = None
+    amount: Decimal | None = None
+    """Money spent, in the programme's currency."""
+    funding_plan: str | None = None
+    """A plan's code; None: the issuer alone pays."""
+    receipt: Receipt | None = None
+    occurred_at: datetime | None = None
+    """By the till's clock; None is now."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Redeem:
+    """Take points from a member."""
+
+    member_id: MemberId
+    partner_id: PartnerId
+    points: int
+    idempotency_key: str
+    receipt: Receipt | None = None
+    occurred_at: datetime | None = None
+    confirmation_id: UUID | None = None
+    """The member's own consent, needed beyond the programme's limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reverse:
+    """Undo one of the partner's own issues or redemptions, whole."""
+
+    reference: TransactionRef
+    partner_id: PartnerId
+    idempotency_key: str
+    occurred_at: datetime | None = None
+    reason: str | None = None
+
+
+def issue(session: Session, wish: Issue) -> Posting:
+    """Issue points at the terms that held when the purchase occurred.
+
+    Money that earns less than a point makes a posting of 0 points: its receipt is claimed, no lot made.
+
+    Raises:
+        InvalidInput, PointsInvalid, OccurredInFuture, MemberUnknown, ReceiptDuplicate, ReceiptRevision,
+        PartnerNotActive, PartnerRoleMissing, AgreementMissing, FundingPlanUnknown, MemberBlocked:
+        nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    checked_value(points=wish.points, amount=wish.amount)
+    return _at_terms_in_force(session, wish.partner_id, lambda memory: _issue(session, wish, memory))
+
+
+def redeem(session: Session, wish: Redeem) -> Posting:
+    """Redeem points; the terms that held when it occurred say what the partner is paid for them.
+
+    Raises:
+        InvalidInput, PointsInvalid, OccurredInFuture, MemberUnknown, ReceiptDuplicate, ReceiptRevision,
+        PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid,
+        ConsentRequired, InsufficientPoints: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    check_points(wish.points)
+    return _at_terms_in_force(session, wish.partner_id, lambda memory: _redeem(session, wish, memory))
+
+
+def reverse(session: Session, wish: Reverse) -> Posting:
+    """Undo an issue or a redemption at the prices that it was made at.
+
+    Raises:
+        InvalidInput, OccurredInFuture, PartnerNotActive, TransactionUnknown, NotReversible,
+        AlreadyReversed, ReturnPolicyForbids: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    if wish.reason is not None:
+        check_text(wish.reason, field="reason", longest=_MAX_REASON)
+    return _at_terms_in_force(session, wish.partner_id, lambda memory: _reverse(session, wish, memory))
+
+
+def checked_value(*, points: int | None, amount: Decimal | None) -> None:
+    """See that an issue is given as points or as money, and as a value that can be posted.
+
+    Raises:
+        InvalidInput: both or neither was given, or the money cannot be stored exactly.
+        PointsInvalid: one transaction cannot move so many.
+    """
+    if (points is None) == (amount is None):
+        raise InvalidInput("give points or an amount of money, one of the two", field=("input", "points"))
+    if points is not None:
+        check_points(points)
+    if amount is not None:
+        check_amount(amount)
+
+
+def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
+    zone = memory.zone(session)
+    occurred_at = memory.moment(session, wish.occurred_at)
+    day = local_date(occurred_at, zone)
+    agreement = memory.agreement(session, partner_id=wish.partner_id, on=day)
+    plan_id = None
+    if wish.funding_plan is not None:
+        plan_id = memory.funding_plan(session, wish.funding_plan)
+        if plan_id is None:
+            # The kernel knows nothing of plans; what comes before this refusal still comes first.
+            check_issue(session, member_id=wish.member_id, partner_id=wish.partner_id, on=day)
+            raise FundingPlanUnknown
+    if agreement is None:
+        # The kernel refuses, in its place in the order; a replay still gets its answer.
+        evaluated = Evaluation(points=Points(wish.points or 0), matures_at=None, expires_at=None)
+    else:
+        evaluated = evaluate(
+            agreement, points=wish.points, amount=wish.amount, occurred_at=occurred_at, zone=zone
+        )
+    return issue_points(
+        session,
+        IssuePoints(
+            member_id=wish.member_id,
+            partner_id=wish.partner_id,
+            points=evaluated.points,
+            idempotency_key=wish.idempotency_key,
+            request={
+                "points": wish.points,
+                "amount": _spelled(wish.amount),
+                "funding_plan": wish.funding_plan,
+                "receipt": wish.receipt.as_request() if wish.receipt else None,
+                "occurred_at": _asked_moment(wish.occurred_at),
+            },
+            agreement_id=None if agreement is None else agreement.agreement_id,
+            funding_plan_id=plan_id,
+            amount=wish.amount,
+            receipt=wish.receipt,
+            occurred_at=occurred_at,
+            matures_at=evaluated.matures_at,
+            expires_at=evaluated.expires_at,
+        ),
+    )
+
+
+def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
+    zone = memory.zone(session)
+    occurred_at = memory.moment(session, wish.occurred_at)
+    agreement = memory.agreement(session, partner_id=wish.partner_id, on=local_date(occurred_at, zone))
+    return redeem_points(
+        session,
+        RedeemPoints(
+            member_id=wish.member_id,
+            partner_id=wish.partner_id,
+            points=Points(wish.points),
+            idempotency_key=wish.idempotency_key,
+            request={
+                "points": wish.points,
+                "receipt": wish.receipt.as_request() if wish.receipt else None,
+                "occurred_at": _asked_moment(wish.occurred_at),
+                "confirmation": wish.confirmation_id,
+            },
+            agreement_id=None if agreement is None else agreement.agreement_id,
+            receipt=wish.receipt,
+            occurred_at=occurred_at,
+            confirmation_id=wish.confirmation_id,
+        ),
+    )
+
+
+def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
+    zone = memory.zone(session)
+    today = local_date(memory.moment(session, None), zone)
+    occurred_at = memory.moment(session, wish.occurred_at)
+    # Not from memory: the kernel cannot tell whether these terms are stale, since what it reverses
+    # is priced by other ones.
+    agreement = agreement_in_force(session, partner_id=wish.partner_id, on=today)
+    return reverse_transaction(
+        session,
+        ReverseTransaction(
+            ref=wish.reference,
+            partner_id=wish.partner_id,
+            idempotency_key=wish.idempotency_key,
+            request={
+                "business_date": wish.reference.business_date,
+                "transaction": wish.reference.transaction_id,
+                "occurred_at": _asked_moment(wish.occurred_at),
+                "reason": wish.reason,
+            },
+            agreement_id=None if agreement is None else agreement.agreement_id,
+            occurred_at=occurred_at,
+            reason=wish.reason,
+        ),
+    )
+
+
+def _at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[Memory], Posting]) -> Posting:
+    memory = memory_of(session)
+    for _ in range(_TRIES):
+        try:
+            with _undone_alone(session):
+                return post(memory)
+        except TermsSuperseded:
+            memory.forget(partner_id)
+    raise DatabaseUnavailable("The partner's terms are being published; try again shortly.")
+
+
+def _undone_alone(session: Session) -> contextlib.AbstractContextManager[object]:
+    driver = session.connection().connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return contextlib.nullcontext() if driver.autocommit else session.begin_nested()
+
+
+def _spelled(amount: Decimal | None) -> str | None:
+    # 5, 5.0 and 5.00 are the same wish.
+    return None if amount is None else f"{amount.normalize():f}"
+
+
+def _asked_moment(moment: datetime | None) -> datetime | None:
+    # One instant in two zones is the same wish.
+    return None if moment is None else moment.astimezone(UTC)

@@ -1,0 +1,98 @@
+"""What a request carries to its resolvers: who asks, and the way to the database."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+
+import strawberry
+
+from coalition.errors import CoalitionError, DatabaseUnavailable
+from schema.loading import Loaded
+from schema.refusals import UserError, as_user_error
+from schema.viewer import Viewer
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+    from coalition.db import Database
+    from partners.tokens import Principal
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome(Generic[T]):
+    """What came of a wish: a value, or why not."""
+
+    value: T | None
+    user_errors: list[UserError]
+
+
+class Context:
+    """One per request. Its resolvers run one after the other, in one thread."""
+
+    def __init__(self, database: Database, principal: Principal, request_id: str) -> None:
+        self.database = database
+        self.viewer = Viewer(principal)
+        self.request_id = request_id
+        self._reading = contextlib.ExitStack()
+        self._session: Session | None = None
+        self._loaded: Loaded | None = None
+
+    @property
+    def session(self) -> Session:
+        """A snapshot to read from, opened when first needed and the same for the whole query."""
+        if self._session is None:
+            self._session = self._reading.enter_context(self.database.reading())
+        return self._session
+
+    @property
+    def loaded(self) -> Loaded:
+        """What was read already, so that it is not read twice."""
+        if self._loaded is None:
+            self._loaded = Loaded(lambda: self.session)
+        return self._loaded
+
+    def post(self, wish: Callable[[Session], T]) -> Outcome[T]:
+        """Do what is one call of the kernel, which commits by itself: one round trip."""
+        self._forget()
+        return _outcome(lambda: _within(self.database.single_call(), wish))
+
+    def execute(self, wish: Callable[[Session], T]) -> Outcome[T]:
+        """Do all of it in one database transaction, or nothing."""
+        self._forget()
+        return _outcome(lambda: _within(self.database.unit_of_work(), wish))
+
+    def quote(self, question: Callable[[Session], T]) -> Outcome[T]:
+        """Ask what would come of a wish; nothing moves."""
+        return _outcome(lambda: question(self.session))
+
+    def close(self) -> None:
+        """Give the connection back."""
+        self._forget()
+
+    def _forget(self) -> None:
+        # What was read before a mutation is of the time before it.
+        self._session = self._loaded = None
+        self._reading.close()
+
+
+def _within(opened: contextlib.AbstractContextManager[Session], wish: Callable[[Session], T]) -> T:
+    with opened as session:
+        return wish(session)
+
+
+def _outcome(act: Callable[[], T]) -> Outcome[T]:
+    """The one place where a refusal becomes data."""
+    try:
+        return Outcome(act(), [])
+    except DatabaseUnavailable:
+        raise
+    except CoalitionError as refusal:
+        return Outcome(None, [as_user_error(refusal)])
+
+
+Info: TypeAlias = strawberry.Info[Context, None]

@@ -1,0 +1,39 @@
+"""What a field costs, declared in the SDL: one unit per object, times the length of a list."""
+
+from __future__ import annotations
+
+import strawberry
+from strawberry.schema_directive import Location
+
+
+@strawberry.schema_directive(
+    name="cost",
+    locations=[Location.FIELD_DEFINITION],
+    description="What resolving this field costs, in units; a field that answers an object costs 1, others 0.",
+)
+class Cost:
+    """A field that costs other than its kind does."""
+
+    weight: int = strawberry.directive_field(name="weight")
+
+
+@strawberry.schema_directive(
+    name="listSize",
+    locations=[Location.FIELD_DEFINITION],
+    description="How long a list is reckoned to be, and which arguments bound it. What lies below costs so many times.",
+)
+class ListSize:
+    """A field that answers a list, or a page of one."""
+
+    assumed_size: int = strawberry.directive_field(name="assumedSize")
+    slicing_arguments: list[str] | None = strawberry.directive_field(name="slicingArguments", default=None)
+
+
+PAGE_SIZE = 20
+"""How many a page has where the caller says nothing."""
+PAGE = ListSize(assumed_size=PAGE_SIZE, slicing_arguments=["first", "last"])
+"""A connection."""
+FEW = ListSize(assumed_size=10)
+"""A plain list, of which there are few."""
+WRITES = Cost(weight=10)
+"""A mutation: a database transaction of its own."""

@@ -1,0 +1,84 @@
+"""Global ids: opaque to callers, and to us a type's name and what finds the object again."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+from coalition.ids import MemberId, TransactionId
+from coalition.ledger import TransactionRef
+
+if TYPE_CHECKING:
+    from strawberry import ID
+
+_LONGEST = 256
+
+
+def to_global(kind: str, *parts: object) -> ID:
+    """The global id of an object of that type."""
+    plain = ":".join([kind, *map(str, parts)])
+    return base64.urlsafe_b64encode(plain.encode()).rstrip(b"=").decode()  # type: ignore[return-value]
+
+
+def from_global(given: str) -> tuple[str, str] | None:
+    """The type's name and the rest; None if it is nothing that we ever gave out."""
+    if len(given) > _LONGEST:
+        return None
+    try:
+        plain = base64.urlsafe_b64decode(given.encode() + b"=" * (-len(given) % 4)).decode()
+    except (binascii.Error, UnicodeError):
+        return None
+    kind, colon, rest = plain.partition(":")
+    return (kind, rest) if colon else None
+
+
+def uuid_in(given: str, kind: str) -> UUID | None:
+    """The UUID in the global id of an object of that type; None if it is not one."""
+    match from_global(given):
+        case (found, rest) if found == kind:
+            return _uuid(rest)
+    return None
+
+
+def member_in(given: str) -> MemberId | None:
+    """The member that the global id names; whether it exists is not asked."""
+    found = uuid_in(given, "Member")
+    return None if found is None else MemberId(found)
+
+
+def transaction_id(ref: TransactionRef) -> ID:
+    """A transaction's global id: member, date and id, by which a sharded database finds it in one step."""
+    return to_global("Transaction", ref.member_id, ref.business_date, ref.transaction_id)
+
+
+def transaction_in(given: str) -> TransactionRef | None:
+    """The transaction that the global id names; whether it exists is not asked."""
+    match from_global(given):
+        case ("Transaction", rest):
+            return _reference(rest.split(":"))
+    return None
+
+
+def _reference(parts: list[str]) -> TransactionRef | None:
+    if len(parts) != len(("member", "date", "id")):
+        return None
+    member, transaction = _uuid(parts[0]), _uuid(parts[2])
+    try:
+        date = dt.date.fromisoformat(parts[1])
+    except ValueError:
+        return None
+    if member is None or transaction is None:
+        return None
+    return TransactionRef(
+        member_id=MemberId(member), business_date=date, transaction_id=TransactionId(transaction)
+    )
+
+
+def _uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

@@ -1,0 +1,78 @@
+"""What a request has read: each thing once, and things that are wanted together in one statement."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from coalition import history, members
+from coalition.ids import AgreementId, FundingPlanId, MemberId, PartyId
+from coalition.ledger import Balance, TransactionRef
+from partners import agreements, directory, funding
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Batch(Generic[K, V]):
+    """Announced keys are read together when the first of them is asked for."""
+
+    def __init__(self, read: Callable[[list[K]], Mapping[K, V]]) -> None:
+        self._read = read
+        self._wanted: dict[K, None] = {}
+        self._found: dict[K, V | None] = {}
+
+    def want(self, keys: Iterable[K]) -> None:
+        """Announce what may be asked for."""
+        self._wanted.update(dict.fromkeys(keys))
+
+    def get(self, key: K) -> V | None:
+        """What the key names, or None."""
+        if key not in self._found:
+            self._wanted[key] = None
+            wanted = [one for one in self._wanted if one not in self._found]
+            self._wanted.clear()
+            found = self._read(wanted)
+            self._found.update((one, found.get(one)) for one in wanted)
+        return self._found[key]
+
+    def put(self, key: K, value: V) -> None:
+        """Remember what was read elsewhere."""
+        self._found[key] = value
+
+
+class Loaded:
+    """One request's memory, by kind of thing."""
+
+    def __init__(self, session: Callable[[], Session]) -> None:
+        self.partners: Batch[PartyId, directory.Partner] = Batch(
+            lambda ids: directory.get_partners(session(), ids)
+        )
+        self.agreements: Batch[AgreementId, agreements.Agreement] = Batch(
+            lambda ids: agreements.get_agreements(session(), ids)
+        )
+        self.plans: Batch[FundingPlanId, funding.FundingPlan] = Batch(
+            lambda ids: funding.get_funding_plans(session(), ids)
+        )
+        self.balances: Batch[MemberId, Balance] = Batch(lambda ids: members.get_balances(session(), ids))
+        self.transactions: Batch[TransactionRef, history.Transaction] = Batch(
+            lambda refs: history.get_transactions(session(), refs)
+        )
+        self.entries: Batch[TransactionRef, list[history.Entry]] = Batch(
+            lambda refs: history.entries_of(session(), refs)
+        )
+        self.reversals: Batch[TransactionRef, TransactionRef] = Batch(
+            lambda refs: history.reversals_of(session(), refs)
+        )
+
+    def remember(self, transactions: Iterable[history.Transaction]) -> None:
+        """A page of transactions: announce all that may be asked about them."""
+        for transaction in transactions:
+            self.transactions.put(transaction.ref, transaction)
+            self.entries.want([transaction.ref])
+            self.reversals.want([transaction.ref])
+            self.balances.want([transaction.ref.member_id])
+            self.partners.want([transaction.partner_id])

@@ -1,0 +1,135 @@
+"""Refusals as data: what the network says no with, in a payload's `userErrors`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+
+import strawberry
+
+from coalition import errors
+from coalition.amounts import Points
+
+if TYPE_CHECKING:
+    # Not for the annotations, which strawberry reads when the schema is built.
+    from coalition.errors import CoalitionError
+
+
+def _described(refusal: type[CoalitionError]) -> Any:
+    return strawberry.enum_value(refusal.code, description=(refusal.__doc__ or "").strip().splitlines()[0])
+
+
+UserErrorCode = strawberry.enum(
+    Enum("UserErrorCode", [(refusal.code, _described(refusal)) for refusal in errors.REFUSALS]),  # type: ignore[misc]
+    name="UserErrorCode",
+    description="Why the network says no. The order is precedence: where several hold, the first is reported."
+    " DATABASE_UNAVAILABLE never stands in a payload: it is the top-level error of an answer 503.",
+)
+Code = Annotated[Any, strawberry.lazy("schema.refusals")]
+
+
+@strawberry.interface(description="A refusal. Nothing has moved.")
+class UserError:
+    """What every refusal tells."""
+
+    code: UserErrorCode = strawberry.field(description="Which refusal, for programs.")  # type: ignore[valid-type]
+    message: str = strawberry.field(description="What is wrong, for people; the wording may change.")
+    field: list[str] | None = strawberry.field(
+        description='The path of the input field at fault, such as ["input", "points"]; null where no one field is.'
+    )
+    retryable: bool = strawberry.field(description="Whether the same request, sent again later, may succeed.")
+
+
+@strawberry.type(description="A refusal that has no more to tell.")
+class Refusal(UserError):
+    """Any refusal without a type of its own."""
+
+
+@strawberry.type(description="The member has fewer spendable points than the redemption asks for.")
+class InsufficientPoints(UserError):
+    """With what is there and what was asked."""
+
+    available: Points = strawberry.field(description="What the member can spend now.")
+    requested: Points = strawberry.field(description="What was asked for.")
+
+
+@strawberry.type(description="Beyond the programme's limit the member must confirm the redemption.")
+class ConsentRequired(UserError):
+    """With what the partner may still take without asking."""
+
+    allowed: Points = strawberry.field(
+        description="How many points this partner can still take from this member in the open window"
+        " without the member's confirmation."
+    )
+
+
+@strawberry.type(description="The partner has no agreement for the date of the transaction.")
+class AgreementMissing(UserError):
+    """With the date."""
+
+    date: dt.date | None = strawberry.field(
+        description="The date, in the programme's zone, for which there is none."
+    )
+
+
+@strawberry.type(description="An agreement may not start before the open window began.")
+class AgreementBackdated(UserError):
+    """With the first date that is possible."""
+
+    earliest: dt.date | None = strawberry.field(
+        description="The earliest date from which an agreement can hold."
+    )
+
+
+@strawberry.type(description="The partner is not in a state in which it may do this.")
+class PartnerNotActive(UserError):
+    """With the state."""
+
+    state: str | None = strawberry.field(description="The partner's state.")
+
+
+REFUSAL_TYPES: Final[tuple[type[UserError], ...]] = (
+    Refusal,
+    InsufficientPoints,
+    ConsentRequired,
+    AgreementMissing,
+    AgreementBackdated,
+    PartnerNotActive,
+)
+
+
+def _whole(value: Any) -> Points:
+    return Points(int(value))
+
+
+def _date(value: Any) -> dt.date | None:
+    return dt.date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+# Which type a refusal has, and how its facts (the kernel's arrive as JSON) become fields.
+_RICHER: Final[Mapping[str, tuple[type[UserError], Mapping[str, Callable[[Any], Any]]]]] = {
+    errors.InsufficientPoints.code: (InsufficientPoints, {"available": _whole, "requested": _whole}),
+    errors.ConsentRequired.code: (ConsentRequired, {"allowed": _whole}),
+    errors.AgreementMissing.code: (AgreementMissing, {"date": _date}),
+    errors.AgreementBackdated.code: (AgreementBackdated, {"earliest": _date}),
+    errors.PartnerNotActive.code: (PartnerNotActive, {"state": _text}),
+}
+
+
+def as_user_error(refusal: CoalitionError) -> UserError:
+    """The refusal as data, with its facts."""
+    kind, conversions = _RICHER.get(refusal.code, (Refusal, {}))
+    facts = {name: convert(refusal.facts.get(name)) for name, convert in conversions.items()}
+    return kind(
+        code=cast("Any", UserErrorCode)[refusal.code],
+        message=refusal.message,
+        field=list(refusal.path) or None,
+        retryable=refusal.retryable,
+        **facts,
+    )

@@ -1,0 +1,1 @@
+"""GraphQL over HTTP: requests in, limits, execution in worker threads, answers out."""

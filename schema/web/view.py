@@ -1,0 +1,199 @@
+"""The endpoint `/graphql`: HTTP to GraphQL and back.
+
+The event loop only reads and writes; everything else of a request, its database calls included, runs in
+one visit to a worker thread. It is a view of our own, at a third of what the framework's costs, and it
+answers whatever it is sent with a status and a code.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Final
+
+import anyio.to_thread
+import orjson
+from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
+from starlette.requests import Request
+from starlette.responses import Response
+
+from coalition.errors import CoalitionError, DatabaseUnavailable
+from schema.web.documents import DocumentRefused, Documents
+from schema.web.faults import RequestFault, database_unavailable
+from schema.web.limits import MAX_COST
+from schema.web.request import (
+    GRAPHQL_JSON,
+    PLAIN_JSON,
+    GraphQLRequest,
+    body_of,
+    from_address,
+    from_body,
+    negotiated,
+)
+
+if TYPE_CHECKING:
+    from partners.tokens import Principal
+    from schema.context import Context
+
+log = logging.getLogger(__name__)
+
+PARTIAL_SUCCESS: Final = 294  # GraphQL over HTTP, "Partial success"
+_MAX_COERCION_ERRORS: Final = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What goes back, and what the log tells of it."""
+
+    status: int
+    body: Mapping[str, Any]
+    media: str = PLAIN_JSON
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> Response:
+        """As Starlette sends it."""
+        return Response(
+            orjson.dumps(self.body),
+            status_code=self.status,
+            headers={"Cache-Control": "no-store", **self.headers},
+            media_type=f"{self.media}; charset=utf-8",
+        )
+
+
+class GraphQLView:
+    """Serves one schema."""
+
+    def __init__(
+        self,
+        schema: GraphQLSchema,
+        *,
+        authenticate: Callable[[Request], Principal],
+        make_context: Callable[[Principal, str], Context],
+        limiter: anyio.CapacityLimiter,
+    ) -> None:
+        self._schema = schema
+        self._documents = Documents(schema)
+        self._authenticate = authenticate
+        self._make_context = make_context
+        self._limiter = limiter
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one HTTP request."""
+        request_id: str = request.state.request_id
+        try:
+            media = negotiated(request.headers)
+            body = await body_of(request) if request.method == "POST" else None
+            answer = await anyio.to_thread.run_sync(self._answer, request, media, body, limiter=self._limiter)
+        except RequestFault as fault:
+            answer = turned_away(fault, request_id)
+        return answer.response()
+
+    def _answer(self, request: Request, media: str, body: bytes | None) -> Answer:
+        """All that is done for a request, in a worker thread."""
+        request_id: str = request.state.request_id
+        try:
+            principal = self._authenticate(request)
+            request.state.client_id = principal.client_id
+            asked = from_address(request) if body is None else from_body(body)
+            request.state.operation = asked.operation_name
+            return self._executed(request, asked, principal, media)
+        except RequestFault as fault:
+            return turned_away(fault, request_id)
+        except DocumentRefused as refused:
+            return _request_error(refused.status, refused.errors, request_id)
+        except DatabaseUnavailable as error:
+            return turned_away(database_unavailable(error.message), request_id)
+
+    def _executed(self, request: Request, asked: GraphQLRequest, principal: Principal, media: str) -> Answer:
+        request_id: str = request.state.request_id
+        document = self._documents.get(asked.query)
+        operation = document.operation(asked.operation_name)
+        if operation.node.name is not None:
+            request.state.operation = operation.node.name.value
+        if request.method == "GET" and operation.node.operation is not OperationType.QUERY:
+            raise RequestFault(
+                HTTPStatus.METHOD_NOT_ALLOWED,
+                "METHOD_NOT_ALLOWED",
+                "Send mutations by POST.",
+                headers={"Allow": "POST"},
+            )
+        try:
+            cost = operation.cost(asked.variables)
+        except GraphQLError as error:
+            return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, [error], request_id)
+        context = self._make_context(principal, request_id)
+        try:
+            result = execute(
+                self._schema,
+                document.ast,
+                context_value=context,
+                variable_values=dict(asked.variables),
+                operation_name=asked.operation_name,
+                max_coercion_errors=_MAX_COERCION_ERRORS,
+                is_awaitable=_never,
+            )
+        finally:
+            context.close()
+        assert isinstance(result, ExecutionResult), "no resolver is asynchronous"
+        return _answer_of(result, media, request_id, {"requested": cost, "limit": MAX_COST})
+
+
+def turned_away(fault: RequestFault, request_id: str) -> Answer:
+    """The answer to a request that was not executed."""
+    body = {"errors": fault.as_errors(), "extensions": {"requestId": request_id}}
+    return Answer(status=fault.status, body=body, headers=fault.headers)
+
+
+def _request_error(status: HTTPStatus, errors: list[GraphQLError], request_id: str) -> Answer:
+    """The answer to a GraphQL request error: no `data`, and GraphQL's own media type (GraphQL over HTTP)."""
+    body = {"errors": [error.formatted for error in errors], "extensions": {"requestId": request_id}}
+    return Answer(status=status, body=body, media=GRAPHQL_JSON)
+
+
+def _answer_of(result: ExecutionResult, media: str, request_id: str, cost: dict[str, int]) -> Answer:
+    errors = result.errors or []
+    if result.data is None and errors and all(error.path is None for error in errors):
+        for error in errors:
+            error.extensions = {"code": "VARIABLES_INVALID", **(error.extensions or {})}
+        return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, errors, request_id)
+    for error in errors:
+        if isinstance(cause := _cause(error), DatabaseUnavailable):
+            # Whatever moved before has its own idempotency key: the caller sends the whole again.
+            return turned_away(database_unavailable(cause.message), request_id)
+    body: dict[str, Any] = {"data": result.data}
+    if errors:
+        body["errors"] = [_shown(error, request_id) for error in errors]
+    body["extensions"] = {"requestId": request_id, "cost": cost}
+    # Clients of application/json are used to 200 whenever there is data.
+    partial = bool(errors) and media == GRAPHQL_JSON
+    return Answer(status=PARTIAL_SUCCESS if partial else HTTPStatus.OK, body=body, media=media)
+
+
+def _shown(error: GraphQLError, request_id: str) -> dict[str, Any]:
+    """The error as the client sees it: what we raised for it to see, and nothing of any other."""
+    shown: dict[str, Any] = dict(error.formatted)
+    cause = _cause(error)
+    if isinstance(cause, CoalitionError):
+        shown["message"] = cause.message
+        shown["extensions"] = {"code": cause.code}
+    elif cause is not None:
+        log.error("unexpected exception in a resolver", exc_info=cause, extra={"request_id": request_id})
+        shown["message"] = f"Something went wrong here. The request's id is {request_id}."
+        shown["extensions"] = {"code": "INTERNAL"}
+    elif "code" not in shown.get("extensions", {}):
+        shown["extensions"] = {**shown.get("extensions", {}), "code": "BAD_ARGUMENT"}
+    return shown
+
+
+def _cause(error: GraphQLError) -> Exception | None:
+    """What a resolver raised; None where GraphQL itself, or we in its name, said no."""
+    cause = error.original_error
+    while isinstance(cause, GraphQLError):
+        cause = cause.original_error
+    return cause
+
+
+def _never(_: object) -> bool:
+    return False

@@ -1,0 +1,278 @@
+"""A driver that speaks the domain: partners, members, points and days, on a real database.
+
+Every call is a transaction of its own that commits, as a till's would be.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import UUID, uuid4
+
+from sqlalchemy import text
+
+from coalition import clock, members, windows
+from coalition.amounts import Points
+from coalition.db import Database
+from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId
+from coalition.issuing import IssuePoints, issue_points
+from coalition.ledger import Balance, Posting, TransactionRef
+from coalition.programme import Mode, OpenProgramme, open_programme
+from coalition.receipts import Receipt
+from coalition.redeeming import RedeemPoints, redeem_points
+from coalition.reversing import ReverseTransaction, reverse_transaction
+
+START = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+DEFAULT_TERMS: Mapping[str, Any] = {
+    "service_fee": Decimal("0.0025"),
+    "funding": Decimal("0.0095"),
+    "redemption_charge": Decimal(0),
+    "reimbursement": Decimal("0.0095"),
+    "own_reimbursement": Decimal("0.0095"),
+    "breakage_share": Decimal("0.5"),
+    "earn_points": Decimal(1),
+    "earn_amount": Decimal(1),
+    "earn_rounding": "down",
+    "maturity_days": 0,
+    "expiry_months": 12,
+    "grace_days": 14,
+    "return_policy": "unlimited",
+}
+
+# Every table that a posting may write: what "nothing moved" is compared by.
+LEDGER_TABLES = (
+    "member_head",
+    "lot",
+    "transaction",
+    "entry",
+    "deficit",
+    "idempotency",
+    "receipt",
+    "confirmation",
+)
+
+
+@dataclass
+class LedgerDriver:
+    """The ledger, as partners' tills use it."""
+
+    database: Database
+    keys: Any = field(default_factory=lambda: count(1))
+    agreements: dict[PartnerId, AgreementId] = field(default_factory=dict)
+
+    def open(self, *, mode: Mode = "sandbox", consent_limit: int = 1_000_000_000) -> "LedgerDriver":
+        with self.database.unit_of_work() as session:
+            open_programme(
+                session,
+                OpenProgramme(
+                    name="Test",
+                    mode=mode,
+                    consent_limit_points=Points(consent_limit),
+                    starts_at=None if mode == "production" else START,
+                ),
+            )
+        return self
+
+    # -- parties ------------------------------------------------------------------------------
+
+    def partner(self, *, state: str = "active", issuer: bool = True, redeemer: bool = True, **terms: Any) -> PartnerId:
+        partner_id = PartnerId(uuid4())
+        with self.database.unit_of_work() as session:
+            session.execute(
+                text("INSERT INTO partners.partner VALUES (:id, :code, :code, :state, :issuer, :redeemer, now())"),
+                {
+                    "id": partner_id,
+                    "code": f"p{partner_id.hex[:12]}",
+                    "state": state,
+                    "issuer": issuer,
+                    "redeemer": redeemer,
+                },
+            )
+        self.agreement(partner_id, **terms)
+        return partner_id
+
+    def agreement(self, partner_id: PartnerId, *, valid_from: date = date(2020, 1, 1), **terms: Any) -> AgreementId:
+        agreement_id = AgreementId(uuid4())
+        columns = {**DEFAULT_TERMS, **terms}
+        names = ", ".join(columns)
+        with self.database.unit_of_work() as session:
+            session.execute(
+                text(
+                    f"INSERT INTO partners.agreement (agreement_id, partner_id, version, valid_from, {names},"
+                    " published_at, published_by)"
+                    " SELECT :agreement_id, :partner_id, count(*) + 1, :valid_from,"
+                    f" {', '.join(':' + name for name in columns)}, now(), 'test'"
+                    " FROM partners.agreement WHERE partner_id = :partner_id"
+                ),
+                {"agreement_id": agreement_id, "partner_id": partner_id, "valid_from": valid_from, **columns},
+            )
+        self.agreements[partner_id] = agreement_id
+        return agreement_id
+
+    def funding_plan(self, **parts: Any) -> FundingPlanId:
+        """`parts` come as `_=[(party, ppm), …]`: UUIDs are no keyword names."""
+        plan_id = FundingPlanId(uuid4())
+        with self.database.unit_of_work() as session:
+            session.execute(
+                text("INSERT INTO partners.funding_plan VALUES (:id, :code, 'plan', now(), 'test')"),
+                {"id": plan_id, "code": f"f{plan_id.hex[:12]}"},
+            )
+            for party, ppm in parts["_"]:
+                session.execute(
+                    text("INSERT INTO partners.funding_part VALUES (:id, :party, :ppm)"),
+                    {"id": plan_id, "party": party, "ppm": ppm},
+                )
+        return plan_id
+
+    def set_state(self, partner_id: PartnerId, state: str) -> None:
+        with self.database.unit_of_work() as session:
+            session.execute(
+                text("UPDATE partners.partner SET state = :state WHERE partner_id = :id"),
+                {"state": state, "id": partner_id},
+            )
+
+    def member(self, *, available: int = 0, issuer: PartnerId | None = None) -> MemberId:
+        partner_id = issuer or self.any_partner()
+        with self.database.unit_of_work() as session:
+            member_id = members.enrol_member(
+                session, members.EnrolMember(partner_id=partner_id, identifiers=[])
+            )
+        if available:
+            self.issue(member_id, available, by=partner_id)
+        return member_id
+
+    def any_partner(self) -> PartnerId:
+        return next(iter(self.agreements), None) or self.partner()
+
+    # -- postings -----------------------------------------------------------------------------
+
+    def key(self) -> str:
+        return f"key-{next(self.keys)}"
+
+    def issue(
+        self, member_id: MemberId, points: int, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+    ) -> Posting:
+        partner_id = by or self.any_partner()
+        more.setdefault("agreement_id", self.agreements.get(partner_id))
+        more.setdefault("request", _request(member_id, points, more))
+        with self.database.single_call() as session:
+            return issue_points(
+                session,
+                IssuePoints(
+                    member_id=member_id,
+                    partner_id=partner_id,
+                    points=Points(points),
+                    idempotency_key=key or self.key(),
+                    **more,
+                ),
+            )
+
+    def redeem(
+        self, member_id: MemberId, points: int, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+    ) -> Posting:
+        partner_id = by or self.any_partner()
+        more.setdefault("agreement_id", self.agreements.get(partner_id))
+        more.setdefault("request", _request(member_id, points, more))
+        with self.database.single_call() as session:
+            return redeem_points(
+                session,
+                RedeemPoints(
+                    member_id=member_id,
+                    partner_id=partner_id,
+                    points=Points(points),
+                    idempotency_key=key or self.key(),
+                    **more,
+                ),
+            )
+
+    def reverse(
+        self, ref: TransactionRef, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+    ) -> Posting:
+        partner_id = by or self.any_partner()
+        with self.database.single_call() as session:
+            return reverse_transaction(
+                session,
+                ReverseTransaction(
+                    ref=ref,
+                    partner_id=partner_id,
+                    idempotency_key=key or self.key(),
+                    request={"transaction": ref.transaction_id},
+                    agreement_id=self.agreements.get(partner_id),
+                    **more,
+                ),
+            )
+
+    def confirm(self, member_id: MemberId, points: int, *, at: PartnerId) -> UUID:
+        with self.database.unit_of_work() as session:
+            return members.confirm_redemption(
+                session, members.ConfirmRedemption(member_id=member_id, partner_id=at, points=Points(points))
+            ).confirmation_id
+
+    def bring_up_to_date(self, member_id: MemberId) -> int:
+        with self.database.single_call() as session:
+            return members.bring_up_to_date(session, member_id)
+
+    # -- time ---------------------------------------------------------------------------------
+
+    @property
+    def now(self) -> datetime:
+        with self.database.reading() as session:
+            return clock.now(session)
+
+    def pass_time(self, **amount: float) -> datetime:
+        to = self.now + timedelta(**amount)
+        with self.database.unit_of_work() as session:
+            clock.set_clock(session, to=to)
+        return to
+
+    def close_window(self) -> date:
+        """Close and seal the open window; returns its business date."""
+        with self.database.unit_of_work() as session:
+            business_date = windows.open_window(session).business_date
+            windows.prepare_partitions(session, business_date=business_date + timedelta(days=1))
+        with self.database.unit_of_work() as session:
+            windows.close_window(session, business_date=business_date, patience=timedelta(seconds=5))
+        with self.database.unit_of_work() as session:
+            windows.seal_window(session, business_date=business_date)
+        return business_date
+
+    # -- looking ------------------------------------------------------------------------------
+
+    def balance(self, member_id: MemberId) -> Balance:
+        with self.database.reading() as session:
+            return members.get_balance(session, member_id)
+
+    def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+        with self.database.reading() as session:
+            return [tuple(row) for row in session.execute(text(statement), parameters)]
+
+    def kinds(self, member_id: MemberId) -> list[tuple[str, int]]:
+        """The member's journal: kind and points, in order."""
+        return [
+            (kind, points)
+            for kind, points in self.rows(
+                "SELECT kind, points FROM ledger.transaction WHERE member_id = :member ORDER BY sequence",
+                member=member_id,
+            )
+        ]
+
+    def snapshot(self) -> dict[str, list[str]]:
+        """All that postings can change, to compare before and after."""
+        with self.database.reading() as session:
+            return {
+                table: sorted(session.execute(text(f"SELECT t::text FROM ledger.{table} t")).scalars())
+                for table in LEDGER_TABLES
+            }
+
+
+def receipt(number: str = "R-1", **parts: Any) -> Receipt:
+    return Receipt(store=parts.pop("store", "S-1"), terminal=parts.pop("terminal", "T-1"), number=number, **parts)
+
+
+def _request(member_id: MemberId, points: int, more: Mapping[str, Any]) -> dict[str, object]:
+    asked = {name: value for name, value in more.items() if name not in {"agreement_id", "receipt"}}
+    line: Receipt | None = more.get("receipt")
+    return {"member": member_id, "points": points, "receipt": line and line.as_request(), **asked}
