@@ -5,6 +5,7 @@ without the prefix, may stand in a TOML file that `COALITION_CONFIG` names; the 
 """
 
 import os
+from datetime import time
 from functools import lru_cache
 from pathlib import Path
 
@@ -66,6 +67,18 @@ class Settings(BaseSettings):
     embedded_password: SecretStr | None = None
     """The password of the login roles over that port; without one nobody logs in there."""
 
+    # -- The night ------------------------------------------------------------------------------
+    settle_at: time = time(2, 0)
+    """When the server settles the day before, as local time of the programme's zone (HH:MM)."""
+    statements_dir: Path | None = None
+    """Where settlement writes statements. None: `statements` in the data directory."""
+
+    # -- Access ---------------------------------------------------------------------------------
+    issuer_url: str = Field(default="http://127.0.0.1:8000", pattern=r"^https?://[^/?#\s]+$")
+    """Who signs the access tokens: where clients reach this server, without a path."""
+    audience: str = Field(default="coalition", min_length=1)
+    """Whom the access tokens are meant for: this programme's API."""
+
     @field_validator("database_url", "migration_url")
     @classmethod
     def _names_postgresql(cls, value: SecretStr | None) -> SecretStr | None:
@@ -73,11 +86,11 @@ class Settings(BaseSettings):
             postgres_url(value)
         return value
 
-    @field_validator("data_dir")
+    @field_validator("data_dir", "statements_dir")
     @classmethod
-    def _from_here(cls, value: Path) -> Path:
+    def _from_here(cls, value: Path | None) -> Path | None:
         # PostgreSQL runs in another working directory.
-        return value.expanduser().absolute()
+        return None if value is None else value.expanduser().absolute()
 
     @classmethod
     def settings_customise_sources(

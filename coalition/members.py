@@ -297,7 +297,7 @@ def lots(session: Session, member_id: MemberId) -> list[Lot]:
         .where(
             column.member_id == member_id, (column.pending > 0) | (column.available > 0) | (column.held > 0)
         )
-        .order_by(column.expires_at.nulls_last(), column.issued_at, column.lot_id)
+        .order_by(column.expires_at.nulls_last(), column.sequence, column.lot_id)
     )
     found = []
     for row in rows:

@@ -13,12 +13,16 @@ from coalition.errors import CoalitionError, DatabaseUnavailable
 from schema.loading import Loaded
 from schema.refusals import UserError, as_user_error
 from schema.viewer import Viewer
+from settlement.runs import Books, read_books
 
 if TYPE_CHECKING:
+    from uuid import UUID
+
     from sqlalchemy.orm import Session
 
     from coalition.db import Database
     from partners.tokens import Principal
+    from settlement.runs import Run
 
 T = TypeVar("T")
 
@@ -41,6 +45,7 @@ class Context:
         self._reading = contextlib.ExitStack()
         self._session: Session | None = None
         self._loaded: Loaded | None = None
+        self._books: dict[UUID, Books] = {}
 
     @property
     def session(self) -> Session:
@@ -55,6 +60,13 @@ class Context:
         if self._loaded is None:
             self._loaded = Loaded(lambda: self.session)
         return self._loaded
+
+    def books(self, run: Run) -> Books:
+        """A run with all its rows, read once for a request."""
+        found = self._books.get(run.run_id)
+        if found is None:
+            found = self._books[run.run_id] = read_books(self.session, run)
+        return found
 
     def post(self, wish: Callable[[Session], T]) -> Outcome[T]:
         """Do what is one call of the kernel, which commits by itself: one round trip."""

@@ -155,20 +155,19 @@ _WINDOWS_AND_LOTS: Final = text("""
         SELECT issuer_id, sum(points) AS issued, sum(burned) AS burned, sum(expired) AS expired,
                sum(reversed) AS reversed, sum(pending + available + held) AS outstanding
           FROM ledger.lot GROUP BY issuer_id
+    ), by_windows AS (
+        SELECT issuer_id, sum(issued) AS issued, sum(burned) AS burned, sum(expired) AS expired,
+               sum(reversed) AS reversed, sum(issued - burned - expired - reversed) AS outstanding
+          FROM (SELECT * FROM settled UNION ALL SELECT * FROM later) AS both_of_them
+         GROUP BY issuer_id
     ), compared AS (
-        SELECT issuer_id, what, in_windows, in_lots
-          FROM settled FULL JOIN later USING (issuer_id) FULL JOIN lots USING (issuer_id),
-               LATERAL (VALUES
-                   ('issued', coalesce(settled.issued, 0) + coalesce(later.issued, 0), coalesce(lots.issued, 0)),
-                   ('redeemed', coalesce(settled.burned, 0) + coalesce(later.burned, 0), coalesce(lots.burned, 0)),
-                   ('expired', coalesce(settled.expired, 0) + coalesce(later.expired, 0),
-                               coalesce(lots.expired, 0)),
-                   ('reversed', coalesce(settled.reversed, 0) + coalesce(later.reversed, 0),
-                                coalesce(lots.reversed, 0)),
-                   ('outstanding',
-                    coalesce(settled.issued - settled.burned - settled.expired - settled.reversed, 0)
-                    + coalesce(later.issued - later.burned - later.expired - later.reversed, 0),
-                    coalesce(lots.outstanding, 0))
+        SELECT issuer_id, what, coalesce(in_windows, 0) AS in_windows, coalesce(in_lots, 0) AS in_lots
+          FROM by_windows w FULL JOIN lots l USING (issuer_id),
+               LATERAL (VALUES ('issued', w.issued, l.issued),
+                               ('redeemed', w.burned, l.burned),
+                               ('expired', w.expired, l.expired),
+                               ('reversed', w.reversed, l.reversed),
+                               ('outstanding', w.outstanding, l.outstanding)
                ) AS v (what, in_windows, in_lots)
     )
     SELECT coalesce(p.code, issuer_id::text) AS code, what, in_windows, in_lots

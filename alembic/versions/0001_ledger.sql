@@ -111,17 +111,20 @@ CREATE TABLE ledger.deficit (
     business_date DATE NOT NULL,
     transaction_id UUID NOT NULL,
     claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    sequence BIGINT NOT NULL,
     points BIGINT NOT NULL,
     open_points BIGINT NOT NULL,
     CONSTRAINT deficit_pkey PRIMARY KEY (member_id, deficit_id),
     CONSTRAINT deficit_open_within_check CHECK (points > 0 AND open_points BETWEEN 0 AND points)
 );
 
-CREATE INDEX open_deficits ON ledger.deficit (member_id, claimed_at) WHERE open_points > 0;
+CREATE INDEX open_deficits ON ledger.deficit (member_id, sequence) WHERE open_points > 0;
 
 COMMENT ON COLUMN ledger.deficit.agreement_id IS 'the claimant''s when the claim arose; its R is paid';
 
 COMMENT ON COLUMN ledger.deficit.lot_id IS 'whose reversed issue left it';
+
+COMMENT ON COLUMN ledger.deficit.sequence IS 'of that reversal in the member''s journal: its age';
 
 CREATE TABLE ledger.entry (
     member_id UUID NOT NULL,
@@ -193,6 +196,7 @@ CREATE TABLE ledger.lot (
     business_date DATE NOT NULL,
     transaction_id UUID NOT NULL,
     issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    sequence BIGINT NOT NULL,
     matures_at TIMESTAMP WITH TIME ZONE,
     expires_at TIMESTAMP WITH TIME ZONE,
     points BIGINT NOT NULL,
@@ -212,13 +216,15 @@ CREATE TABLE ledger.lot (
 
 CREATE INDEX lots_to_mature ON ledger.lot (member_id, matures_at) WHERE pending > 0;
 
-CREATE INDEX lots_to_spend ON ledger.lot (member_id, expires_at, issued_at, lot_id) WHERE available > 0;
+CREATE INDEX lots_to_spend ON ledger.lot (member_id, expires_at, sequence, lot_id) WHERE available > 0;
 
 COMMENT ON COLUMN ledger.lot.agreement_id IS 'the issuer''s, whose prices are the lot''s for good';
 
 COMMENT ON COLUMN ledger.lot.funding_plan_id IS 'NULL: the issuer alone funds it';
 
 COMMENT ON COLUMN ledger.lot.business_date IS 'with transaction_id: the issue that made it';
+
+COMMENT ON COLUMN ledger.lot.sequence IS 'of that issue in the member''s journal: its age';
 
 COMMENT ON COLUMN ledger.lot.matures_at IS 'NULL: matured when issued';
 

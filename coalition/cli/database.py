@@ -49,7 +49,8 @@ def migrate(revision: str | None, down: bool, as_sql: bool, as_json: bool) -> No
 def backup(file: Path, force: bool, as_json: bool) -> None:
     """Write the whole database to FILE.
 
-    It is copied as of one moment, while it is in use. FILE is in pg_dump's custom format; `coalition restore FILE` reads it.
+    It is copied as of one moment, while it is in use. FILE is in pg_dump's custom format;
+    `coalition restore FILE` reads it.
     """
     if file.exists() and not force:
         raise click.UsageError(f"{file} exists; --force writes over it")
@@ -68,8 +69,9 @@ def backup(file: Path, force: bool, as_json: bool) -> None:
 def restore(file: Path, replace: bool, as_json: bool) -> None:
     """Fill an empty database from a backup.
 
-    FILE is what `coalition backup` wrote. In one transaction: it holds what FILE holds, or what it held before. End `coalition serve`
-    first where --replace is used, and prove the result with `coalition audit`.
+    FILE is what `coalition backup` wrote. In one transaction: the database then holds what FILE
+    holds, or what it held before. End `coalition serve` first where --replace is used, and prove
+    the result with `coalition audit`.
     """
     with as_owner(get_settings()) as owner:
         done = copies.restore(owner, file, replace=replace, programs=get_settings().postgres_bin)

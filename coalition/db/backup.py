@@ -14,7 +14,7 @@ from sqlalchemy import text
 from coalition.db import roles
 from coalition.db.migrating import current
 from coalition.db.owner import Owner, check_server, ensure_roles
-from coalition.db.programs import PostgresProgramFailed, Programs, client_programs
+from coalition.db.programs import Programs, client_programs
 from coalition.errors import CoalitionError
 
 _SCHEMAS = ("ledger", "partners", "settlement", "jobs")
@@ -35,6 +35,13 @@ class BackupUnreadable(CoalitionError):
 
     code = "BACKUP_UNREADABLE"
     summary = "{file} can't be restored: {reason}"
+
+
+class RestoreFailed(CoalitionError):
+    """The server refused a part of what the file holds."""
+
+    code = "RESTORE_FAILED"
+    summary = "Nothing was restored and nothing has changed: {reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +79,7 @@ def restore(owner: Owner, file: Path, *, replace: bool, programs: Path | None) -
 
     Raises:
         DatabaseNotEmpty: and it was not to be replaced; nothing has changed.
-        BackupUnreadable: nothing has changed.
+        BackupUnreadable, RestoreFailed: nothing has changed.
     """
     with owner.engine.begin() as connection:
         major = check_server(connection)
@@ -124,7 +131,7 @@ def _pour(owner: Owner, file: Path, clients: Programs, *, server_major: int) -> 
         with contextlib.suppress(BrokenPipeError):
             _pipe(writer.stdin).close()
         if writer.wait() != 0:
-            raise PostgresProgramFailed(f"nothing was restored: {_said(said_by_writer)}")
+            raise RestoreFailed(reason=_said(said_by_writer))
 
 
 def _write_script(

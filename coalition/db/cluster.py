@@ -10,7 +10,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sqlalchemy import URL
@@ -63,7 +63,8 @@ class Cluster:
         self.data = folder / "data"
         self.log = folder / "log"
         self._pid_file = self.data / "postmaster.pid"
-        self._programs = programs
+        # Run from here and given relative paths: pg_ctl hands its own to a shell, hardly quoted.
+        self._programs = replace(programs, cwd=folder)
         # Remembers a socket folder outside of ours. Not in `folder`: what the server's user can
         # write must not tell a program that runs as root what to remove.
         self._socket_note = socket_note
@@ -76,7 +77,7 @@ class Cluster:
         half_made = self.folder / "data.new"
         shutil.rmtree(half_made, ignore_errors=True)
         locale = ["--locale-provider=builtin", "--locale=C", "--builtin-locale=C.UTF-8"]
-        if self._programs.major < _FIRST_MAJOR_WITH_BUILTIN_LOCALE:
+        if self._programs.major() < _FIRST_MAJOR_WITH_BUILTIN_LOCALE:
             locale = ["--locale=C"]
         self._programs.must_run(
             "initdb",
@@ -87,7 +88,7 @@ class Cluster:
             f"--username={roles.SUPERUSER}",
             *locale,
             *(f"--set={name}={value}" for name, value in _CONFIGURATION.items()),
-            f"--pgdata={half_made}",
+            f"--pgdata={half_made.name}",
         )
         half_made.rename(self.data)
 
@@ -128,7 +129,7 @@ class Cluster:
         where = self._where()
         if where is not None and (self._ready(where) != _Ready.SILENT or self._alive()):
             done = self._programs.run(
-                "pg_ctl", "stop", f"--pgdata={self.data}", "--mode=fast", "--timeout=60"
+                "pg_ctl", "stop", f"--pgdata={self.data.name}", "--mode=fast", "--timeout=60"
             )
             if done.returncode != 0 and self._pid_file.exists():
                 raise ClusterFailed(f"PostgreSQL did not stop: {done.stderr.strip()}")
@@ -136,10 +137,10 @@ class Cluster:
 
     def _check_version(self) -> None:
         made_by = int((self.data / "PG_VERSION").read_text().strip())
-        if made_by != self._programs.major:
+        if made_by != self._programs.major():
             raise ClusterFailed(
                 f"{self.data} was made by PostgreSQL {made_by} and the programs are "
-                f"{self._programs.version}: name a folder of the older programs in COALITION_POSTGRES_BIN, "
+                f"{self._programs.version()}: name a folder of the older programs in COALITION_POSTGRES_BIN, "
                 "`coalition backup`, and `coalition restore` into a new COALITION_DATA_DIR"
             )
 
@@ -172,8 +173,8 @@ class Cluster:
         done = self._programs.run(
             "pg_ctl",
             "start",
-            f"--pgdata={self.data}",
-            f"--log={self.log}",
+            f"--pgdata={self.data.name}",
+            f"--log={self.log.name}",
             "--wait",
             "--timeout=60",
             "-o",
@@ -187,7 +188,8 @@ class Cluster:
 
     def _socket_folder(self) -> Path:
         folder = self.folder / "run"
-        if len(os.fsencode(folder)) < _LONGEST_SOCKET_FOLDER:
+        # A comma would part it into two hosts for every client.
+        if len(os.fsencode(folder)) < _LONGEST_SOCKET_FOLDER and "," not in str(folder):
             folder.mkdir(mode=0o700, exist_ok=True)
         else:
             self._forget_socket_folder()
@@ -204,20 +206,20 @@ class Cluster:
             folder = Path(self._socket_note.read_text())
         except FileNotFoundError:
             return
-        for leftover in folder.glob(".s.PGSQL.*"):
-            leftover.unlink(missing_ok=True)
+        _clear_sockets(folder)
         if folder.is_dir():
             folder.rmdir()
         self._socket_note.unlink()
 
     def _forget_the_dead(self) -> None:
-        """Remove the pid file of a server of which nothing is left.
+        """Remove the pid files of a server of which nothing is left.
 
         PostgreSQL does so itself unless a process has the pid: a zombie that nobody waits for,
         or a stranger to whom the number was given after a restart of the machine or container.
         """
         if Path("/proc/self/cwd").exists() and not self._alive():
             self._pid_file.unlink(missing_ok=True)
+            _clear_sockets(self.folder / "run")
 
     def _alive(self) -> bool:
         """Does any process of this cluster live? Each has the cluster as its working directory."""
@@ -229,6 +231,11 @@ class Cluster:
             except OSError:
                 continue  # gone, a zombie, or another user's
         return False
+
+
+def _clear_sockets(folder: Path) -> None:
+    for leftover in folder.glob(".s.PGSQL.*"):
+        leftover.unlink(missing_ok=True)
 
 
 class _Ready:

@@ -23,7 +23,7 @@ from coalition.config import Settings
 from coalition.db import roles
 from coalition.db.cluster import Cluster, ClusterFailed, Listening
 from coalition.db.locks import UseLock, exclusively
-from coalition.db.programs import Programs, server_programs, server_user
+from coalition.db.programs import Programs, server_programs, server_user, wheel_folder
 
 DATABASE = "coalition"
 
@@ -149,21 +149,31 @@ def _own_folder(home: Path, programs: Programs) -> Path:
 def _reachable(programs: Programs, home: Path) -> Programs:
     """The same programs where the server's user can run them.
 
-    A virtual environment under root's home is closed to it; the programs are then copied, once,
-    beside the data.
+    A virtual environment under root's home is closed to it; the wheel's programs are then copied,
+    once, beside the data.
     """
     user = programs.user
     if user is None or _can_enter(programs.folder, programs):
         return programs
-    copy = home / f"postgresql-{programs.version}"
+    wheel = wheel_folder()
+    if programs.folder != wheel:
+        raise ClusterFailed(
+            f"PostgreSQL refuses to run as root, and the user {user.name}, as whom it runs instead, "
+            f"can't reach the programs in {programs.folder}"
+        )
+    copy = home / f"postgresql-{Programs(wheel).version()}"
+    packages = wheel.parents[2]
     if not copy.is_dir():
         half_made = home / "postgresql.new"
         shutil.rmtree(half_made, ignore_errors=True)
-        shutil.copytree(programs.folder.parent, half_made, symlinks=True)
-        for folder, _, _ in os.walk(half_made):
-            Path(folder).chmod(0o755)
+        # With its .libs: the programs find those by the way from one folder to the other.
+        for part in packages.glob(f"{wheel.parents[1].name}*"):
+            if part.suffix != ".dist-info":
+                shutil.copytree(part, half_made / part.name, symlinks=True)
+        for directory, _, _ in os.walk(half_made):
+            Path(directory).chmod(0o755)
         half_made.rename(copy)
-    return Programs(copy / programs.folder.name, user)
+    return Programs(copy / wheel.relative_to(packages), user)
 
 
 def _can_enter(folder: Path, programs: Programs) -> bool:

@@ -8,7 +8,6 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -51,10 +50,11 @@ def server_user(wanted: str | None) -> ServerUser | None:
 
 @dataclass(frozen=True)
 class Programs:
-    """A folder of PostgreSQL's programs and the user to run them as."""
+    """A folder of PostgreSQL's programs, the user to run them as, and where."""
 
     folder: Path
     user: ServerUser | None = None
+    cwd: Path = Path("/")
 
     def start(
         self,
@@ -76,7 +76,7 @@ class Programs:
             stdout=stdout,
             stderr=stderr,
             start_new_session=True,
-            cwd="/",
+            cwd=self.cwd,
             env={"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC", **(env or {})},
             user=self.user.uid if self.user else None,
             group=self.user.gid if self.user else None,
@@ -111,18 +111,16 @@ class Programs:
             raise PostgresProgramFailed(f"{name} failed: {(done.stderr or done.stdout).strip()}")
         return done.stdout
 
-    @cached_property
-    def version(self) -> str:
-        """As `18.6`."""
-        said = self.must_run("pg_ctl", "--version")
+    def version(self, name: str = "pg_ctl") -> str:
+        """As `18.6`. Folders may hold some programs only: a client's has no pg_ctl."""
+        said = self.must_run(name, "--version")
         found = re.search(r"\d+(\.\d+)?", said)
-        assert found is not None, f"pg_ctl --version said {said!r}"
+        assert found is not None, f"{name} --version said {said!r}"
         return found.group()
 
-    @property
-    def major(self) -> int:
+    def major(self, name: str = "pg_ctl") -> int:
         """As 18."""
-        return int(self.version.split(".")[0])
+        return int(self.version(name).split(".", maxsplit=1)[0])
 
 
 def wheel_folder() -> Path | None:
@@ -150,9 +148,9 @@ def server_programs(*, wanted: Path | None, user: ServerUser | None) -> Programs
     if not (folder / "pg_ctl").exists():
         raise PostgresProgramFailed(f"{folder} holds no PostgreSQL programs (pg_ctl, initdb)")
     programs = Programs(folder)
-    if programs.major < OLDEST_MAJOR:
+    if programs.major() < OLDEST_MAJOR:
         raise PostgresProgramFailed(
-            f"{folder} is PostgreSQL {programs.version}, and {OLDEST_MAJOR} or newer is needed"
+            f"{folder} is PostgreSQL {programs.version()}, and {OLDEST_MAJOR} or newer is needed"
         )
     return Programs(folder, user)
 
@@ -163,7 +161,7 @@ def client_programs(*, wanted: Path | None, server_major: int) -> Programs:
     Those on the PATH come before the wheel's, which speak no TLS.
     """
     for folder in _client_folders(wanted):
-        if (folder / "pg_dump").exists() and (programs := Programs(folder)).major >= server_major:
+        if (folder / "pg_dump").exists() and (programs := Programs(folder)).major("pg_dump") >= server_major:
             return programs
     raise PostgresProgramFailed(
         f"no pg_dump of PostgreSQL {server_major} or newer was found: "

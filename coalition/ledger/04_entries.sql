@@ -48,11 +48,11 @@ BEGIN
     IF p_only IS NULL THEN
         OPEN spendable NO SCROLL FOR
             SELECT * FROM lot WHERE member_id = p_member AND available > 0
-            ORDER BY expires_at, issued_at, lot_id;
+            ORDER BY expires_at, sequence, lot_id;
     ELSE
         OPEN spendable NO SCROLL FOR
             SELECT * FROM lot WHERE member_id = p_member AND available > 0 AND lot_id = ANY (p_only)
-            ORDER BY expires_at, issued_at, lot_id;
+            ORDER BY expires_at, sequence, lot_id;
     END IF;
     WHILE rest > 0 LOOP
         FETCH spendable INTO candidate;
@@ -92,7 +92,7 @@ BEGIN
     IF head.deficit = 0 THEN RETURN; END IF;
     SELECT coalesce(sum(available), 0) INTO fresh FROM lot WHERE member_id = head.member_id AND lot_id = ANY (p_lots);
     FOR claim IN
-        SELECT * FROM deficit WHERE member_id = head.member_id AND open_points > 0 ORDER BY claimed_at, deficit_id
+        SELECT * FROM deficit WHERE member_id = head.member_id AND open_points > 0 ORDER BY sequence
     LOOP
         paid := least(fresh, claim.open_points);
         EXIT WHEN paid = 0;

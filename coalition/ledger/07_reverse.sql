@@ -56,7 +56,7 @@ BEGIN
             recovered := origin.available;
         END IF;
         IF policy = 'unlimited' AND origin.burned > 0 THEN
-            PERFORM ledger.claim_deficit(p_member, p_wish, origin, ordinal);
+            PERFORM ledger.claim_deficit(head, p_wish, origin, ordinal);
             head.deficit := head.deficit + origin.burned;
         END IF;
         head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_issue', p_wish.partner_id, target.agreement_id,
@@ -75,17 +75,18 @@ BEGIN
 END $$;
 
 -- What an issue's reversal could not recover because it was spent becomes the issuer's claim.
-CREATE FUNCTION ledger.claim_deficit(p_member uuid, p_wish ledger.wish, origin ledger.lot, p_after integer) RETURNS void
+CREATE FUNCTION ledger.claim_deficit(head ledger.member_head, p_wish ledger.wish, origin ledger.lot, p_after integer) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     id uuid := gen_random_uuid();
 BEGIN
-    INSERT INTO deficit (member_id, deficit_id, claimant_id, agreement_id, lot_id, business_date, transaction_id, claimed_at, points, open_points)
-    SELECT p_member, id, origin.issuer_id, coalesce(p_wish.agreement_id, origin.agreement_id), origin.lot_id,
-           p_wish.business_date, p_wish.transaction_id, p_wish.now, origin.burned, origin.burned;
+    INSERT INTO deficit (member_id, deficit_id, claimant_id, agreement_id, lot_id, business_date, transaction_id, claimed_at, sequence, points, open_points)
+    SELECT head.member_id, id, origin.issuer_id, coalesce(p_wish.agreement_id, origin.agreement_id), origin.lot_id,
+           p_wish.business_date, p_wish.transaction_id, p_wish.now, head.last_sequence + 1,
+           origin.burned, origin.burned;
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, deficit_id)
-    VALUES (p_member, p_wish.business_date, p_wish.transaction_id, p_after + 1, 'available', -origin.burned, id),
-           (p_member, p_wish.business_date, p_wish.transaction_id, p_after + 2, 'reversed', origin.burned, id);
+    VALUES (head.member_id, p_wish.business_date, p_wish.transaction_id, p_after + 1, 'available', -origin.burned, id),
+           (head.member_id, p_wish.business_date, p_wish.transaction_id, p_after + 2, 'reversed', origin.burned, id);
 END $$;
 
 -- Give a redemption's points back to the lots they came from. Returns those lots.

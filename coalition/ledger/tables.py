@@ -156,6 +156,7 @@ lot = Table(
     Column("business_date", Date, nullable=False, comment="with transaction_id: the issue that made it"),
     Column("transaction_id", Uuid, nullable=False),
     Column("issued_at", Timestamp, nullable=False),
+    Column("sequence", BigInteger, nullable=False, comment="of that issue in the member's journal: its age"),
     Column("matures_at", Timestamp, comment="NULL: matured when issued"),
     Column("expires_at", Timestamp, comment="NULL: never"),
     Column(
@@ -185,7 +186,7 @@ lot = Table(
         "lots_to_spend",
         "member_id",
         "expires_at",
-        "issued_at",
+        "sequence",
         "lot_id",
         postgresql_where=text("available > 0"),
     ),
@@ -275,11 +276,14 @@ deficit = Table(
     Column("business_date", Date, nullable=False),
     Column("transaction_id", Uuid, nullable=False),
     Column("claimed_at", Timestamp, nullable=False),
+    Column(
+        "sequence", BigInteger, nullable=False, comment="of that reversal in the member's journal: its age"
+    ),
     Column("points", BigInteger, nullable=False),
     Column("open_points", BigInteger, nullable=False),
     PrimaryKeyConstraint("member_id", "deficit_id"),
     CheckConstraint("points > 0 AND open_points BETWEEN 0 AND points", name="open_within"),
-    Index("open_deficits", "member_id", "claimed_at", postgresql_where=text("open_points > 0")),
+    Index("open_deficits", "member_id", "sequence", postgresql_where=text("open_points > 0")),
     schema=SCHEMA,
 )
 

@@ -9,5 +9,7 @@ import strawberry
 class Money:
     """Amount and currency, never apart."""
 
-    amount: Decimal = strawberry.field(description="In the currency's units, to its minor unit where it is settled.")
+    amount: Decimal = strawberry.field(
+        description="In the currency's units, to its minor unit where it is settled."
+    )
     currency: str = strawberry.field(description="ISO 4217.")

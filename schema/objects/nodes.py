@@ -9,7 +9,8 @@ from coalition.paging import Page, PageRequest, cursor_of, page_request
 T = TypeVar("T")
 
 First = Annotated[
-    int | None, strawberry.argument(description="How many from the start, 1 to 100; 20 where nothing is said.")
+    int | None,
+    strawberry.argument(description="How many from the start, 1 to 100; 20 where nothing is said."),
 ]
 After = Annotated[str | None, strawberry.argument(description="Only what comes after this cursor.")]
 Last = Annotated[int | None, strawberry.argument(description="How many from the end, 1 to 100.")]

@@ -13,9 +13,15 @@ from schema.cost import FEW
 from schema.ids import to_global
 from schema.objects.nodes import Node
 
-PartnerState = strawberry.enum(directory.PartnerState, description="Where a partner stands between joining and leaving.")
-EarnRounding = strawberry.enum(agreements.EarnRounding, description="What happens to a fraction of a point that an amount earns.")
-ReturnPolicy = strawberry.enum(agreements.ReturnPolicy, description="How much of an issue can be taken back by reversing it.")
+PartnerState = strawberry.enum(
+    directory.PartnerState, description="Where a partner stands between joining and leaving."
+)
+EarnRounding = strawberry.enum(
+    agreements.EarnRounding, description="What happens to a fraction of a point that an amount earns."
+)
+ReturnPolicy = strawberry.enum(
+    agreements.ReturnPolicy, description="How much of an issue can be taken back by reversing it."
+)
 
 
 @strawberry.type(description="How many points an amount of money earns.")
@@ -38,13 +44,27 @@ class Agreement(Node):
     valid_from: dt.date = strawberry.field(description="The first day it holds, in the programme's zone.")
     service_fee: Decimal = strawberry.field(description="s: the lot's funders pay it when points are issued.")
     funding: Decimal = strawberry.field(description="f: likewise; s + f is the issue charge.")
-    redemption_charge: Decimal = strawberry.field(description="c2: the lot's funders pay it when a point of it is redeemed.")
-    reimbursement: Decimal = strawberry.field(description="R: this partner receives it for a point redeemed here.")
-    own_reimbursement: Decimal = strawberry.field(description="R0: as R, for points this partner issued itself.")
-    breakage_share: Decimal = strawberry.field(description="β, 0 to 1: so much of f returns to the funders when a point expires.")
-    earn_rule: EarnRule | None = strawberry.field(description="What an amount of money earns; null: points are given as points.")
-    maturity_days: int = strawberry.field(description="The return period during which points are pending; 0: none.")
-    expiry_months: int | None = strawberry.field(description="Calendar months until points expire; null: never.")
+    redemption_charge: Decimal = strawberry.field(
+        description="c2: the lot's funders pay it when a point of it is redeemed."
+    )
+    reimbursement: Decimal = strawberry.field(
+        description="R: this partner receives it for a point redeemed here."
+    )
+    own_reimbursement: Decimal = strawberry.field(
+        description="R0: as R, for points this partner issued itself."
+    )
+    breakage_share: Decimal = strawberry.field(
+        description="β, 0 to 1: so much of f returns to the funders when a point expires."
+    )
+    earn_rule: EarnRule | None = strawberry.field(
+        description="What an amount of money earns; null: points are given as points."
+    )
+    maturity_days: int = strawberry.field(
+        description="The return period during which points are pending; 0: none."
+    )
+    expiry_months: int | None = strawberry.field(
+        description="Calendar months until points expire; null: never."
+    )
     grace_days: int = strawberry.field(description="How long points live that come back to an expired lot.")
     return_policy: ReturnPolicy = strawberry.field(description="How much of an issue can be taken back.")
     published_at: dt.datetime = strawberry.field(description="When it was published.")
@@ -63,7 +83,9 @@ class Agreement(Node):
             reimbursement=terms.reimbursement,
             own_reimbursement=terms.own_reimbursement,
             breakage_share=terms.breakage_share,
-            earn_rule=None if rule is None else EarnRule(points=rule.points, amount=rule.amount, rounding=rule.rounding),
+            earn_rule=None
+            if rule is None
+            else EarnRule(points=rule.points, amount=rule.amount, rounding=rule.rounding),
             maturity_days=terms.maturity_days,
             expiry_months=terms.expiry_months,
             grace_days=terms.grace_days,
@@ -123,19 +145,25 @@ class FundingPart:
     party_id: strawberry.Private[PartyId]
     ppm: int = strawberry.field(description="Parts per million; a plan's sum to 1,000,000.")
 
-    @strawberry.field(description="The funding partner; null: the network itself, which pays as a cost of its own.")
+    @strawberry.field(
+        description="The funding partner; null: the network itself, which pays as a cost of its own."
+    )
     def partner(self, info: Info) -> Partner | None:
         """Who pays."""
         return partner_of(info, self.party_id)
 
 
-@strawberry.type(description="Who pays for a lot's points. An issue names it by its code. Published, never edited.")
+@strawberry.type(
+    description="Who pays for a lot's points. An issue names it by its code. Published, never edited."
+)
 class FundingPlan(Node):
     """A plan with its parts."""
 
     code: str = strawberry.field(description="What `issuePoints` names it by.")
     name: str = strawberry.field(description="Its name.")
-    parts: list[FundingPart] = strawberry.field(description="The funders, the largest first.", directives=[FEW])
+    parts: list[FundingPart] = strawberry.field(
+        description="The funders, the largest first.", directives=[FEW]
+    )
 
     @classmethod
     def of(cls, plan: funding.FundingPlan) -> "FundingPlan":
@@ -146,5 +174,3 @@ class FundingPlan(Node):
             name=plan.name,
             parts=[FundingPart(party_id=party, ppm=ppm) for party, ppm in plan.parts.items()],
         )
-
-

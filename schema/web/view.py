@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coalition.errors import CoalitionError, DatabaseUnavailable
+from schema.web.authentication import bearer_of
 from schema.web.documents import DocumentRefused, Documents
 from schema.web.faults import RequestFault, database_unavailable
 from schema.web.limits import MAX_COST
@@ -84,6 +85,7 @@ class GraphQLView:
         request_id: str = request.state.request_id
         try:
             media = negotiated(request.headers)
+            bearer_of(request)  # without a token nothing is read
             body = await body_of(request) if request.method == "POST" else None
             answer = await anyio.to_thread.run_sync(self._answer, request, media, body, limiter=self._limiter)
         except RequestFault as fault:

@@ -1,9 +1,8 @@
 from __future__ import annotations
 
-import pytest
 from sqlalchemy import text
 
-from coalition.audit import AUDIT, run_audit
+from coalition.audit import run_audit
 from coalition.db import Database
 
 

@@ -3,8 +3,10 @@
 from datetime import timedelta
 
 import pytest
+from databases import TestDatabase
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.orm import Session
 
 from coalition.config import Settings
 from coalition.db import Database
@@ -19,7 +21,7 @@ def notes(superuser_engine: Engine) -> None:
         connection.execute(text("GRANT SELECT, INSERT ON public.note TO coalition_app"))
 
 
-def _write(session: object, words: str) -> None:
+def _write(session: Session, words: str) -> None:
     session.execute(text("INSERT INTO public.note VALUES (:words)"), {"words": words})
 
 
@@ -70,8 +72,10 @@ def test_reading_sees_one_moment_and_writes_nothing(database: Database) -> None:
 def test_the_application_is_neither_owner_nor_superuser(database: Database) -> None:
     with database.reading() as session:
         who = session.execute(
-            text("SELECT current_user AS name, rolsuper, rolcreaterole, rolcreatedb FROM pg_roles"
-                 " WHERE rolname = current_user")
+            text(
+                "SELECT current_user AS name, rolsuper, rolcreaterole, rolcreatedb FROM pg_roles"
+                " WHERE rolname = current_user"
+            )
         ).one()
     assert tuple(who) == ("coalition", False, False, False)
 
@@ -127,12 +131,16 @@ def test_a_connection_lost_under_the_driver_itself_heals_too(
 
 def test_a_database_that_is_down_is_a_refusal_and_no_crash() -> None:
     settings = Settings(database_url="postgresql://coalition:x@127.0.0.1:1/coalition")
-    with Database.connect(settings) as database, pytest.raises(DatabaseUnavailable), database.reading() as session:
+    with (
+        Database.connect(settings) as database,
+        pytest.raises(DatabaseUnavailable),
+        database.reading() as session,
+    ):
         session.execute(text("SELECT 1"))
 
 
 def test_more_callers_than_connections_are_told_to_try_again(
-    test_database: object, monkeypatch: pytest.MonkeyPatch
+    test_database: TestDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("coalition.db.engine.POOL_TIMEOUT", 0.1)
     settings = test_database.settings.model_copy(update={"pool_size": 1})
@@ -152,6 +160,8 @@ def test_an_error_in_the_statement_is_not_taken_for_an_absent_database(database:
 def _cut_connections(superuser_engine: Engine) -> None:
     with superuser_engine.connect() as connection:
         connection.execute(
-            text("SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'coalition'"
-                 " AND datname = current_database()")
+            text(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'coalition'"
+                " AND datname = current_database()"
+            )
         )

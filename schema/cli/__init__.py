@@ -1,0 +1,1 @@
+"""What the API adds to the `coalition` command."""

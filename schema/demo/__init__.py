@@ -1,0 +1,1 @@
+"""The demo: a year of a real grocery chain's loyalty scheme, replayed as a coalition of partners."""

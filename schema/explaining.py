@@ -1,0 +1,134 @@
+"""A transaction in plain words: which rule gave what, when it expires, and who funded it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
+
+from coalition.ids import NETWORK, PartyId
+
+if TYPE_CHECKING:
+    from coalition.history import Entry, Transaction
+    from partners.agreements import Agreement
+    from schema.loading import Loaded
+    from schema.viewer import Viewer
+
+_ROUNDED = {"down": "rounded down", "half_even": "rounded to the nearest, half to even", "up": "rounded up"}
+
+
+def explain(
+    transaction: Transaction, loaded: Loaded, viewer: Viewer, *, zone: ZoneInfo, currency: str
+) -> str:
+    """Sentences that the viewer may read; what it may not see is not mentioned."""
+    entries = loaded.entries.get(transaction.ref) or []
+    seen = [entry for entry in entries if entry.issuer_id is not None and viewer.owns(entry.issuer_id)]
+    loaded.agreements.want(entry.agreement_id for entry in seen if entry.agreement_id)
+    loaded.plans.want(entry.funding_plan_id for entry in seen if entry.funding_plan_id)
+    match transaction.kind:
+        case "issue":
+            said = _issue(transaction, seen, loaded, zone, currency)
+        case "redeem" | "recovery":
+            said = _spent(transaction, seen, loaded, zone)
+        case "reverse_issue" | "reverse_redemption":
+            said = _reversed(transaction, entries)
+        case "mature":
+            said = [f"{_counted(transaction.points)} became spendable: the return period had passed."]
+        case _:
+            said = [f"{_counted(transaction.points)} expired unspent."]
+    return " ".join(said)
+
+
+def _issue(
+    transaction: Transaction, entries: list[Entry], loaded: Loaded, zone: ZoneInfo, currency: str
+) -> list[str]:
+    # Without an entry nothing was earned, and the terms are those under which it was posted.
+    agreement_id = entries[0].agreement_id if entries else transaction.agreement_id
+    terms = loaded.agreements.get(agreement_id) if agreement_id else None
+    said = [_given(transaction, terms, currency)]
+    if entries:
+        lot = entries[0]
+        if lot.matures_at is not None:
+            said.append(f"They can be spent from {_day(lot.matures_at, zone)}.")
+        said.append(_lapse(lot.expires_at, zone))
+        said.append(_funded(lot, loaded))
+    return said
+
+
+def _given(transaction: Transaction, terms: Agreement | None, currency: str) -> str:
+    points = _counted(transaction.points)
+    if transaction.amount is None:
+        return f"{points} were given as points."
+    rule = terms.earn_rule if terms else None
+    spent = f"{transaction.amount.normalize():f} {currency}"
+    if rule is None or terms is None:
+        return f"{points} were given for {spent} spent."
+    return (
+        f"{points} were given for {spent} spent: {rule.points.normalize():f} points for each"
+        f" {rule.amount.normalize():f} {currency}, {_ROUNDED[rule.rounding]}"
+        f" (agreement version {terms.version}, from {terms.valid_from.isoformat()})."
+    )
+
+
+def _spent(transaction: Transaction, seen: list[Entry], loaded: Loaded, zone: ZoneInfo) -> list[str]:
+    how = "paid off what the member owed" if transaction.kind == "recovery" else "were spent"
+    said = [f"{_counted(transaction.points)} {how}, those that expire soonest first."]
+    for entry in seen:
+        if entry.bucket == "burned":
+            issuer = _name(entry.issuer_id, loaded)
+            said.append(f"{_counted(entry.points)} came from {issuer}. {_funded(entry, loaded)}")
+            if entry.expires_at is not None:
+                said[-1] += f" {_lapse(entry.expires_at, zone, past='would have expired')}"
+    return said
+
+
+def _reversed(transaction: Transaction, entries: list[Entry]) -> list[str]:
+    what = "issue" if transaction.kind == "reverse_issue" else "redemption"
+    said = [f"An {what} was undone: {_counted(transaction.points)} moved back."]
+    if what == "redemption":
+        said[0] = (
+            f"A {what} was undone: {_counted(transaction.points)} moved back to the lots they came from."
+        )
+    # The claim is the acting partner's own: it may know of it.
+    owed = sum(-entry.points for entry in entries if entry.bucket == "reversed" and entry.lot_id is None)
+    if owed > 0:
+        said.append(f"{_counted(owed)} had been spent already and are owed.")
+    return said
+
+
+def _funded(entry: Entry, loaded: Loaded) -> str:
+    if entry.funding_plan_id is None:
+        return f"{_name(entry.issuer_id, loaded)} funds them alone."
+    plan = loaded.plans.get(entry.funding_plan_id)
+    if plan is None:
+        return "A funding plan pays for them."
+    loaded.partners.want(plan.parts)
+    shares = (f"{_name(party, loaded)} {ppm / 10_000:g} %" for party, ppm in plan.parts.items())
+    return f"They are funded by plan {plan.code}: {_listed(shares)}."
+
+
+def _lapse(expires_at: dt.datetime | None, zone: ZoneInfo, *, past: str = "expire") -> str:
+    if expires_at is None:
+        return "They never expire."
+    # They lapse at the first moment of a day; people count the day before it as the last.
+    return f"They {past} at the end of {_day(expires_at - dt.timedelta(microseconds=1), zone)}."
+
+
+def _name(party: PartyId | None, loaded: Loaded) -> str:
+    if party is None or party == NETWORK:
+        return "the network"
+    partner = loaded.partners.get(party)
+    return partner.name if partner else "a partner"
+
+
+def _day(moment: dt.datetime, zone: ZoneInfo) -> str:
+    return moment.astimezone(zone).date().isoformat()
+
+
+def _counted(points: int) -> str:
+    return "1 point" if points == 1 else f"{points} points"
+
+
+def _listed(items: Iterable[str]) -> str:
+    return ", ".join(items)

@@ -1,0 +1,56 @@
+"""The schema: all queries, all mutations, all types."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import strawberry
+from strawberry.schema.config import StrawberryConfig
+
+from schema.mutations.clients import ClientMutations
+from schema.mutations.members import MemberMutations
+from schema.mutations.operator import OperatorMutations
+from schema.mutations.points import PointsMutations
+from schema.queries.access import AccessQueries
+from schema.queries.history import HistoryQueries
+from schema.queries.network import NetworkQueries
+from schema.queries.quotes import QuoteQueries
+from schema.queries.settlement import SettlementQueries
+from schema.refusals import REFUSAL_TYPES
+from schema.scalars import SCALARS
+
+if TYPE_CHECKING:
+    from graphql import GraphQLSchema
+
+
+@strawberry.type(description="What can be asked. Each answer is of one moment.")
+class Query(NetworkQueries, HistoryQueries, QuoteQueries, SettlementQueries, AccessQueries):
+    """All queries."""
+
+
+@strawberry.type(
+    description="What can be done. Each takes one input and an idempotency key; a refusal is data."
+)
+class Mutation(PointsMutations, MemberMutations, OperatorMutations, ClientMutations):
+    """All mutations."""
+
+
+def build() -> strawberry.Schema:
+    """The schema, anew: an application builds it once."""
+    return strawberry.Schema(
+        query=Query,
+        mutation=Mutation,
+        types=REFUSAL_TYPES,
+        config=StrawberryConfig(scalar_map=SCALARS),
+    )
+
+
+def core_schema(schema: strawberry.Schema) -> GraphQLSchema:
+    """What graphql-core executes."""
+    core: GraphQLSchema = schema._schema  # noqa: SLF001 - the framework has no public name for it
+    return core
+
+
+def sdl(schema: strawberry.Schema) -> str:
+    """The schema in GraphQL's own language, as it is committed in schema.graphql."""
+    return schema.as_str() + "\n"

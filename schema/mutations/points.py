@@ -1,0 +1,136 @@
+"""Points that move: what a partner does in its own name, with its own token."""
+
+from uuid import UUID
+
+import strawberry
+
+from coalition.ids import PartnerId
+from coalition.ledger import Posting, TransactionRef
+from partners import till
+from partners.scopes import Scope
+from schema.context import Context, Info, Outcome
+from schema.cost import WRITES
+from schema.ids import transaction_in, uuid_in
+from schema.inputs import NOBODY, IssuePointsInput, RedeemPointsInput, ReverseTransactionInput
+from schema.mutations.payloads import Payload
+from schema.objects.members import Balance
+from schema.objects.transactions import Transaction
+from schema.viewer import Requires
+
+_NOTHING = UUID(int=0)
+
+
+@strawberry.type(description="What came of an issue, a redemption or a reversal.")
+class PointsPayload(Payload):
+    """A posting and the balance that it left."""
+
+    transaction: Transaction | None = strawberry.field(description="What was posted.")
+    balance: Balance | None = strawberry.field(description="The member's balance after it.")
+
+    @classmethod
+    def of(cls, outcome: Outcome[Posting]) -> "PointsPayload":
+        """The posting, or why there is none."""
+        posting = outcome.value
+        if posting is None:
+            return cls(replayed=False, user_errors=outcome.user_errors, transaction=None, balance=None)
+        return cls(
+            replayed=posting.replayed,
+            user_errors=[],
+            transaction=Transaction.of_posting(posting),
+            balance=Balance(member_id=posting.member_id, whole=posting.balance),
+        )
+
+
+def issue(context: Context, partner_id: PartnerId, wish: IssuePointsInput) -> Outcome[Posting]:
+    """Issue, in one call where the member was named by id."""
+    return context.post(
+        lambda session: till.issue(
+            session,
+            till.Issue(
+                member_id=wish.member.resolve(session, partner_id=partner_id),
+                partner_id=partner_id,
+                idempotency_key=str(wish.idempotency_key),
+                points=wish.points,
+                amount=wish.amount,
+                funding_plan=wish.funding_plan,
+                receipt=wish.receipt.receipt() if wish.receipt else None,
+                occurred_at=wish.occurred_at,
+            ),
+        )
+    )
+
+
+def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> Outcome[Posting]:
+    """Redeem, in one call where the member was named by id."""
+    confirmation = None
+    if wish.confirmation is not None:
+        # What is no confirmation at all is refused as one that does not exist.
+        confirmation = uuid_in(str(wish.confirmation), "Confirmation") or _NOTHING
+    return context.post(
+        lambda session: till.redeem(
+            session,
+            till.Redeem(
+                member_id=wish.member.resolve(session, partner_id=partner_id),
+                partner_id=partner_id,
+                idempotency_key=str(wish.idempotency_key),
+                points=wish.points,
+                receipt=wish.receipt.receipt() if wish.receipt else None,
+                occurred_at=wish.occurred_at,
+                confirmation_id=confirmation,
+            ),
+        )
+    )
+
+
+def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInput) -> Outcome[Posting]:
+    """Reverse; what is not the partner's, does not exist or is no id at all is refused alike."""
+    return context.post(
+        lambda session: till.reverse(
+            session,
+            till.Reverse(
+                reference=transaction_in(str(wish.transaction_id)) or _no_transaction(),
+                partner_id=partner_id,
+                idempotency_key=str(wish.idempotency_key),
+                occurred_at=wish.occurred_at,
+                reason=wish.reason,
+            ),
+        )
+    )
+
+
+def _no_transaction() -> TransactionRef:
+    from datetime import date  # noqa: PLC0415
+
+    return TransactionRef(member_id=NOBODY, business_date=date(2000, 1, 1), transaction_id=_NOTHING)  # type: ignore[arg-type]
+
+
+@strawberry.type
+class PointsMutations:
+    """Issue, redeem, reverse."""
+
+    @strawberry.mutation(
+        description="Give a member points: a number of them, or what an amount of money earns by your agreement.",
+        extensions=[Requires(Scope.POINTS_ISSUE)],
+        directives=[WRITES],
+    )
+    def issue_points(self, info: Info, input: IssuePointsInput) -> PointsPayload:
+        """Issue points."""
+        return PointsPayload.of(issue(info.context, info.context.viewer.acting_partner(), input))
+
+    @strawberry.mutation(
+        description="Spend a member's points at your business: those that expire soonest first, whoever issued them.",
+        extensions=[Requires(Scope.POINTS_REDEEM)],
+        directives=[WRITES],
+    )
+    def redeem_points(self, info: Info, input: RedeemPointsInput) -> PointsPayload:
+        """Redeem points."""
+        return PointsPayload.of(redeem(info.context, info.context.viewer.acting_partner(), input))
+
+    @strawberry.mutation(
+        description="Undo one of your issues or redemptions, whole, by a new transaction.",
+        extensions=[Requires(Scope.POINTS_REVERSE)],
+        directives=[WRITES],
+    )
+    def reverse_transaction(self, info: Info, input: ReverseTransactionInput) -> PointsPayload:
+        """Undo a transaction."""
+        return PointsPayload.of(reverse(info.context, info.context.viewer.acting_partner(), input))

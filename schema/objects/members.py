@@ -1,0 +1,184 @@
+"""Members: their balance over the whole network, and what they are known by."""
+
+import datetime as dt
+from typing import Annotated
+
+import strawberry
+
+from coalition import identifiers, members
+from coalition.amounts import Points
+from coalition.errors import InvalidInput
+from coalition.ids import MemberId, PartnerId
+from coalition.ledger import Balance as LedgerBalance
+from schema.context import Info
+from schema.cost import FEW, PAGE, Cost
+from schema.ids import to_global
+from schema.objects.nodes import After, Before, Connection, First, Last, Node
+from schema.objects.partners import Partner, partner_of
+from schema.objects.transactions import Transaction
+
+_MAX_DAYS = 36_500
+
+IdentifierKind = strawberry.enum(
+    identifiers.IdentifierKind,
+    description="What kind of thing a member is known by; each value is unique in its kind.",
+)
+
+
+@strawberry.type(description="Something that a member is known by.")
+class Identifier:
+    """A normalised identifier."""
+
+    kind: IdentifierKind = strawberry.field(description="Its kind.")
+    value: str = strawberry.field(description="Its normal form.")
+
+
+@strawberry.type(description="How many of a member's points one issuer issued.")
+class IssuerBalance:
+    """Part of a balance."""
+
+    issuer_id: strawberry.Private[PartnerId]
+    available: Points = strawberry.field(description="Spendable now.")
+    pending: Points = strawberry.field(description="Not matured.")
+    held: Points = strawberry.field(description="Authorised and not captured.")
+
+    @strawberry.field(description="Who issued them.")
+    def issuer(self, info: Info) -> Partner | None:
+        """The issuer."""
+        return partner_of(info, self.issuer_id)
+
+
+@strawberry.type(description="Points that lapse on one day unless they are spent before.")
+class ExpiringPoints:
+    """Part of a balance, by day and issuer."""
+
+    issuer_id: strawberry.Private[PartnerId]
+    points: Points = strawberry.field(description="How many.")
+    on: dt.date = strawberry.field(
+        description="When they lapse: as this day begins, in the programme's zone."
+    )
+
+    @strawberry.field(description="Who issued them.")
+    def issuer(self, info: Info) -> Partner | None:
+        """The issuer."""
+        return partner_of(info, self.issuer_id)
+
+
+@strawberry.type(
+    description="A member's points in the whole network. To a partner all but the available total is null."
+)
+class Balance:
+    """A balance at a moment."""
+
+    member_id: strawberry.Private[MemberId]
+    whole: strawberry.Private[LedgerBalance]
+
+    @strawberry.field(description="Spendable now, at any partner that redeems.")
+    def available(self) -> Points:
+        """The total."""
+        return self.whole.available
+
+    @strawberry.field(description="Issued, and the return period has not passed.")
+    def pending(self, info: Info) -> Points | None:
+        """Not yet spendable."""
+        return self.whole.pending if info.context.viewer.sees_whole_members() else None
+
+    @strawberry.field(description="Authorised for a redemption and not captured.")
+    def held(self, info: Info) -> Points | None:
+        """Spoken for."""
+        return self.whole.held if info.context.viewer.sees_whole_members() else None
+
+    @strawberry.field(description="Owed, because an issue was reversed after its points were spent.")
+    def deficit(self, info: Info) -> Points | None:
+        """Owed."""
+        return self.whole.deficit if info.context.viewer.sees_whole_members() else None
+
+    @strawberry.field(description="The moment of which this is the balance.")
+    def as_of(self) -> dt.datetime:
+        """When."""
+        return self.whole.as_of
+
+    @strawberry.field(
+        description="What lapses soon, soonest first. A partner sees what it issued itself.",
+        directives=[FEW],
+    )
+    def expiring(
+        self,
+        info: Info,
+        within: Annotated[int, strawberry.argument(description="Days from now.")] = 90,
+    ) -> list[ExpiringPoints]:
+        """Spend these first."""
+        if not 0 <= within <= _MAX_DAYS:
+            raise InvalidInput(f"within must be from 0 to {_MAX_DAYS} days", field=("within",))
+        found = members.expiring(info.context.session, self.member_id, within=dt.timedelta(days=within))
+        mine = [part for part in found if info.context.viewer.owns(part.issuer_id)]
+        info.context.loaded.partners.want(part.issuer_id for part in mine)
+        return [ExpiringPoints(issuer_id=part.issuer_id, points=part.points, on=part.on) for part in mine]
+
+    @strawberry.field(
+        description="By who issued them, the largest first. A partner sees what it issued itself.",
+        directives=[FEW],
+    )
+    def by_issuer(self, info: Info) -> list[IssuerBalance]:
+        """Where the points come from."""
+        found = members.balance_by_issuer(info.context.session, self.member_id)
+        mine = [part for part in found if info.context.viewer.owns(part.issuer_id)]
+        info.context.loaded.partners.want(part.issuer_id for part in mine)
+        return [
+            IssuerBalance(
+                issuer_id=part.issuer_id, available=part.available, pending=part.pending, held=part.held
+            )
+            for part in mine
+        ]
+
+
+@strawberry.type(description="A person who collects points at all partners and spends them at all partners.")
+class Member(Node):
+    """A member, as far as the viewer may see it."""
+
+    member_id: strawberry.Private[MemberId]
+
+    @strawberry.field(description="The balance over the whole network, as of now.")
+    def balance(self, info: Info) -> Balance:
+        """One balance for the whole network."""
+        found = info.context.loaded.balances.get(self.member_id)
+        assert found is not None, "a member that was found has a balance"
+        return Balance(member_id=self.member_id, whole=found)
+
+    @strawberry.field(
+        description="What the member is known by. A partner sees its own references and no others.",
+        directives=[FEW],
+    )
+    def identifiers(self, info: Info) -> list[Identifier]:
+        """What the viewer may know of them."""
+        viewer = info.context.viewer
+        return [
+            Identifier(kind=one.kind, value=one.value)
+            for one in members.identifiers(info.context.session, self.member_id)
+            if viewer.sees_whole_members() or one.partner_id == viewer.partner_id
+        ]
+
+    @strawberry.field(
+        description="The member's transactions, the newest first. A partner sees its own.",
+        directives=[PAGE, Cost(weight=2)],
+    )
+    def transactions(
+        self,
+        info: Info,
+        filter: Annotated["TransactionFilter", strawberry.lazy("schema.inputs")] | None = None,  # noqa: A002, F821
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Transaction]:
+        """History."""
+        from schema.queries.history import transactions_page  # noqa: PLC0415 - the query answers with this type
+
+        return transactions_page(
+            info, filter, member_id=self.member_id, first=first, after=after, last=last, before=before
+        )
+
+    @classmethod
+    def of(cls, member_id: MemberId) -> "Member":
+        """A member that is known to exist."""
+        return cls(id=to_global("Member", member_id), member_id=member_id)

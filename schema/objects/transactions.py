@@ -1,0 +1,230 @@
+"""Transactions: what moved, for whom, and why, as far as the viewer may see it."""
+
+import datetime as dt
+from decimal import Decimal
+from enum import Enum
+from typing import Annotated
+
+import strawberry
+
+from coalition import history, receipts
+from coalition.amounts import Points
+from coalition.ids import LotId, PartyId
+from coalition.ledger import Posting, TransactionRef
+from coalition.programme import get_programme
+from schema.context import Info
+from schema.cost import FEW, Cost
+from schema.explaining import explain
+from schema.ids import to_global, transaction_id
+from schema.objects.money import Money
+from schema.objects.nodes import Node
+from schema.objects.partners import Partner, partner_of
+
+
+@strawberry.enum(description="What a transaction did.")
+class TransactionKind(Enum):
+    """The ledger's kinds."""
+
+    ISSUE = strawberry.enum_value("issue", description="A partner gave points.")
+    REDEEM = strawberry.enum_value("redeem", description="A partner took points in payment.")
+    REVERSE_ISSUE = strawberry.enum_value("reverse_issue", description="An issue was undone.")
+    REVERSE_REDEMPTION = strawberry.enum_value("reverse_redemption", description="A redemption was undone.")
+    MATURE = strawberry.enum_value("mature", description="Pending points became spendable.")
+    EXPIRE = strawberry.enum_value("expire", description="Points lapsed.")
+    RECOVERY = strawberry.enum_value(
+        "recovery", description="Points paid off what the member owed a partner."
+    )
+
+
+@strawberry.enum(
+    description="Where points are. Those of the member: PENDING, AVAILABLE, HELD; the others are outside."
+)
+class Bucket(Enum):
+    """The ledger's buckets."""
+
+    PENDING = strawberry.enum_value("pending", description="Issued, and the return period has not passed.")
+    AVAILABLE = strawberry.enum_value("available", description="Spendable.")
+    HELD = strawberry.enum_value("held", description="Authorised and not captured.")
+    ISSUED = strawberry.enum_value("issued", description="Where points come from.")
+    BURNED = strawberry.enum_value("burned", description="Redeemed.")
+    EXPIRED = strawberry.enum_value("expired", description="Lapsed.")
+    REVERSED = strawberry.enum_value("reversed", description="Taken back.")
+    TRANSFERRED = strawberry.enum_value("transferred", description="Given to another member.")
+
+
+@strawberry.type(
+    description="The receipt line that a partner posted: its natural key, unique over all members."
+)
+class Receipt:
+    """One line of one receipt."""
+
+    store: str = strawberry.field(description="The partner's own code of the store.")
+    terminal: str = strawberry.field(description="The partner's own code of the terminal.")
+    number: str = strawberry.field(description="The receipt's number at that terminal.")
+    line: int = strawberry.field(description="The line on the receipt.")
+    revision: int = strawberry.field(description="0, and one more after each whole reversal.")
+
+    @classmethod
+    def of(cls, receipt: receipts.Receipt) -> "Receipt":
+        """As the API shows it."""
+        return cls(**receipt.as_request())  # type: ignore[arg-type]
+
+
+@strawberry.type(description="One signed leg of a transaction. A transaction's legs sum to zero.")
+class Entry:
+    """A leg of a lot, or of a deficit."""
+
+    bucket: Bucket = strawberry.field(description="Where points left or arrived.")
+    points: Points = strawberry.field(description="Signed.")
+    lot_id: strawberry.Private[LotId | None]
+    issuer_id: strawberry.Private[PartyId | None]
+    expires_at: dt.datetime | None = strawberry.field(
+        description="When the lot's points lapse; null: never, or a deficit's leg."
+    )
+
+    @strawberry.field(description="The lot whose points moved; null: what a member owes.")
+    def lot(self) -> strawberry.ID | None:
+        """An id to group legs by."""
+        return None if self.lot_id is None else to_global("Lot", self.lot_id)
+
+    @strawberry.field(description="Who issued the lot; null for a deficit's leg.")
+    def issuer(self, info: Info) -> Partner | None:
+        """Where each point comes from."""
+        return partner_of(info, self.issuer_id)
+
+
+@strawberry.type(
+    description="Something that moved a member's points. Never edited; a correction is another transaction."
+)
+class Transaction(Node):
+    """A transaction, of which a posting just made knows enough not to be read again."""
+
+    ref: strawberry.Private[TransactionRef]
+    posting: strawberry.Private[Posting | None] = None
+
+    def _record(self, info: Info) -> history.Transaction:
+        found = info.context.loaded.transactions.get(self.ref)
+        assert found is not None, "a transaction that was found or posted exists"
+        return found
+
+    @strawberry.field(description="What it did.")
+    def kind(self, info: Info) -> TransactionKind:
+        """Its kind."""
+        return TransactionKind(self._record(info).kind)
+
+    @strawberry.field(description="How many points it moved, unsigned.")
+    def points(self, info: Info) -> Points:
+        """Its size."""
+        return self.posting.points if self.posting else self._record(info).points
+
+    @strawberry.field(description="When the network recorded it, by the programme's clock.")
+    def recorded_at(self, info: Info) -> dt.datetime:
+        """When it counts from."""
+        return self.posting.recorded_at if self.posting else self._record(info).recorded_at
+
+    @strawberry.field(description="When it happened, by the partner's clock; its prices are of that day.")
+    def occurred_at(self, info: Info) -> dt.datetime:
+        """When it happened."""
+        return self._record(info).occurred_at
+
+    @strawberry.field(
+        description="Whether it happened before the settlement window opened in which it was recorded."
+    )
+    def late(self, info: Info) -> bool:
+        """Whether it came late."""
+        return self.posting.late if self.posting else self._record(info).late
+
+    @strawberry.field(description="The settlement window that it belongs to.")
+    def business_date(self) -> dt.date:
+        """Its window."""
+        return self.ref.business_date
+
+    @strawberry.field(description="Who acted; null: the network itself, when points mature or expire.")
+    def partner(self, info: Info) -> Partner | None:
+        """The acting partner."""
+        return partner_of(info, self._record(info).partner_id)
+
+    @strawberry.field(description="Whose points moved.")
+    def member(self) -> Annotated["Member", strawberry.lazy("schema.objects.members")]:  # noqa: F821
+        """The member."""
+        from schema.objects.members import Member  # noqa: PLC0415 - each of the two types has fields of the other
+
+        return Member.of(self.ref.member_id)
+
+    @strawberry.field(description="The money spent, where the issue was given as money.")
+    def amount(self, info: Info) -> Money | None:
+        """What was paid at the till."""
+        amount: Decimal | None = self._record(info).amount
+        if amount is None:
+            return None
+        return Money(
+            amount=amount.normalize() + Decimal(0), currency=get_programme(info.context.session).currency
+        )
+
+    @strawberry.field(description="The receipt line it was posted for.")
+    def receipt(self, info: Info) -> Receipt | None:
+        """Its natural key."""
+        receipt = self._record(info).receipt
+        return None if receipt is None else Receipt.of(receipt)
+
+    @strawberry.field(description="What it undid, if it is a reversal.")
+    def reverses(self, info: Info) -> "Transaction | None":
+        """What was undone."""
+        ref = self._record(info).reverses
+        return None if ref is None else Transaction.of_ref(ref)
+
+    @strawberry.field(description="What undid it, if it was reversed.")
+    def reversed_by(self, info: Info) -> "Transaction | None":
+        """What undid it."""
+        ref = info.context.loaded.reversals.get(self.ref)
+        return None if ref is None else Transaction.of_ref(ref)
+
+    @strawberry.field(description="Why it was reversed, as the partner put it.")
+    def reason(self, info: Info) -> str | None:
+        """The partner's words."""
+        return self._record(info).reason
+
+    @strawberry.field(
+        description="Its legs. A partner sees those of lots that it issued itself, and no others.",
+        directives=[FEW],
+    )
+    def entries(self, info: Info) -> list[Entry]:
+        """The legs that the viewer may see."""
+        viewer = info.context.viewer
+        found = [
+            entry for entry in info.context.loaded.entries.get(self.ref) or [] if viewer.owns(entry.issuer_id)
+        ]
+        info.context.loaded.partners.want(entry.issuer_id for entry in found if entry.issuer_id)
+        return [
+            Entry(
+                bucket=Bucket(entry.bucket),
+                points=entry.points,
+                lot_id=entry.lot_id,
+                issuer_id=entry.issuer_id,
+                expires_at=entry.expires_at,
+            )
+            for entry in found
+        ]
+
+    @strawberry.field(
+        description="In plain words: which rule gave what, when it expires, and who funded it. A partner reads of"
+        " what it issued itself; the member and the operator read all.",
+        directives=[Cost(weight=2)],
+    )
+    def explanation(self, info: Info) -> str:
+        """Why."""
+        context = info.context
+        programme = get_programme(context.session)
+        return explain(
+            self._record(info), context.loaded, context.viewer, zone=programme.tz, currency=programme.currency
+        )
+
+    @classmethod
+    def of_ref(cls, ref: TransactionRef) -> "Transaction":
+        """A transaction that is known to exist and to be the viewer's."""
+        return cls(id=transaction_id(ref), ref=ref)
+
+    @classmethod
+    def of_posting(cls, posting: Posting) -> "Transaction":
+        """One that was just posted."""
+        return cls(id=transaction_id(posting.ref), ref=posting.ref, posting=posting)

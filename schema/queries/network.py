@@ -1,0 +1,144 @@
+"""The programme, its partners and members, and any object by its id."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import strawberry
+
+from coalition.ids import MemberId, PartnerId, PartyId
+from coalition.paging import page_of
+from coalition.programme import get_programme
+from partners import directory
+from partners.scopes import Scope
+from schema.context import Context, Info
+from schema.cost import PAGE
+from schema.ids import from_global, member_in, transaction_in
+from schema.inputs import NOBODY, MemberBy
+from schema.objects.members import Member
+from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
+from schema.objects.partners import Partner
+from schema.objects.programme import Programme, Viewer
+from schema.queries.history import READS_HISTORY, visible_transaction
+from schema.viewer import Requires
+
+
+def visible_member(context: Context, member_id: MemberId | None) -> Member | None:
+    """The member, if there is one whom the viewer may know."""
+    viewer = context.viewer
+    if member_id is None or not viewer.has(*READS_HISTORY) or not viewer.may_know_member(member_id):
+        return None
+    # The balance tells whether the member exists, and is what comes next.
+    return None if context.loaded.balances.get(member_id) is None else Member.of(member_id)
+
+
+def visible_partner(context: Context, partner: directory.Partner | None) -> Partner | None:
+    """The partner, if the viewer may know it."""
+    if partner is None or not context.viewer.may_know_partner(partner.partner_id):
+        return None
+    return Partner.of(partner)
+
+
+def _member(context: Context, given: str) -> Member | None:
+    return visible_member(context, member_in(given))
+
+
+def _partner(context: Context, given: str) -> Partner | None:
+    rest = (from_global(given) or ("", ""))[1]
+    try:
+        partner_id = PartyId(UUID(rest))
+    except ValueError:
+        return None
+    return visible_partner(context, context.loaded.partners.get(partner_id))
+
+
+def _transaction(context: Context, given: str) -> Node | None:
+    if not context.viewer.has(*READS_HISTORY):
+        return None
+    return visible_transaction(context, transaction_in(given))
+
+
+_NODES: Final[Mapping[str, Callable[[Context, str], Any]]] = {
+    "Member": _member,
+    "Partner": _partner,
+    "Transaction": _transaction,
+}
+
+
+@strawberry.type
+class NetworkQueries:
+    """Who is who."""
+
+    @strawberry.field(description="Who asks, and with which rights.")
+    def viewer(self, info: Info) -> Viewer:
+        """The holder of the token."""
+        viewer = info.context.viewer
+        return Viewer(client_id=viewer.client_id, scopes=sorted(viewer.scopes))
+
+    @strawberry.field(description="The programme.")
+    def programme(self, info: Info) -> Programme:
+        """What holds for all."""
+        return Programme.of(get_programme(info.context.session))
+
+    @strawberry.field(
+        description="An object by its global id. Null where there is none, or none that you may see."
+    )
+    def node(self, info: Info, id: strawberry.ID) -> Node | None:
+        """Any object."""
+        kind = (from_global(str(id)) or ("", ""))[0]
+        find = _NODES.get(kind)
+        found: Node | None = None if find is None else find(info.context, str(id))
+        return found
+
+    @strawberry.field(
+        description="A member, by id or by something that the member is known by. Null where there is none.",
+        extensions=[Requires(*READS_HISTORY)],
+    )
+    def member(self, info: Info, by: MemberBy) -> Member | None:
+        """One member."""
+        context = info.context
+        owner = context.viewer.partner_id or PartnerId(PartyId(NOBODY))
+        return visible_member(context, by.find(context.session, partner_id=owner))
+
+    @strawberry.field(
+        description="A partner by its code. Null where there is none, or none that you may see."
+    )
+    def partner(self, info: Info, code: str) -> Partner | None:
+        """One partner."""
+        if not code.isprintable():
+            return None
+        return visible_partner(info.context, directory.find_partner(info.context.session, code))
+
+    @strawberry.field(
+        description="The partners by code: all of them to the operator, finance and members; itself to a partner.",
+        directives=[PAGE],
+    )
+    def partners(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Partner]:
+        """A page of partners."""
+        context = info.context
+        asked = asked_page(first=first, after=after, last=last, before=before)
+        own = context.viewer.partner_id
+
+        def fetch(limit: int) -> list[directory.Partner]:
+            if own is None:
+                return directory.list_partners(
+                    context.session,
+                    limit=limit,
+                    after=asked.after[0] if asked.after else None,
+                    before=asked.before[0] if asked.before else None,
+                    backwards=asked.backwards,
+                )
+            only = context.loaded.partners.get(own)
+            inside = only is not None and (
+                (asked.after is None or only.code > asked.after[0])
+                and (asked.before is None or only.code < asked.before[0])
+            )
+            return [only] if only is not None and inside else []
+
+        page = page_of(asked, fetch)
+        made: Connection[Partner] = connection(
+            page, [(one.code,) for one in page.items], [Partner.of(one) for one in page.items]
+        )
+        return made

@@ -1,0 +1,140 @@
+"""What was settled: all of it to finance and the operator, its own part to a partner."""
+
+import datetime as dt
+from typing import Annotated, Final
+
+import strawberry
+
+from coalition.errors import InvalidInput, WindowUnknown
+from coalition.ids import PartyId
+from coalition.windows import find_window
+from partners import directory
+from partners.scopes import Scope
+from schema.context import Context, Info
+from schema.cost import PAGE, Cost
+from schema.objects.nodes import After, Before, Connection, First, Last, asked_page, connection
+from schema.objects.settlement import (
+    LiabilityMatrix,
+    SettlementRun,
+    SettlementWindow,
+    Statement,
+    cell_of,
+    statement_of,
+    visible_run,
+)
+from schema.viewer import Requires
+from schema.web.faults import BadArgument
+from settlement import reads
+
+READS_SETTLEMENT: Final = (
+    Scope.SETTLEMENT_READ,
+    Scope.SETTLEMENT_OPERATE,
+    Scope.SETTLEMENT_APPROVE,
+    Scope.PROGRAMME_ADMIN,
+)
+BusinessDate = Annotated[dt.date, strawberry.argument(description="The window's business date.")]
+
+
+def statement_for(context: Context, business_date: dt.date, code: str | None) -> reads.Statement | None:
+    """The statement of a partner: its own, or the one that finance names.
+
+    To a partner the code of another is answered as one that does not exist.
+    """
+    own = context.viewer.partner_id
+    party: PartyId | None = own
+    if code is not None:
+        named = directory.find_partner(context.session, code) if code.isprintable() else None
+        party = None if named is None or own not in (None, named.partner_id) else named.partner_id
+    elif own is None:
+        raise BadArgument("Name the partner whose statement is wanted.")
+    if party is None:
+        return None
+    try:
+        return reads.get_statement(context.session, business_date=business_date, party=party)
+    except WindowUnknown:
+        return None
+
+
+@strawberry.type
+class SettlementQueries:
+    """Windows, runs, statements, the matrix."""
+
+    @strawberry.field(
+        description="One window. Null where there is none.", extensions=[Requires(*READS_SETTLEMENT)]
+    )
+    def settlement_window(self, info: Info, business_date: BusinessDate) -> SettlementWindow | None:
+        """A window."""
+        try:
+            return SettlementWindow.of(find_window(info.context.session, business_date))
+        except WindowUnknown:
+            return None
+
+    @strawberry.field(
+        description="The windows, the newest first.",
+        extensions=[Requires(*READS_SETTLEMENT)],
+        directives=[PAGE],
+    )
+    def settlement_windows(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[SettlementWindow]:
+        """A page of windows."""
+        asked = asked_page(first=first, after=after, last=last, before=before)
+        for name, key in (("after", asked.after), ("before", asked.before)):
+            try:
+                dt.date.fromisoformat(key[0] if key else "2000-01-01")
+            except ValueError as error:
+                raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+        page = reads.windows_page(info.context.session, asked)
+        made: Connection[SettlementWindow] = connection(
+            page,
+            [reads.window_key(one) for one in page.items],
+            [SettlementWindow.of(one) for one in page.items],
+        )
+        return made
+
+    @strawberry.field(
+        description="The window's run that counts. Null where there is none, and to partners: theirs is `statement`.",
+        extensions=[Requires(*READS_SETTLEMENT)],
+        directives=[Cost(weight=5)],
+    )
+    def settlement_run(self, info: Info, business_date: BusinessDate) -> SettlementRun | None:
+        """A run."""
+        return visible_run(info, business_date)
+
+    @strawberry.field(
+        description="A partner's statement of a window: its own, or to finance the named partner's. Null where there"
+        " is none. The files can be fetched too: GET /statements/{businessDate}.csv or .json.",
+        extensions=[Requires(*READS_SETTLEMENT)],
+        directives=[Cost(weight=20)],
+    )
+    def statement(
+        self, info: Info, business_date: BusinessDate, partner: str | None = None
+    ) -> Statement | None:
+        """A statement."""
+        found = statement_for(info.context, business_date, partner)
+        return None if found is None else statement_of(found)
+
+    @strawberry.field(
+        description="Who redeemed whose points in a window; to a partner its own row and column. Null where the"
+        " window was not settled.",
+        extensions=[Requires(*READS_SETTLEMENT)],
+        directives=[Cost(weight=20)],
+    )
+    def liability_matrix(self, info: Info, business_date: BusinessDate) -> LiabilityMatrix | None:
+        """The matrix."""
+        context = info.context
+        run = reads.run_in_force(context.session, business_date=business_date)
+        own = context.viewer.partner_id
+        # Partners are told nothing of a run that is held.
+        if run is None or (own is not None and run.state is not reads.RunState.CALCULATED):
+            return None
+        books = context.books(run)
+        return LiabilityMatrix(
+            business_date=business_date,
+            digest=run.digest,
+            cells=[
+                cell_of(cell, books.parties, run.currency)
+                for cell in books.matrix
+                if own is None or own in (cell.issuer, cell.redeemer)
+            ],
+        )

@@ -1,0 +1,98 @@
+"""A partner's statement as a file: the very bytes that the night wrote."""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+import anyio.to_thread
+from graphql import GraphQLError
+from starlette.responses import Response
+
+from coalition.errors import DatabaseUnavailable
+from schema.queries.settlement import READS_SETTLEMENT, statement_for
+from schema.web.faults import RequestFault, database_unavailable
+from schema.web.view import turned_away
+
+if TYPE_CHECKING:
+    import anyio
+    from starlette.requests import Request
+
+    from partners.tokens import Principal
+    from schema.context import Context
+
+_MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json; charset=utf-8"}
+_FILE: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.(csv|json)")
+
+
+class StatementDownload:
+    """`GET /statements/{businessDate}.{csv|json}`, and `?partner=CODE` for finance."""
+
+    def __init__(
+        self,
+        *,
+        authenticate: Callable[[Request], Principal],
+        make_context: Callable[[Principal, str], Context],
+        limiter: anyio.CapacityLimiter,
+    ) -> None:
+        self._authenticate = authenticate
+        self._make_context = make_context
+        self._limiter = limiter
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        return await anyio.to_thread.run_sync(self._answer, request, limiter=self._limiter)
+
+    def _answer(self, request: Request) -> Response:
+        request_id: str = request.state.request_id
+        try:
+            return self._file(request, request_id)
+        except RequestFault as fault:
+            return turned_away(fault, request_id).response()
+        except DatabaseUnavailable as error:
+            return turned_away(database_unavailable(error.message), request_id).response()
+
+    def _file(self, request: Request, request_id: str) -> Response:
+        principal = self._authenticate(request)
+        request.state.client_id = principal.client_id
+        context = self._make_context(principal, request_id)
+        try:
+            if not context.viewer.has(*READS_SETTLEMENT):
+                raise RequestFault(
+                    HTTPStatus.FORBIDDEN, "FORBIDDEN", "The token lacks the scope settlement:read."
+                )
+            date, kind = _asked(request)
+            found = statement_for(context, date, request.query_params.get("partner"))
+        except GraphQLError as error:
+            raise RequestFault(HTTPStatus.BAD_REQUEST, "BAD_ARGUMENT", error.message) from error
+        finally:
+            context.close()
+        if found is None:
+            raise _not_found()
+        name = f"statement-{found.party.code}-{date.isoformat()}.{kind}"
+        return Response(
+            found.as_csv if kind == "csv" else found.as_json,
+            headers={
+                "Cache-Control": "no-store",
+                "Content-Disposition": f'attachment; filename="{name}"',
+                "ETag": f'"{found.run.digest}"',
+            },
+            media_type=_MEDIA[kind],
+        )
+
+
+def _asked(request: Request) -> tuple[dt.date, str]:
+    match = _FILE.fullmatch(request.path_params["file"])
+    if match is None:
+        raise _not_found()
+    try:
+        return dt.date.fromisoformat(match[1]), match[2]
+    except ValueError as error:
+        raise _not_found() from error
+
+
+def _not_found() -> RequestFault:
+    return RequestFault(HTTPStatus.NOT_FOUND, "NOT_FOUND", "There is no such statement.")

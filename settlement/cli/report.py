@@ -1,0 +1,197 @@
+"""`coalition report`: what was settled, from stored rows."""
+
+import csv
+import sys
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from typing import Any
+
+import click
+from sqlalchemy.orm import Session
+
+from coalition.cli import console
+from coalition.errors import CoalitionError, InvalidInput, PartnerUnknown
+from coalition.ids import NETWORK
+from coalition.paging import PageRequest
+from settlement import reads, statements
+from settlement.cli.tables import DATE, MATRIX, POSITIONS, ROLL_FORWARD, STATEMENT, Rows, print_papers
+from settlement.runs import Books
+
+FORMATS = click.Choice(["table", "csv", "json"])
+
+_date_option = click.option(
+    "--date",
+    "business_date",
+    type=DATE,
+    help="The window's business date; the last settled one if not given.",
+)
+_format_option = click.option(
+    "--format", "form", type=FORMATS, default="table", show_default=True, help="How to print it."
+)
+
+
+class NotSettled(CoalitionError):
+    """The window has no run yet."""
+
+    code = "NOT_SETTLED"
+    summary = "Nothing has been settled for {window} yet; `coalition settle` does it."
+
+
+@click.group()
+def report() -> None:
+    """Print what was settled: statements, the liability matrix, positions, windows, runs.
+
+    Everything is read from stored rows, so the same window gives the same bytes. Money is exact.
+    """
+
+
+@report.command()
+@click.option("--partner", "code", required=True, help="The partner's code.")
+@_date_option
+@_format_option
+def statement(*, code: str, business_date: datetime | None, form: str) -> None:
+    """A partner's statement: each line with the network, and the net.
+
+    Example: coalition report statement --partner grocer --date 2026-03-02 --format csv
+    """
+    books = _read(business_date)
+    party = next((party for party in books.parties if books.code(party) == code and party != NETWORK), None)
+    if party is None:
+        raise PartnerUnknown(f"No partner {code!r} takes part in the run of {books.run.business_date}.")
+    if form == "csv":
+        _write(statements.statement_csv(books, party))
+    elif form == "json":
+        _write(statements.statement_json(books, party))
+    else:
+        net = statements.money(books.positions[party].net, books)
+        print_papers(
+            f"Statement of {books.parties[party].name} for {books.run.business_date} (+ receives, - pays)",
+            [("Lines", STATEMENT, statements.statement_rows(books, party))],
+        )
+        click.echo(f"net {net} {books.run.currency}, digest {books.run.digest}")
+
+
+@report.command()
+@_date_option
+@_format_option
+def matrix(*, business_date: datetime | None, form: str) -> None:
+    """The liability matrix: whose points were redeemed where."""
+    _print(_read(business_date), form, "liability-matrix", "Liability matrix", MATRIX, statements.matrix_rows)
+
+
+@report.command()
+@_date_option
+@_format_option
+def positions(*, business_date: datetime | None, form: str) -> None:
+    """What each partner receives from the network (+) or pays to it (-)."""
+    _print(_read(business_date), form, "positions", "Positions", POSITIONS, statements.position_rows)
+
+
+@report.command()
+@_date_option
+@_format_option
+def liability(*, business_date: datetime | None, form: str) -> None:
+    """Points outstanding by issuer: opening, what moved, closing."""
+    _print(
+        _read(business_date),
+        form,
+        "roll-forward",
+        "Liability roll-forward",
+        ROLL_FORWARD,
+        statements.roll_forward_rows,
+    )
+
+
+@report.command()
+@_format_option
+def windows(*, form: str) -> None:
+    """Settlement windows, newest first (at most 100)."""
+    with console.open_database() as database, database.reading() as session:
+        page = reads.windows_page(session, PageRequest(size=100))
+        states = {run.business_date: run.state.value for run in _runs_in_force(session)}
+    rows = [
+        {
+            "business_date": window.business_date,
+            "state": window.state,
+            "opened_at": window.opened_at,
+            "closed_at": window.closed_at,
+            "transactions": window.transactions,
+            "entries": window.entries,
+            "run": states.get(window.business_date),
+        }
+        for window in page.items
+    ]
+    _print_rows(rows, form, "Settlement windows")
+
+
+@report.command()
+@_format_option
+def runs(*, form: str) -> None:
+    """Settlement runs, newest window first, with the superseded (at most 100)."""
+    with console.open_database() as database, database.reading() as session:
+        rows = [
+            {
+                "business_date": run.business_date,
+                "state": run.state.value,
+                "gross": run.gross,
+                "net": run.net,
+                "saved": run.saved,
+                "currency": run.currency,
+                "calculated_at": run.calculated_at,
+                "digest": run.digest,
+            }
+            for run in reads.runs_page(session)
+        ]
+    _print_rows(rows, form, "Settlement runs")
+
+
+def _runs_in_force(session: Session) -> list[reads.Run]:
+    return [run for run in reads.runs_page(session) if run.state is not reads.RunState.SUPERSEDED]
+
+
+def _read(business_date: datetime | None) -> Books:
+    wanted: date | None = business_date.date() if business_date else None
+    with console.open_database() as database, database.reading() as session:
+        if wanted is None and (last := reads.last_settled(session)) is not None:
+            wanted = last.business_date
+        books = None if wanted is None else reads.books_of(session, business_date=wanted)
+    if books is None:
+        raise NotSettled(window=wanted or "any window")
+    return books
+
+
+def _print(
+    books: Books,
+    form: str,
+    paper: str,
+    title: str,
+    columns: Mapping[str, str],
+    rows: Callable[[Books], Rows],
+) -> None:
+    if form == "table":
+        print_papers(f"{title} of {books.run.business_date}", [(books.run.currency, columns, rows(books))])
+        return
+    papers = statements.papers(books)
+    name = f"{paper}.{form}"
+    if name not in papers:
+        raise InvalidInput(f"{paper} is not printed as {form}")
+    _write(papers[name])
+
+
+def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:
+    if form == "json":
+        console.print_json(rows)
+    elif form == "csv":
+        if rows:
+            writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\r\n")
+            writer.writeheader()
+            writer.writerows(rows)
+    else:
+        columns = {name: name.replace("_", " ") for name in (rows[0] if rows else {"business_date": None})}
+        print_papers(title, [("", columns, rows)])
+
+
+def _write(paper: str) -> None:
+    # Bytes, as a text stream would turn the line ends of a CSV into its own.
+    sys.stdout.buffer.write(paper.encode())
+    sys.stdout.buffer.flush()

@@ -1,0 +1,332 @@
+"""What a till asks: priced, timed, and one statement each."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import uuid4
+from zoneinfo import ZoneInfo
+
+import pytest
+from operating import START, TODAY, Coalition, statements_of
+
+from coalition.amounts import Points
+from coalition.errors import ConsentRequired, InsufficientPoints, InvalidInput
+from coalition.ids import NETWORK, MemberId
+from coalition.programme import set_consent_limit
+from coalition.receipts import Receipt
+from partners import till
+from partners.agreements import ReturnPolicy
+from partners.directory import PartnerState, set_partner_state
+from partners.earning import EarnRounding, EarnRule
+from partners.funding import PublishFundingPlan, publish_funding_plan
+from partners.quotes import QuoteIssue, QuoteRedemption, quote_issue, quote_redemption
+
+
+def test_points_are_issued_and_redeemed_at_another_partner(coalition: Coalition) -> None:
+    grocer, baker = coalition.trading("grocer"), coalition.trading("baker")
+    member = coalition.member(of=grocer)
+
+    issued = coalition.issue(member, grocer, points=100)
+    redeemed = coalition.redeem(member, baker, points=30)
+
+    assert (issued.points, issued.balance.available) == (100, 100)
+    assert (redeemed.points, redeemed.balance.available) == (30, 70)
+
+
+def test_money_earns_by_the_agreements_rule(coalition: Coalition) -> None:
+    rule = EarnRule(points=Decimal(1), amount=Decimal(3), rounding=EarnRounding.UP)
+    grocer = coalition.trading(earn_rule=rule)
+    member = coalition.member(of=grocer)
+
+    assert coalition.issue(member, grocer, amount=Decimal("10.00")).points == 4
+
+
+def test_money_that_earns_nothing_claims_its_receipt_and_makes_no_lot(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    line = Receipt(store="1", terminal="2", number="3")
+
+    posted = coalition.issue(member, grocer, amount=Decimal("0.99"), receipt=line)
+
+    assert posted.points == 0
+    assert coalition.rows("SELECT count(*) FROM ledger.receipt") == [(1,)]
+    assert coalition.rows("SELECT count(*) FROM ledger.lot") == [(0,)]
+
+
+def test_the_usual_posting_is_the_kernels_call_alone(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=100, occurred_at=START)
+
+    with statements_of(coalition.database) as sent:
+        coalition.issue(member, grocer, points=1, occurred_at=START)
+        coalition.redeem(member, grocer, points=1, occurred_at=START)
+
+    assert sent == []
+
+
+def test_terms_published_meanwhile_are_found_by_a_till_that_remembers_the_old_ones(
+    coalition: Coalition,
+) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, amount=Decimal(10))
+
+    new = coalition.publish(grocer, earn_rule=EarnRule(points=Decimal(5), amount=Decimal(1))).agreement
+
+    assert coalition.issue(member, grocer, amount=Decimal(10)).points == 50
+    assert coalition.rows(
+        "SELECT agreement_id FROM ledger.lot WHERE points = 50 AND agreement_id = :id", id=new.agreement_id
+    )
+
+
+def test_stale_terms_in_a_unit_of_work_cost_that_unit_nothing(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, amount=Decimal(10))
+    coalition.publish(grocer, earn_rule=EarnRule(points=Decimal(5), amount=Decimal(1)))
+
+    with coalition.database.unit_of_work() as session:
+        first = till.issue(session, coalition.wish(till.Issue, member, grocer, amount=Decimal(10)))
+        with pytest.raises(InsufficientPoints):
+            till.redeem(session, coalition.wish(till.Redeem, member, grocer, points=1_000))
+        second = till.issue(session, coalition.wish(till.Issue, member, grocer, points=1))
+
+    assert (first.points, second.balance.available) == (50, 61)
+    assert coalition.rows("SELECT available FROM ledger.member_head") == [(61,)]
+
+
+def test_a_late_purchase_is_priced_by_the_terms_of_its_own_day(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.publish(
+        grocer, valid_from=TODAY + timedelta(days=1), earn_rule=EarnRule(points=Decimal(2), amount=Decimal(1))
+    )
+    coalition.set_clock(START + timedelta(days=2))
+
+    # Half past eleven at night in Berlin is still that day there, and is another one in UTC in no case.
+    yesterday = datetime(2026, 3, 2, 23, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    after_midnight = datetime(2026, 3, 2, 23, 30, tzinfo=UTC)
+
+    assert coalition.issue(member, grocer, amount=Decimal(10), occurred_at=yesterday).points == 10
+    assert coalition.issue(member, grocer, amount=Decimal(10), occurred_at=after_midnight).points == 20
+
+
+def test_points_mature_and_expire_as_the_terms_say(coalition: Coalition) -> None:
+    grocer = coalition.trading(maturity_days=14, expiry_months=12)
+    member = coalition.member(of=grocer)
+
+    posted = coalition.issue(member, grocer, points=10)
+
+    assert (posted.balance.pending, posted.balance.available) == (10, 0)
+    # The whole second of March 2027 counts in Berlin.
+    assert coalition.rows("SELECT matures_at, expires_at FROM ledger.lot") == [
+        (START + timedelta(days=14), datetime(2027, 3, 2, 23, tzinfo=UTC))
+    ]
+
+
+def test_the_same_wish_in_other_words_is_a_replay(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    first = coalition.issue(member, grocer, amount=Decimal(10), occurred_at=START, idempotency_key="k")
+
+    berlin = START.astimezone(ZoneInfo("Europe/Berlin"))
+    again = coalition.issue(member, grocer, amount=Decimal("10.00"), occurred_at=berlin, idempotency_key="k")
+
+    assert again.replayed
+    assert again.ref == first.ref
+
+
+def test_a_replay_gets_its_answer_though_terms_changed(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, amount=Decimal(10), idempotency_key="k")
+    coalition.publish(grocer, earn_rule=EarnRule(points=Decimal(9), amount=Decimal(1)))
+
+    again = coalition.issue(member, grocer, amount=Decimal(10), idempotency_key="k")
+
+    assert (again.points, again.replayed) == (10, True)
+    with coalition.refused("IDEMPOTENCY_CONFLICT"):
+        coalition.issue(member, grocer, amount=Decimal(11), idempotency_key="k")
+
+
+BAD_ISSUES: list[tuple[str, dict[str, Any]]] = [
+    ("POINTS_INVALID", {"points": 0}),
+    ("POINTS_INVALID", {"points": -1}),
+    ("POINTS_INVALID", {"points": 1_000_000_001}),
+    ("POINTS_INVALID", {"amount": Decimal(2_000_000_000)}),
+    ("INVALID_INPUT", {}),
+    ("INVALID_INPUT", {"points": 1, "amount": Decimal(1)}),
+    ("INVALID_INPUT", {"amount": Decimal("-0.01")}),
+    ("INVALID_INPUT", {"amount": Decimal("0.00001")}),
+    ("INVALID_INPUT", {"amount": Decimal("NaN")}),
+    ("INVALID_INPUT", {"amount": Decimal("Infinity")}),
+    ("INVALID_INPUT", {"amount": Decimal("1E+20")}),
+    ("INVALID_INPUT", {"points": 1, "idempotency_key": ""}),
+    ("INVALID_INPUT", {"points": 1, "occurred_at": datetime(2026, 3, 2)}),  # noqa: DTZ001 - the point
+    ("INVALID_INPUT", {"points": 1, "occurred_at": datetime(1, 1, 1, tzinfo=UTC)}),
+    ("OCCURRED_IN_FUTURE", {"points": 1, "occurred_at": START + timedelta(minutes=6)}),
+    ("AGREEMENT_MISSING", {"points": 1, "occurred_at": START - timedelta(days=1)}),
+    ("FUNDING_PLAN_UNKNOWN", {"points": 1, "funding_plan": "none"}),
+]
+
+
+def test_a_bad_issue_is_refused_and_nothing_moves(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=5)
+
+    for code, wish in BAD_ISSUES:
+        with coalition.refused(code):
+            coalition.issue(member, grocer, **wish)
+
+
+def test_a_bad_number_is_no_redemption(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+
+    for points in (0, -5, 1_000_000_001):
+        with coalition.refused("POINTS_INVALID"):
+            coalition.redeem(member, grocer, points=points)
+
+
+def test_money_needs_a_rule(coalition: Coalition) -> None:
+    grocer = coalition.trading(earn_rule=None)
+    member = coalition.member(of=grocer)
+
+    with coalition.refused("INVALID_INPUT") as told:
+        coalition.issue(member, grocer, amount=Decimal(10))
+
+    assert told[0].path == ("input", "amount")
+
+
+def test_a_clock_five_minutes_fast_is_tolerated(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+
+    assert coalition.issue(member, grocer, points=1, occurred_at=START + timedelta(minutes=5)).points == 1
+    # What was the future becomes the past once the clock is set.
+    coalition.set_clock(START + timedelta(hours=1))
+    assert coalition.issue(member, grocer, points=1, occurred_at=START + timedelta(hours=1)).points == 1
+
+
+def test_refusals_come_in_their_order(coalition: Coalition) -> None:
+    grocer = coalition.partner("grocer")
+    nobody = MemberId(uuid4())
+    wish: dict[str, Any] = {"points": 1, "funding_plan": "none"}
+    with coalition.refused("MEMBER_UNKNOWN"):
+        coalition.issue(nobody, grocer, **wish)
+    member = coalition.member(of=grocer)
+    with coalition.refused("AGREEMENT_MISSING"):
+        coalition.issue(member, grocer, **wish)
+    coalition.publish(grocer)
+    with coalition.refused("FUNDING_PLAN_UNKNOWN"):
+        coalition.issue(member, grocer, **wish)
+    with coalition.database.unit_of_work() as session:
+        set_partner_state(session, partner_id=grocer.partner_id, state=PartnerState.SUSPENDED)
+    with coalition.refused("PARTNER_NOT_ACTIVE"):
+        coalition.issue(member, grocer, **wish)
+
+
+def test_a_lot_is_funded_by_the_plan_that_the_issue_names(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    with coalition.database.unit_of_work() as session:
+        plan = publish_funding_plan(
+            session,
+            PublishFundingPlan(
+                code="spring",
+                name="Spring",
+                parts={grocer.partner_id: 500_000, NETWORK: 500_000},
+                published_by="operator",
+            ),
+        )
+
+    coalition.issue(member, grocer, points=5, funding_plan="spring")
+
+    assert coalition.rows("SELECT funding_plan_id FROM ledger.lot") == [(plan.funding_plan_id,)]
+
+
+def test_a_reversal_leaves_a_claim_at_the_terms_of_today(coalition: Coalition) -> None:
+    grocer = coalition.trading(return_policy=ReturnPolicy.UNLIMITED)
+    member = coalition.member(of=grocer)
+    issued = coalition.issue(member, grocer, points=100)
+    coalition.redeem(member, grocer, points=40)
+    today = coalition.publish(grocer).agreement
+
+    with coalition.database.single_call() as session:
+        reversed_ = till.reverse(
+            session,
+            till.Reverse(
+                reference=issued.ref, partner_id=grocer.partner_id, idempotency_key="r", reason="returned"
+            ),
+        )
+
+    assert (reversed_.points, reversed_.balance.deficit) == (60, 40)
+    assert coalition.rows("SELECT agreement_id FROM ledger.deficit") == [(today.agreement_id,)]
+
+
+def test_a_quote_says_what_the_issue_will_give_and_moves_nothing(coalition: Coalition) -> None:
+    grocer = coalition.trading(maturity_days=3)
+    member = coalition.member(of=grocer)
+    before = coalition.snapshot()
+
+    with coalition.database.reading() as session:
+        quote = quote_issue(session, QuoteIssue(partner_id=grocer.partner_id, amount=Decimal("12.50")))
+
+    assert coalition.snapshot() == before
+    assert coalition.issue(member, grocer, amount=Decimal("12.50")).points == quote.points == 12
+    assert coalition.rows("SELECT matures_at, expires_at FROM ledger.lot") == [
+        (quote.matures_at, quote.expires_at)
+    ]
+
+
+def test_a_quote_of_a_redemption_knows_points_and_consent(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1_000)
+    with coalition.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(500))
+    coalition.redeem(member, grocer, points=200)
+
+    def quote(points: int) -> Any:
+        with coalition.database.reading() as session:
+            question = QuoteRedemption(partner_id=grocer.partner_id, member_id=member, points=points)
+            return quote_redemption(session, question)
+
+    assert (quote(300).sufficient, quote(300).needs_confirmation) == (True, False)
+    assert (quote(301).sufficient, quote(301).needs_confirmation) == (True, True)
+    assert quote(801).sufficient is False
+    with pytest.raises(ConsentRequired) as refusal:
+        coalition.redeem(member, grocer, points=301)
+    assert refusal.value.facts["allowed"] == quote(301).allowed_without_confirmation == 300
+
+
+def test_a_quote_is_refused_for_what_the_posting_would_be(coalition: Coalition) -> None:
+    grocer = coalition.partner("grocer", may_redeem=False)
+    coalition.publish(grocer)
+    member = coalition.member(of=grocer)
+
+    with coalition.refused("PARTNER_ROLE_MISSING"), coalition.database.reading() as session:
+        quote_redemption(session, QuoteRedemption(partner_id=grocer.partner_id, member_id=member, points=1))
+    with coalition.refused("PARTNER_ROLE_MISSING"):
+        coalition.redeem(member, grocer, points=1)
+    with coalition.refused("AGREEMENT_MISSING"), coalition.database.reading() as session:
+        question = QuoteIssue(
+            partner_id=grocer.partner_id, points=1, occurred_at=datetime(2026, 1, 1, tzinfo=UTC)
+        )
+        quote_issue(session, question)
+
+
+def test_there_is_no_reason_too_long_to_store(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    issued = coalition.issue(coalition.member(of=grocer), grocer, points=1)
+
+    with pytest.raises(InvalidInput), coalition.database.single_call() as session:
+        till.reverse(
+            session,
+            till.Reverse(
+                reference=issued.ref, partner_id=grocer.partner_id, idempotency_key="r", reason="x" * 201
+            ),
+        )
+    assert issued.business_date == date(2026, 3, 2)
