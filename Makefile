@@ -46,7 +46,7 @@ lint: $(READY)
 	&& echo '$(BIN)/alembic check' && $(ALONE) $(BIN)/coalition migrate && $(ALONE) $(BIN)/alembic check
 	@# Our folder of that name would hide the package, or be hidden by it.
 	@! grep -i '^schema *[=<>~!]' requirements.lock || { echo 'the package "schema" is in the lock'; exit 1; }
-	@! grep -n '://\|^ *-[a-z-]' requirements.lock || { echo 'the lock names a registry or a path'; exit 1; }
+	@! grep -nE '://| @ |file:|--(index|extra|find|trusted)' requirements.lock || { echo 'the lock names a registry or a path'; exit 1; }
 
 bench: $(READY)
 	@exec $(ALONE) $(BIN)/python bench/run.py $(ARGS)

@@ -185,6 +185,7 @@ _PAPERS: Final[Mapping[str, Paper]] = {
     "positions.csv": lambda books: _csv(books, position_rows(books), _POSITION),
     "positions.json": lambda books: _json(books, {"positions": position_rows(books)}),
     "roll-forward.csv": lambda books: _csv(books, roll_forward_rows(books), _ROLL_FORWARD),
+    "roll-forward.json": lambda books: _json(books, {"issuers": roll_forward_rows(books)}),
     "run.json": _summary,
 }
 

@@ -82,6 +82,7 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
                 h11_max_incomplete_event_size=_MAX_HEADERS,
                 timeout_graceful_shutdown=_GRACE,
                 lifespan="on",
+                ws="none",
             )
         )
         server.run()

@@ -31,6 +31,7 @@ class Terms:
     # No two partners have the same expiry: which lot is spent first is then decided by the terms,
     # and the same seed gives the same settlement to the cent.
     maturity_days: int = 0
+    service_fee: Decimal = SERVICE_FEE
     reimbursement: Decimal = REIMBURSEMENT
     own_reimbursement: Decimal = REIMBURSEMENT
     breakage_share: Decimal = Decimal("0.5")

@@ -45,7 +45,7 @@ MEMBER: Final = """
         balance {
           available pending deficit asOf
           byIssuer { issuer { name } available pending }
-          expiring(within: 400) { points on issuer { name } }
+          expiring(within: 1500) { points on issuer { name } }
         }
         transactions(first: 8) { nodes { kind points occurredAt partner { name } explanation } }
       }

@@ -73,6 +73,12 @@ class Year:
         )
         self._parts = _parts(lines, pq.read_table(folder / "products.parquet"), departments)
 
+    @property
+    def purchases(self) -> int:
+        """How many there are in these days."""
+        count: int = self._parts.num_rows
+        return count
+
     def households(self) -> list[int]:
         """Who shops at all in these days."""
         return sorted(pc.unique(self._parts["household_id"]).to_pylist())

@@ -35,7 +35,9 @@ class Tally:
     redemptions: int = 0
     confirmed: int = 0
     reversals: int = 0
-    postings_of: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    issues_of: dict[int, int] = field(default_factory=lambda: defaultdict(int))
+    """By household."""
+    redemptions_of: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     """By household."""
 
     @property
@@ -77,7 +79,7 @@ class Replay:
 
     async def _basket(self, connection: Connection, basket: Basket) -> None:
         """What one household does at one time: one thing after the other."""
-        self.tally.postings_of[basket.household] += len(basket.purchases)
+        self.tally.issues_of[basket.household] += len(basket.purchases)
         available = 0
         for purchase in basket.purchases:
             available = await self._issue(connection, basket, purchase)
@@ -134,6 +136,7 @@ class Replay:
         if payload["userErrors"]:
             raise Unexpected(str(payload["userErrors"]))
         self.tally.redemptions += 1
+        self.tally.redemptions_of[basket.household] += 1
 
     async def _confirmation(self, connection: Connection, basket: Basket, wish: Spending, points: int) -> Any:
         payload = await must(

@@ -17,7 +17,8 @@ STATED: Final = (
     f"After one basket in {ONE_BASKET_IN}, drawn from the seed, the household and the basket, a household "
     f"with {AT_LEAST} points or more spends a quarter, a half or all of what it has, in steps of {STEP}, "
     "at a partner where it did not just shop. What one partner may not take without the member's own "
-    f"confirmation, the member confirms. One issue in {ONE_MISTAKE_IN} is a till's mistake and is reversed at once."
+    f"confirmation, the member confirms. One issue in {ONE_MISTAKE_IN} is a till's mistake and is reversed "
+    "at once."
 )
 """The rule in words, for the help and the documentation."""
 

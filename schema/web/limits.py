@@ -36,7 +36,7 @@ from schema.cost import Cost, ListSize
 
 MAX_TOKENS: Final = 2_000
 MAX_DEPTH: Final = 16
-MAX_FIELDS: Final = 500
+MAX_FIELDS: Final = 300
 MAX_ALIASES: Final = 30
 MAX_COST: Final = 5_000
 LARGEST_PAGE: Final = 100
@@ -176,7 +176,7 @@ class Meter:
         return own, times
 
     def _length(self, node: FieldNode, size: ListSize) -> int:
-        for argument in node.arguments:
+        for argument in node.arguments or ():
             if argument.name.value in (size.slicing_arguments or ()):
                 return min(max(self._number(argument.value, size.assumed_size), 1), LARGEST_PAGE)
         return size.assumed_size

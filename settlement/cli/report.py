@@ -10,7 +10,7 @@ import click
 from sqlalchemy.orm import Session
 
 from coalition.cli import console
-from coalition.errors import CoalitionError, InvalidInput, PartnerUnknown
+from coalition.errors import CoalitionError, PartnerUnknown
 from coalition.ids import NETWORK
 from coalition.paging import PageRequest
 from settlement import reads, statements
@@ -171,11 +171,7 @@ def _print(
     if form == "table":
         print_papers(f"{title} of {books.run.business_date}", [(books.run.currency, columns, rows(books))])
         return
-    papers = statements.papers(books)
-    name = f"{paper}.{form}"
-    if name not in papers:
-        raise InvalidInput(f"{paper} is not printed as {form}")
-    _write(papers[name])
+    _write(statements.papers(books)[f"{paper}.{form}"])
 
 
 def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:

@@ -9,10 +9,12 @@ from zoneinfo import ZoneInfo
 import pytest
 from operating import START, TODAY, Coalition, statements_of
 
+from coalition import clock
 from coalition.amounts import Points
+from coalition.db import Database
 from coalition.errors import ConsentRequired, InsufficientPoints, InvalidInput
 from coalition.ids import NETWORK, MemberId
-from coalition.programme import set_consent_limit
+from coalition.programme import OpenProgramme, open_programme, set_consent_limit
 from coalition.receipts import Receipt
 from partners import till
 from partners.agreements import ReturnPolicy
@@ -20,6 +22,7 @@ from partners.directory import PartnerState, set_partner_state
 from partners.earning import EarnRounding, EarnRule
 from partners.funding import PublishFundingPlan, publish_funding_plan
 from partners.quotes import QuoteIssue, QuoteRedemption, quote_issue, quote_redemption
+from partners.terms import local_date
 
 
 def test_points_are_issued_and_redeemed_at_another_partner(coalition: Coalition) -> None:
@@ -63,6 +66,24 @@ def test_the_usual_posting_is_the_kernels_call_alone(coalition: Coalition) -> No
         coalition.redeem(member, grocer, points=1, occurred_at=START)
 
     assert sent == []
+
+
+def test_in_production_a_posting_without_a_time_is_one_statement_too(database: Database) -> None:
+    with database.unit_of_work() as session:
+        today = local_date(clock.wall(), open_programme(session, OpenProgramme(name="Real")).tz)
+    coalition = Coalition(database)
+    grocer = coalition.trading(valid_from=today)
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=10)
+
+    with statements_of(database) as sent:
+        coalition.issue(member, grocer, points=1)
+        coalition.redeem(member, grocer, points=1)
+
+    assert sent == []
+    ahead = clock.wall() + timedelta(minutes=6)
+    with coalition.refused("OCCURRED_IN_FUTURE"):
+        coalition.issue(member, grocer, points=1, occurred_at=ahead)
 
 
 def test_terms_published_meanwhile_are_found_by_a_till_that_remembers_the_old_ones(

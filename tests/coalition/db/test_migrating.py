@@ -132,7 +132,8 @@ def test_a_login_that_is_missing_is_part_of_what_the_administrator_is_told(
     ):
         migrating.ensure_roles(connection, app_login='odd "login"')
     assert refusal.value.facts["sql"] == (
-        'CREATE ROLE "odd ""login""" LOGIN PASSWORD \'<password>\';\nGRANT coalition_app TO "odd ""login""";\n'
+        'CREATE ROLE "odd ""login""" LOGIN PASSWORD \'<password>\';\n'
+        'GRANT coalition_app TO "odd ""login""";\n'
     )
 
 

@@ -1,0 +1,107 @@
+"""`make bench`: measure, print the table, and keep it in RESULTS.md beside this file.
+
+Every figure stands beside its limit or its peer from the same run; trust the ratios, since machines
+are noisy. ARGS="--quick" shows that it runs; its figures are not kept.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import night
+import postings
+from stage import machine, stage
+
+RESULTS = Path(__file__).with_name("RESULTS.md")
+
+
+def main() -> None:
+    """Run what was asked for and print it."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=16)
+    parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--entries", type=int, default=1_000_000, help="in the night's window")
+    parser.add_argument("--days", type=int, default=30, help="of the replay; 0: none")
+    parser.add_argument("--quick", action="store_true", help="a short look; nothing is kept")
+    asked = parser.parse_args()
+    if asked.quick:
+        asked.seconds, asked.rounds, asked.entries, asked.days = 2, 1, 60_000, 2
+
+    lines = []
+    with stage(connections=asked.connections) as scene, tempfile.TemporaryDirectory() as papers:
+        lines += [f"Machine: {machine(scene.database)}", ""]
+        rates = postings.measure(
+            scene, connections=asked.connections, seconds=asked.seconds, rounds=asked.rounds
+        )
+        lines += _postings(rates, connections=asked.connections, rounds=asked.rounds)
+        figures = night.measure(scene, entries=asked.entries, rounds=asked.rounds, directory=Path(papers))
+        lines += _night(figures)
+    if asked.days:
+        lines += _replay(asked.days)
+    text = "\n".join(lines)
+    print(text)
+    if not asked.quick:
+        RESULTS.write_text(
+            f"# What was measured\n\n`make bench`, {datetime.now(UTC).date()}.\n\n{text}\n", encoding="utf-8"
+        )
+
+
+def _postings(rates: dict[str, dict[str, float]], *, connections: int, rounds: int) -> list[str]:
+    lines = [
+        f"## Single postings a second ({connections} connections, medians of {rounds} interleaved rounds)",
+        "",
+        "| posting | pgbench, the kernel function alone | domain function | ratio | HTTP with a token | ratio |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for kind, ways in rates.items():
+        limit, domain, http = ways["pgbench"], ways["domain"], ways["http"]
+        lines.append(
+            f"| {kind} | {limit:,.0f} | {domain:,.0f} | {domain / limit:.2f} | {http:,.0f} | {http / limit:.2f} |"
+        )
+    return [*lines, ""]
+
+
+def _night(figures: dict[str, float]) -> list[str]:
+    bare = figures["bare"]
+    return [
+        f"## The night over {figures['entries']:,.0f} entries",
+        "",
+        "| what | seconds | beside the bare GROUP BY |",
+        "|---|---:|---:|",
+        f"| bare GROUP BY over the entries | {bare:.2f} | 1.0 |",
+        f"| GROUP BY with the journal joined | {figures['joined']:.2f} | {figures['joined'] / bare:.1f} |",
+        f"| the night: close, seal, checks, run, papers | {figures['night']:.2f} | {figures['night'] / bare:.1f} |",
+        f"| of it, the longest stall that postings saw | {figures['stall']:.3f} | |",
+        "",
+    ]
+
+
+def _replay(days: int) -> list[str]:
+    with tempfile.TemporaryDirectory(prefix="coalition-bench-") as folder:
+        Path(folder).chmod(0o755)
+        started = time.perf_counter()
+        subprocess.run(
+            [sys.executable, "-m", "coalition", "demo", "--once", "--days", str(days)],
+            env={**os.environ, "COALITION_DATA_DIR": f"{folder}/data"},
+            check=True,
+            stdout=sys.stderr,
+        )
+        seconds = time.perf_counter() - started
+    return [
+        f"## The replay of {days} days of real baskets, every posting over the API, every night settled",
+        "",
+        f"{seconds:.0f} seconds from an empty folder to the last table (the limit that was set for 30 days: 180).",
+        "",
+    ]
+
+
+if __name__ == "__main__":
+    main()

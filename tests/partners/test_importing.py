@@ -1,0 +1,318 @@
+"""A till's file: each line has one effect, however often and in whatever state it comes."""
+
+import csv
+import io
+import json
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from click.testing import CliRunner, Result
+from conftest import TestDatabase
+from operating import Coalition
+
+from coalition.audit import run_audit
+from coalition.cli import cli
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import MemberId, PartnerId, PartyId
+from coalition.members import EnrolMember, enrol_member
+from partners.directory import Partner
+from partners.importing import CHUNK, Counts, post_lines
+from partners.till_files import Format, Reject, TillLine, read_lines
+
+HEADER = "store,terminal,receipt,line,kind,member,time,amount,points"
+BERLIN = ZoneInfo("Europe/Berlin")
+NOWHERE = PartnerId(PartyId(UUID(int=7)))
+
+
+@pytest.fixture
+def grocer(coalition: Coalition) -> Partner:
+    return coalition.trading("grocer")
+
+
+def enrolled(coalition: Coalition, partner: Partner, card: str) -> MemberId:
+    identifier = Identifier.of(IdentifierKind.CARD, card, partner_id=partner.partner_id)
+    with coalition.database.unit_of_work() as session:
+        return enrol_member(session, EnrolMember(partner_id=partner.partner_id, identifiers=[identifier]))
+
+
+@pytest.fixture
+def cards(coalition: Coalition, grocer: Partner) -> list[str]:
+    made = [f"10{number:04d}" for number in range(5)]
+    for card in made:
+        enrolled(coalition, grocer, card)
+    return made
+
+
+@pytest.fixture(autouse=True)
+def _environment(test_database: TestDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in test_database.environment.items():
+        monkeypatch.setenv(name, value)
+
+
+def imported(path: Path, *more: str) -> Result:
+    return CliRunner().invoke(cli, ["import", str(path), "--partner", "grocer", "--json", *more])
+
+
+def written(path: Path, *lines: str, header: str = HEADER) -> Path:
+    path.write_text("\n".join([header, *lines]) + "\n")
+    return path
+
+
+def line(number: int, card: str, *, kind: str = "issue", amount: str = "", points: str = "10") -> str:
+    return f"s1,t1,{number},1,{kind},{card},2026-03-02T11:00:00Z,{amount},{points}"
+
+
+def rejects(path: Path) -> list[dict[str, str]]:
+    with path.with_name(f"{path.name}.rejects.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_file_is_posted_and_again_changes_nothing(
+    coalition: Coalition, grocer: Partner, cards: list[str], tmp_path: Path
+) -> None:
+    baker = coalition.trading("baker")
+    file = written(
+        tmp_path / "till.csv",
+        *(line(number, card, amount="12.50", points="") for number, card in enumerate(cards)),
+        line(100, cards[0], points="40"),
+        line(101, cards[0], kind="redeem", points="30"),
+        line(100, cards[0], kind="reverse_issue", points=""),
+    )
+
+    first = imported(file)
+    told = json.loads(first.stdout)
+    after = coalition.snapshot()
+
+    assert first.exit_code == 0, first.output
+    assert told["posted"] == {"issue": 6, "redeem": 1, "reverse_issue": 1}
+    assert told["points"] == {"issue": 5 * 12 + 40, "redeem": 30, "reverse_issue": 22}
+    assert (told["lines"], told["replayed"], told["rejected"]) == (8, 0, 0)
+    assert not file.with_name("till.csv.rejects.csv").exists()
+
+    second = imported(file)
+
+    assert second.exit_code == 0
+    assert json.loads(second.stdout)["replayed"] == 8
+    assert json.loads(second.stdout)["posted"] == {}
+    assert coalition.snapshot() == after
+    with coalition.database.reading() as session:
+        assert run_audit(session) == []
+    del baker
+
+
+def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    file = written(
+        tmp_path / "till.csv",
+        line(1, cards[0]),
+        line(2, "999999"),
+        line(3, cards[0], points="0"),
+        line(4, cards[0], points="1.5"),
+        line(5, cards[0], kind="gift"),
+        line(6, cards[0], points=""),
+        line(7, cards[0], amount="5", points="5"),
+        line(8, cards[0], kind="redeem", points="999"),
+        line(9, cards[0], kind="redeem", amount="5", points=""),
+        line(1, cards[1]),
+        line(1, cards[0], points="11"),
+        line(77, cards[0], kind="reverse_issue"),
+        f"s1,t1,12,1,issue,{cards[0]},yesterday,,10",
+        f"s1,t1,13,1,issue,{cards[0]},2031-01-01T00:00:00Z,,10",
+        f"s1,t1,,1,issue,{cards[0]},2026-03-02T11:00:00Z,,10",
+        f"s1,t1,15,-1,issue,{cards[0]},2026-03-02T11:00:00Z,,10",
+        "too,few",
+        line(20, cards[2]),
+    )
+
+    ended = imported(file)
+
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout)["posted"] == {"issue": 2}
+    assert json.loads(ended.stdout)["points"] == {"issue": 20}
+    assert [(row["line"], row["field"], row["code"]) for row in rejects(file)] == [
+        ("3", "member", "MEMBER_UNKNOWN"),
+        ("4", "points", "POINTS_INVALID"),
+        ("5", "points", "INVALID_INPUT"),
+        ("6", "kind", "INVALID_INPUT"),
+        ("7", "points", "INVALID_INPUT"),
+        ("8", "points", "INVALID_INPUT"),
+        ("9", "points", "INSUFFICIENT_POINTS"),
+        ("10", "points", "INVALID_INPUT"),
+        ("11", "receipt", "RECEIPT_DUPLICATE"),
+        ("12", "receipt", "IDEMPOTENCY_CONFLICT"),
+        ("13", "receipt", "TRANSACTION_UNKNOWN"),
+        ("14", "time", "INVALID_INPUT"),
+        ("15", "time", "OCCURRED_IN_FUTURE"),
+        ("16", "receipt", "INVALID_INPUT"),
+        ("17", "line", "INVALID_INPUT"),
+        ("18", "", "INVALID_INPUT"),
+    ]
+    assert coalition.rows("SELECT count(*), sum(points) FROM ledger.transaction") == [(2, 20)]
+
+
+def test_a_rejects_file_does_not_outlive_the_rejects(cards: list[str], tmp_path: Path) -> None:
+    file = written(tmp_path / "till.csv", line(1, cards[0], points="-3"))
+    imported(file)
+    assert rejects(file)
+
+    written(file, line(1, cards[0], points="3"))
+
+    assert imported(file).exit_code == 0
+    assert not file.with_name("till.csv.rejects.csv").exists()
+
+
+def test_jsonl_is_read_and_broken_lines_cost_themselves_only(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    good = {"receipt": 1, "kind": "issue", "member": cards[0], "time": "2026-03-02T11:00:00Z", "amount": 3.99}
+    file = tmp_path / "till.jsonl"
+    file.write_bytes(
+        b"\n".join(
+            [
+                json.dumps(good).encode(),
+                b"",
+                b"{broken",
+                b"[1]",
+                b'{"receipt": "2", "kind": "issue", "member": "\xff\xfe"}',
+                b'{"receipt": "' + b"x" * 200_000 + b'"}',
+                b'{"receipt": {"no": "text"}, "kind": "issue", "member": "1", "time": "x", "points": 1}',
+                json.dumps(good | {"receipt": 9, "amount": None, "points": 7}).encode(),
+            ]
+        )
+    )
+
+    ended = imported(file)
+
+    assert json.loads(ended.stdout)["points"] == {"issue": 3 + 7}
+    assert [row["line"] for row in rejects(file)] == ["3", "4", "5", "6", "7"]
+    assert coalition.rows("SELECT sum(points) FROM ledger.transaction") == [(10,)]
+
+
+def test_bytes_that_are_no_text_cost_one_line(cards: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "till.csv"
+    bad = line(1, cards[0]).encode().replace(b"s1", b"s\xff")
+    file.write_bytes(
+        b"\xef\xbb\xbf" + b"\r\n".join([HEADER.encode(), bad, line(2, cards[0]).encode()]) + b"\r\n"
+    )
+
+    ended = imported(file)
+
+    assert json.loads(ended.stdout)["posted"] == {"issue": 1}
+    assert [(row["line"], row["field"]) for row in rejects(file)] == [("2", "store")]
+
+
+def test_a_file_without_its_columns_is_refused_whole(
+    coalition: Coalition, grocer: Partner, tmp_path: Path
+) -> None:
+    before = coalition.snapshot()
+
+    ended = imported(written(tmp_path / "till.csv", "1,2", header="receipt,kind"))
+
+    assert ended.exit_code == 1
+    assert "member, time" in ended.stderr
+    assert coalition.snapshot() == before
+    assert grocer.code == "grocer"
+
+
+def test_an_unknown_partner_is_refused(coalition: Coalition, tmp_path: Path) -> None:
+    before = coalition.snapshot()
+
+    ended = CliRunner().invoke(cli, ["import", str(written(tmp_path / "till.csv")), "--partner", "nobody"])
+
+    assert ended.exit_code == 1
+    assert "PARTNER_UNKNOWN" in ended.stderr
+    assert coalition.snapshot() == before
+
+
+def test_members_of_one_chunk_keep_the_order_of_the_file(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    lines = []
+    for number in range(30):
+        for place, card in enumerate(cards):
+            lines.append(line(100 * place + number, card, points="5"))
+            lines.append(line(100 * place + number, card, kind="redeem", points="5"))
+
+    ended = imported(written(tmp_path / "till.csv", *lines))
+
+    assert ended.exit_code == 0, ended.output
+    assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(0,)]
+
+
+class Endless(io.RawIOBase):
+    """A file that is made as it is read, so that it costs no memory itself."""
+
+    def __init__(self, head: bytes, line: bytes, times: int) -> None:
+        self._parts = self._made(head, line, times)
+        self._rest = b""
+
+    def _made(self, head: bytes, line: bytes, times: int) -> Iterator[bytes]:
+        yield head
+        for number in range(times):
+            yield line % number
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, into: object) -> int:
+        view = memoryview(cast("bytearray", into))
+        while not self._rest:
+            self._rest = next(self._parts, b"")
+            if not self._rest:
+                return 0
+        size = min(len(view), len(self._rest))
+        view[:size] = self._rest[:size]
+        self._rest = self._rest[size:]
+        return size
+
+
+@pytest.mark.parametrize(
+    ("form", "head", "made"),
+    [
+        (Format.CSV, f"{HEADER}\n".encode(), b"s1,t1,%d,1,issue,100000,2026-03-02T11:00:00Z,,10\n"),
+        (
+            Format.JSONL,
+            b"",
+            b'{"receipt":"%d","kind":"issue","member":"100000","time":"2026-03-02T11:00:00Z","points":1}\n',
+        ),
+        (Format.JSONL, b"", b"{broken %d\n"),
+    ],
+)
+def test_reading_takes_no_more_memory_for_a_longer_file(form: Format, head: bytes, made: bytes) -> None:
+    def peak(times: int) -> int:
+        file = cast("BinaryIO", io.BufferedReader(Endless(head, made, times)))
+        tracemalloc.start()
+        count = sum(1 for _ in read_lines(file, written=form, partner_id=NOWHERE, zone=BERLIN))
+        top = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert count == times
+        return top
+
+    peak(100)
+    assert peak(20_000) < peak(1_000) + 50_000
+
+
+def test_posting_holds_one_chunk_at_a_time(coalition: Coalition, grocer: Partner) -> None:
+    made = 0
+    most_ahead = 0
+    counts = Counts()
+
+    def lines() -> Iterator[TillLine | Reject]:
+        nonlocal made, most_ahead
+        for number in range(5 * CHUNK):
+            made += 1
+            most_ahead = max(most_ahead, made - counts.lines)
+            yield Reject(number=number, field="", code="INVALID_INPUT", reason="")
+
+    rejected = sum(
+        1 for _ in post_lines(coalition.database, lines(), partner_id=grocer.partner_id, counts=counts)
+    )
+
+    assert (rejected, counts.lines) == (5 * CHUNK, 5 * CHUNK)
+    assert most_ahead <= CHUNK
