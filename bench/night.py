@@ -9,20 +9,21 @@ from statistics import median
 from typing import Final
 
 from sqlalchemy import text
+from stage import MEMBERS, Stage
 
 from coalition.db.owner import as_owner
 from settlement.night import settle
-from stage import MEMBERS, Stage
 
 _CHUNK: Final = 5_000
 
 _FILL: Final = text("""
-    SELECT ledger.post_issue(md5('member ' || m)::uuid, :partner, :agreement, NULL, 10, NULL, 'n' || n, '\\x00',
-                             NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, clock_timestamp()),
+    SELECT ledger.post_issue(md5('member ' || m)::uuid, :partner, :agreement, NULL, 10, NULL,
+                             'n' || n, '\\x00', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, clock_timestamp()),
            CASE WHEN n % 3 = 0 THEN
              (ledger.post_redeem(md5('member ' || m)::uuid, :partner, :agreement, 10, 'r' || n, '\\x00',
                                  NULL, NULL, NULL, NULL, NULL, NULL, NULL, clock_timestamp())).points END
-    FROM (SELECT n, 1 + n % :members AS m FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n) AS s
+    FROM (SELECT n, 1 + n % :members AS m
+          FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n) AS s
 """)
 
 _BARE: Final = text("""

@@ -1,4 +1,4 @@
-"""Single issues and redemptions a second: over HTTP with a token, through the domain function, and by pgbench.
+"""Single issues and redemptions a second: over HTTP with a token, by the domain function, and by pgbench.
 
 pgbench calls the same kernel function with the same arguments over as many connections on the same
 database: it is the limit, since it does nothing else. The three take turns, round after round.
@@ -23,13 +23,14 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Final
 
+from stage import MEMBERS, Stage, member_id
+
 from coalition.db import roles
 from coalition.db.programs import wheel_folder
 from coalition.ids import MemberId
 from coalition.receipts import Receipt
 from partners import till
 from partners.clients import CreateClient, create_client
-from stage import MEMBERS, Stage, member_id
 
 KINDS: Final = ("issue", "redeem")
 _FINGERPRINT: Final = "'\\x" + "00" * 32 + "'"
@@ -37,15 +38,16 @@ _SCRIPTS: Final = {
     "issue": """
 \\set member random(1, {members})
 \\set key random(1, 9000000000000000000)
-SELECT * FROM ledger.post_issue(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', NULL, 10, NULL,
-    'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
+SELECT * FROM ledger.post_issue(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', NULL,
+    10, NULL, 'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
     clock_timestamp() + interval '1 year', clock_timestamp());
 """,
     "redeem": """
 \\set member random(1, {members})
 \\set key random(1, 9000000000000000000)
 SELECT * FROM ledger.post_redeem(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', 10,
-    'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL, clock_timestamp());
+    'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
+    clock_timestamp());
 """,
 }
 
@@ -149,7 +151,9 @@ def _wishes(stage: Stage) -> dict[str, Callable[[], object]]:
 
 _MUTATION: Final = """
 mutation ($input: {Kind}PointsInput!) {{
-  {kind}Points(input: $input) {{ transaction {{ id }} balance {{ available }} replayed userErrors {{ code message }} }}
+  {kind}Points(input: $input) {{
+    transaction {{ id }} balance {{ available }} replayed userErrors {{ code message }}
+  }}
 }}
 """
 
@@ -160,9 +164,7 @@ def _server(stage: Stage) -> Iterator[tuple[int, dict[str, str]]]:
     with stage.database.unit_of_work() as session:
         client = create_client(
             session,
-            CreateClient(
-                name="Bench", scopes=["points:issue", "points:redeem"], partner_id=stage.partner_id
-            ),
+            CreateClient(name="Bench", scopes=["points:issue", "points:redeem"], partner_id=stage.partner_id),
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "coalition", "serve", "--port", "0", "--no-nightly", "--quiet"],
@@ -187,11 +189,11 @@ async def _http(port: int, headers: dict[str, str], kind: str, connections: int,
     query = _MUTATION.format(kind=kind, Kind=kind.capitalize())
     deadline = time.perf_counter() + seconds
     started = time.perf_counter()
-    counts = await asyncio.gather(*(_client(port, token, query, kind, deadline) for _ in range(connections)))
+    counts = await asyncio.gather(*(_client(port, token, query, deadline) for _ in range(connections)))
     return sum(counts) / (time.perf_counter() - started)
 
 
-async def _client(port: int, token: str, query: str, kind: str, deadline: float) -> int:
+async def _client(port: int, token: str, query: str, deadline: float) -> int:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     count = 0
     while time.perf_counter() < deadline:
@@ -210,7 +212,10 @@ async def _client(port: int, token: str, query: str, kind: str, deadline: float)
             }
         ).encode()
         answer = await _exchange(
-            reader, writer, f"POST /graphql HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json", body
+            reader,
+            writer,
+            f"POST /graphql HTTP/1.1\r\nAuthorization: Bearer {token}\r\nContent-Type: application/json",
+            body,
         )
         assert b'"userErrors":[]' in answer.replace(b" ", b""), answer
         count += 1
@@ -231,7 +236,9 @@ async def _token(port: int, basic: str) -> str:
     return str(json.loads(answer)["access_token"])
 
 
-async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, body: bytes) -> bytes:
+async def _exchange(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, body: bytes
+) -> bytes:
     writer.write(f"{head}\r\nHost: 127.0.0.1\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
     answer = await reader.readuntil(b"\r\n\r\n")
     length = re.search(rb"content-length: (\d+)", answer, re.IGNORECASE)
@@ -241,5 +248,3 @@ async def _exchange(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 
 def _global_id(number: int) -> str:
     return base64.urlsafe_b64encode(f"Member:{member_id(number)}".encode()).rstrip(b"=").decode()
-
-

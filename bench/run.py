@@ -50,7 +50,8 @@ def main() -> None:
     print(text)
     if not asked.quick:
         RESULTS.write_text(
-            f"# What was measured\n\n`make bench`, {datetime.now(UTC).date()}.\n\n{text}\n", encoding="utf-8"
+            f"# What was measured\n\n`make bench`, {datetime.now(UTC).date()}.\n\n{text}\n",
+            encoding="utf-8",
         )
 
 

@@ -71,7 +71,9 @@ def _set(settings: Settings, database: Database, url: URL) -> Stage:
         open_programme(
             session, OpenProgramme(name="Bench", mode="sandbox", consent_limit_points=Points(2**60))
         )
-        partner = create_partner(session, CreatePartner(code="bench", name="Bench", may_issue=True, may_redeem=True))
+        partner = create_partner(
+            session, CreatePartner(code="bench", name="Bench", may_issue=True, may_redeem=True)
+        )
         published = publish_agreement(
             session,
             PublishAgreement(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
 
+import psycopg
 import strawberry
+from sqlalchemy.exc import DBAPIError
 
-from coalition.errors import CoalitionError, DatabaseUnavailable
+from coalition.errors import CoalitionError, DatabaseUnavailable, InvalidInput
 from schema.loading import Loaded
 from schema.refusals import UserError, as_user_error
 from schema.viewer import Viewer
@@ -105,6 +107,20 @@ def _outcome(act: Callable[[], T]) -> Outcome[T]:
         raise
     except CoalitionError as refusal:
         return Outcome(None, [as_user_error(refusal)])
+    except (DBAPIError, psycopg.DataError) as error:
+        if not cannot_be_stored(error):
+            raise
+        return Outcome(None, [as_user_error(InvalidInput(UNSTORABLE))])
+
+
+UNSTORABLE: Final = "A text holds a character that cannot be stored."
+_INVALID_TEXT: Final = "22021"
+
+
+def cannot_be_stored(error: Exception) -> bool:
+    """Whether a text of the caller's was at fault: PostgreSQL's cannot hold the character NUL."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return isinstance(cause, psycopg.DataError) and cause.sqlstate in {None, _INVALID_TEXT}
 
 
 Info: TypeAlias = strawberry.Info[Context, None]

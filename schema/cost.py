@@ -9,7 +9,8 @@ from strawberry.schema_directive import Location
 @strawberry.schema_directive(
     name="cost",
     locations=[Location.FIELD_DEFINITION],
-    description="What resolving this field costs, in units; a field that answers an object costs 1, others 0.",
+    description="What resolving this field costs, in units; a field that answers an object costs 1, others"
+    " 0.",
 )
 class Cost:
     """A field that costs other than its kind does."""
@@ -20,7 +21,8 @@ class Cost:
 @strawberry.schema_directive(
     name="listSize",
     locations=[Location.FIELD_DEFINITION],
-    description="How long a list is reckoned to be, and which arguments bound it. What lies below costs so many times.",
+    description="How long a list is reckoned to be, and which arguments bound it. What lies below costs so"
+    " many times.",
 )
 class ListSize:
     """A field that answers a list, or a page of one."""

@@ -10,8 +10,8 @@ import strawberry
 from coalition import identifiers, members, receipts
 from coalition.amounts import Points
 from coalition.ids import MemberId, PartyId
+from schema.enums import IdentifierKind
 from schema.ids import member_in
-from schema.objects.members import IdentifierKind
 from schema.objects.transactions import TransactionKind
 
 if TYPE_CHECKING:
@@ -26,14 +26,12 @@ the kernel, in its place in the order, by the same path as for any member that d
 class IdentifierInput:
     """An identifier as the caller writes it."""
 
-    kind: IdentifierKind = strawberry.field(description="Its kind.")  # type: ignore[valid-type]
+    kind: IdentifierKind = strawberry.field(description="Its kind.")
     value: str = strawberry.field(description="As printed or typed; it is normalised.")
 
     def identifier(self, *, partner_id: PartyId) -> identifiers.Identifier:
         """Normalised; InvalidInput where it is not one of its kind."""
-        return identifiers.Identifier.of(
-            identifiers.IdentifierKind(self.kind), self.value, partner_id=partner_id
-        )
+        return identifiers.Identifier.of(self.kind, self.value, partner_id=partner_id)
 
 
 @strawberry.input(one_of=True, description="Names a member: by its id, or by something that it is known by.")

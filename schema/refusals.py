@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import strawberry
 
@@ -21,23 +21,22 @@ def _described(refusal: type[CoalitionError]) -> Any:
     return strawberry.enum_value(refusal.code, description=(refusal.__doc__ or "").strip().splitlines()[0])
 
 
-UserErrorCode = strawberry.enum(
-    Enum("UserErrorCode", [(refusal.code, _described(refusal)) for refusal in errors.REFUSALS]),  # type: ignore[misc]
+UserErrorCode: Any = strawberry.enum(
+    cast("Any", Enum)("UserErrorCode", [(refusal.code, _described(refusal)) for refusal in errors.REFUSALS]),
     name="UserErrorCode",
     description="Why the network says no. The order is precedence: where several hold, the first is reported."
     " DATABASE_UNAVAILABLE never stands in a payload: it is the top-level error of an answer 503.",
 )
-Code = Annotated[Any, strawberry.lazy("schema.refusals")]
 
 
 @strawberry.interface(description="A refusal. Nothing has moved.")
 class UserError:
     """What every refusal tells."""
 
-    code: UserErrorCode = strawberry.field(description="Which refusal, for programs.")  # type: ignore[valid-type]
+    code: UserErrorCode = strawberry.field(description="Which refusal, for programs.")
     message: str = strawberry.field(description="What is wrong, for people; the wording may change.")
     field: list[str] | None = strawberry.field(
-        description='The path of the input field at fault, such as ["input", "points"]; null where no one field is.'
+        description='The path of the field at fault, such as ["input", "points"]; null where no one field is.'
     )
     retryable: bool = strawberry.field(description="Whether the same request, sent again later, may succeed.")
 
@@ -127,7 +126,7 @@ def as_user_error(refusal: CoalitionError) -> UserError:
     kind, conversions = _RICHER.get(refusal.code, (Refusal, {}))
     facts = {name: convert(refusal.facts.get(name)) for name, convert in conversions.items()}
     return kind(
-        code=cast("Any", UserErrorCode)[refusal.code],
+        code=UserErrorCode[refusal.code],
         message=refusal.message,
         field=list(refusal.path) or None,
         retryable=refusal.retryable,

@@ -40,7 +40,8 @@ def _decimal(value: object) -> Decimal:
             if number.is_finite():
                 return number
     raise ValueError(
-        f'Decimal must be an exact number, as a String such as "12.50" or an Int, never a Float; got {_shown(value)}.'
+        'Decimal must be an exact number, as a String such as "12.50" or an Int, never a Float;'
+        f" got {_shown(value)}."
     )
 
 
@@ -104,7 +105,8 @@ SCALARS: Final[dict[object, ScalarDefinition]] = {
     ),
     Decimal: _scalar(
         "Decimal",
-        'An exact decimal number, answered as a String such as "12.50". Taken as a String or an Int, never a Float.',
+        'An exact decimal number, answered as a String such as "12.50".'
+        " Taken as a String or an Int, never a Float.",
         decimal_text,
         _decimal,
     ),

@@ -31,10 +31,12 @@ def entries_sum_to_zero(session: Session, run: Run) -> Iterator[str]:
 
 
 _UNBALANCED: Final = text("""
-    SELECT member_id, transaction_id, sum(points) AS points
-      FROM ledger.entry WHERE business_date = :business_date
-     GROUP BY member_id, transaction_id HAVING sum(points) <> 0
-     ORDER BY member_id, transaction_id LIMIT :most
+    WITH sums AS MATERIALIZED (  -- or the limit would have it walk an index
+        SELECT member_id, transaction_id, sum(points) AS points
+          FROM ledger.entry WHERE business_date = :business_date
+         GROUP BY member_id, transaction_id
+    )
+    SELECT * FROM sums WHERE points <> 0 ORDER BY member_id, transaction_id LIMIT :most
 """)
 
 

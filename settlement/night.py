@@ -21,7 +21,7 @@ from coalition.db import Database
 from coalition.errors import DatabaseUnavailable, WindowBusy, WindowNotOver
 from coalition.programme import get_programme
 from coalition.windows import Window, find_window, open_window
-from settlement.calculation import Outcome, calculate
+from settlement.calculation import Outcome, calculate, work_in_bulk
 from settlement.files import complete, write_files
 from settlement.runs import Finding, Run, RunState, read_books, run_of
 
@@ -110,7 +110,8 @@ def _settle_one(db: Database, window: Window, directory: Path) -> Settled:
     if window.state == "open":
         _prepare(db)
         stall = _close(db, window)
-    with db.unit_of_work(patience=timedelta(hours=1)) as session:
+    with db.unit_of_work() as session:
+        work_in_bulk(session)
         windows.seal_window(session, business_date=window.business_date)
     outcome = calculate(db, business_date=window.business_date)
     return Settled(
@@ -226,16 +227,14 @@ def _alone(db: Database, *, wait: bool) -> Iterator[bool]:
     A lock of the session and not of a transaction, as the night is many transactions. The connection
     is closed at the end, and by a kill, and the lock goes with it.
     """
-    with db.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    with db.single_call() as session:
         try:
             if wait:
-                connection.execute(_PATIENTLY)
-                connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ALONE})
+                session.execute(_PATIENTLY)
+                session.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _ALONE})
                 got = True
             else:
-                got = connection.execute(
-                    text("SELECT pg_try_advisory_lock(:key)"), {"key": _ALONE}
-                ).scalar_one()
+                got = session.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": _ALONE}).scalar_one()
             yield got
         finally:
-            connection.invalidate()
+            session.invalidate()

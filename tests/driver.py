@@ -78,11 +78,15 @@ class LedgerDriver:
 
     # -- parties ------------------------------------------------------------------------------
 
-    def partner(self, *, state: str = "active", issuer: bool = True, redeemer: bool = True, **terms: Any) -> PartnerId:
+    def partner(
+        self, *, state: str = "active", issuer: bool = True, redeemer: bool = True, **terms: Any
+    ) -> PartnerId:
         partner_id = PartnerId(uuid4())
         with self.database.unit_of_work() as session:
             session.execute(
-                text("INSERT INTO partners.partner VALUES (:id, :code, :code, :state, :issuer, :redeemer, now())"),
+                text(
+                    "INSERT INTO partners.partner VALUES (:id, :code, :code, :state, :issuer, :redeemer, now())"
+                ),
                 {
                     "id": partner_id,
                     "code": f"p{partner_id.hex[:12]}",
@@ -94,7 +98,9 @@ class LedgerDriver:
         self.agreement(partner_id, **terms)
         return partner_id
 
-    def agreement(self, partner_id: PartnerId, *, valid_from: date = date(2020, 1, 1), **terms: Any) -> AgreementId:
+    def agreement(
+        self, partner_id: PartnerId, *, valid_from: date = date(2020, 1, 1), **terms: Any
+    ) -> AgreementId:
         agreement_id = AgreementId(uuid4())
         columns = {**DEFAULT_TERMS, **terms}
         names = ", ".join(columns)
@@ -153,7 +159,13 @@ class LedgerDriver:
         return f"key-{next(self.keys)}"
 
     def issue(
-        self, member_id: MemberId, points: int, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
     ) -> Posting:
         partner_id = by or self.any_partner()
         more.setdefault("agreement_id", self.agreements.get(partner_id))
@@ -171,7 +183,13 @@ class LedgerDriver:
             )
 
     def redeem(
-        self, member_id: MemberId, points: int, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
     ) -> Posting:
         partner_id = by or self.any_partner()
         more.setdefault("agreement_id", self.agreements.get(partner_id))
@@ -269,7 +287,9 @@ class LedgerDriver:
 
 
 def receipt(number: str = "R-1", **parts: Any) -> Receipt:
-    return Receipt(store=parts.pop("store", "S-1"), terminal=parts.pop("terminal", "T-1"), number=number, **parts)
+    return Receipt(
+        store=parts.pop("store", "S-1"), terminal=parts.pop("terminal", "T-1"), number=number, **parts
+    )
 
 
 def _request(member_id: MemberId, points: int, more: Mapping[str, Any]) -> dict[str, object]:

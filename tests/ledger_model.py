@@ -4,7 +4,7 @@ Slow, simple, and written from the rules, not from the SQL.
 """
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 
 class Refused(Exception):
@@ -62,14 +62,19 @@ class ModelMember:
         )
 
     def spendable(self) -> list[ModelLot]:
-        never = datetime.max.replace(tzinfo=self.lots[0].issued_at.tzinfo) if self.lots else datetime.max
+        never = datetime.max.replace(tzinfo=UTC)
         return sorted(
             (lot for lot in self.lots if lot.available),
             key=lambda lot: (lot.expires_at or never, lot.issued_at, lot.number),
         )
 
     def issue(
-        self, issuer: str, points: int, now: datetime, matures_at: datetime | None, expires_at: datetime | None
+        self,
+        issuer: str,
+        points: int,
+        now: datetime,
+        matures_at: datetime | None,
+        expires_at: datetime | None,
     ) -> ModelTransaction:
         self.bring_up_to_date(now)
         matured = matures_at is None or matures_at <= now

@@ -17,7 +17,8 @@ def upgrade() -> None:
     for statement in statements(Path(__file__).with_suffix(".sql").read_text(encoding="utf-8")):
         op.execute(statement)
     op.execute(
-        "GRANT SELECT, INSERT ON partners.oauth_client, partners.signing_key, partners.operation TO coalition_app"
+        "GRANT SELECT, INSERT ON partners.oauth_client, partners.signing_key, partners.operation"
+        " TO coalition_app"
     )
     op.execute(
         "GRANT UPDATE (secret_hash, secret_rotated_at, revoked_at) ON partners.oauth_client TO coalition_app"

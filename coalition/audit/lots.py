@@ -79,6 +79,8 @@ def lots_have_their_issue(session: Session) -> Iterator[Finding]:
                     format('issuer %s, its issue was posted by %s', l.issuer_id, t.partner_id)
                 WHEN l.agreement_id IS DISTINCT FROM t.agreement_id THEN
                     format('agreement %s, its issue was made under %s', l.agreement_id, t.agreement_id)
+                WHEN l.sequence <> t.sequence THEN
+                    format('age %s, its issue is number %s', l.sequence, t.sequence)
                 ELSE format('issued at %s, its issue was recorded at %s', l.issued_at, t.recorded_at)
            END AS message
       FROM ledger.lot l
@@ -86,7 +88,8 @@ def lots_have_their_issue(session: Session) -> Iterator[Finding]:
      USING (member_id, business_date, transaction_id)
      WHERE (t.transaction_id IS NULL OR l.lot_id IS NULL
             OR l.points <> t.points OR l.issuer_id <> t.partner_id
-            OR l.agreement_id IS DISTINCT FROM t.agreement_id OR l.issued_at <> t.recorded_at)
+            OR l.agreement_id IS DISTINCT FROM t.agreement_id OR l.issued_at <> t.recorded_at
+            OR l.sequence <> t.sequence)
        AND NOT (l.lot_id IS NULL AND t.points = 0)
      UNION ALL
     SELECT concat_ws('/', member_id, 'several'),

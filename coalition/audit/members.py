@@ -143,6 +143,8 @@ def deficits_come_from_reversed_issues(session: Session) -> Iterator[Finding]:
                 WHEN l.lot_id IS NULL THEN format('names lot %s, which is not there', d.lot_id)
                 WHEN t.reverses_id <> l.transaction_id THEN
                     format('its reversal is not one of the issue of lot %s', d.lot_id)
+                WHEN d.sequence <> t.sequence THEN
+                    format('age %s, its reversal is number %s', d.sequence, t.sequence)
                 ELSE format('claimed by %s, reversed by %s, issued by %s', d.claimant_id, t.partner_id,
                         l.issuer_id)
            END AS message
@@ -151,7 +153,7 @@ def deficits_come_from_reversed_issues(session: Session) -> Iterator[Finding]:
       LEFT JOIN ledger.lot l ON l.member_id = d.member_id AND l.lot_id = d.lot_id
      WHERE t.transaction_id IS NULL OR l.lot_id IS NULL OR t.kind <> 'reverse_issue'
         OR t.reverses_id <> l.transaction_id
-        OR d.claimant_id <> t.partner_id OR d.claimant_id <> l.issuer_id
+        OR d.claimant_id <> t.partner_id OR d.claimant_id <> l.issuer_id OR d.sequence <> t.sequence
      ORDER BY 1
     """
     return findings(deficits_come_from_reversed_issues, session, subject="deficit", query=query)

@@ -84,6 +84,16 @@ class EmbeddedServer:
         """How to reach it as that role, over its socket."""
         return self._listening.url(role, database=database)
 
+    def revive(self) -> None:
+        """Start it again where it was killed; does nothing while it runs.
+
+        Raises:
+            PostgresProgramFailed: with the reason, and what to do.
+        """
+        with exclusively(self._home / "start.lock"):
+            if self._open and self._cluster.listening() is None:
+                self._cluster.start(tcp_port=self._listening.port if self._listening.tcp else None)
+
     def close(self) -> None:
         """Stop using it; the last to do so stops it. Safe to call again."""
         if not self._open:

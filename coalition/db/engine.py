@@ -122,6 +122,9 @@ class Database:
             if _connection_is_lost(error):
                 # The others in the pool went the same way; the next caller gets a fresh one.
                 self.engine.dispose()
+                if self._embedded is not None:
+                    # Nobody else looks after it: the caller is told to try again, and will find it.
+                    self._embedded.revive()
             raise refusal from error
 
 

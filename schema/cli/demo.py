@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import signal
-from collections.abc import AsyncIterator, Iterator
+import subprocess
+from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -69,7 +69,7 @@ Examples:
 def demo(*, days: int, once: bool, seed: int, host: str, port: int, data_dir: Path | None) -> None:
     """Run the demo."""
     home = (data_dir or get_settings().data_dir / "demo").expanduser().absolute()
-    with _ended_by_sigterm(), alone(home), listening_socket(host, port) as listening:
+    with alone(home), listening_socket(host, port) as listening:
         url = _url(host, listening.getsockname()[1])
         settings = get_settings().model_copy(
             update={
@@ -87,9 +87,7 @@ def demo(*, days: int, once: bool, seed: int, host: str, port: int, data_dir: Pa
             listening.close()
             clean = asyncio.run(_run(database, settings, address=address, days=days, seed=seed, url=url))
             if not once:
-                click.echo("Serving until Ctrl-C.")
-                process.wait()
-                raise click.ClickException(f"the server ended by itself; {home / 'server.log'} says why")
+                _serve(process, home / "server.log")
     if not clean:
         raise SystemExit(ExitCode.REFUSED)
 
@@ -201,18 +199,14 @@ async def _connections(host: str, port: int) -> AsyncIterator[list[Connection]]:
             connection.close()
 
 
-@contextlib.contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """End on SIGTERM as on Ctrl-C: everything that was started is stopped on the way out."""
-
-    def end(*_: Any) -> None:
-        raise SystemExit(ExitCode.DONE)
-
-    before = signal.signal(signal.SIGTERM, end)
+def _serve(process: subprocess.Popen[bytes], log: Path) -> None:
+    """Serve until told to stop, which is how a demo ends well."""
+    click.echo("Serving until Ctrl-C.")
     try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        process.wait()
+    except (KeyboardInterrupt, SystemExit):
+        return
+    raise click.ClickException(f"the server ended by itself; {log} says why")
 
 
 def _url(host: str, port: int) -> str:

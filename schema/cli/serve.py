@@ -44,12 +44,16 @@ def _tell(host: str, port: int) -> None:
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
-@click.option("--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one.")
-@click.option("--nightly/--no-nightly", default=True, show_default=True, help="Take part in settling each night.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
+)
+@click.option(
+    "--nightly/--no-nightly", default=True, show_default=True, help="Take part in settling each night."
+)
 @click.option("--quiet", is_flag=True, help="No log line for each request.")
 @click.option("--print-schema", is_flag=True, help="Print the GraphQL schema (SDL) and end.")
 def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: bool) -> None:
-    """Serve the GraphQL API and the tokens for it, until Ctrl-C or SIGTERM.
+    r"""Serve the GraphQL API and the tokens for it, until Ctrl-C or SIGTERM.
 
     The log goes to standard error, a JSON object a line, each with the request's id. Behind a proxy that ends
     TLS, set COALITION_ISSUER_URL to the address that clients use. Several servers may run on one database;

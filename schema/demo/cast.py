@@ -28,8 +28,6 @@ class Terms:
     paid_up_front: Decimal
     """Alpha: the share of the reimbursement that funders pay when points are issued."""
     expiry_months: int | None
-    # No two partners have the same expiry: which lot is spent first is then decided by the terms,
-    # and the same seed gives the same settlement to the cent.
     maturity_days: int = 0
     service_fee: Decimal = SERVICE_FEE
     reimbursement: Decimal = REIMBURSEMENT

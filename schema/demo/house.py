@@ -159,7 +159,7 @@ def _wait_until_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> 
                 return
         except (urllib.error.URLError, OSError):
             time.sleep(0.05)
-    raise DemoRefused(f"the server did not start; {log} says why")
+    raise DemoRefused(f"the server did not start; {log} ends with: {log.read_text()[-1000:]}")
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

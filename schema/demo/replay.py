@@ -62,13 +62,14 @@ class Replay:
     async def day(self, baskets: list[Basket], progress: Progress) -> None:
         """Post a day's baskets, hour by hour of the programme's clock."""
 
-        async def visit(connection: Connection, basket: Basket) -> None:
-            await self._basket(connection, basket)
-            progress(len(basket.purchases))
+        async def visit(connection: Connection, baskets: list[Basket]) -> None:
+            for basket in baskets:
+                await self._basket(connection, basket)
+                progress(len(basket.purchases))
 
-        for moment, together_now in rounds(baskets):
-            self._set_clock(moment)
-            await together(self.connections, together_now, visit)
+        for end_of_hour, households in hours(baskets):
+            self._set_clock(end_of_hour)
+            await together(self.connections, households, visit)
 
     async def night(self, day: date) -> None:
         """Settle, once the day is over."""
@@ -176,18 +177,14 @@ class Replay:
             clock.set_clock(session, to=moment)
 
 
-def rounds(baskets: list[Basket]) -> Iterator[tuple[datetime, list[Basket]]]:
-    """A day's baskets as they are posted: at the end of their hour, no household twice at one moment.
+def hours(baskets: list[Basket]) -> Iterator[tuple[datetime, list[list[Basket]]]]:
+    """A day's baskets as they are posted: when the hour ends, each household's one after the other.
 
-    Two lots of a member that the clock cannot tell apart would be spent in an order left to chance.
+    Households post at the same time and none twice at once, so that chance decides nothing.
     """
-    hours: dict[datetime, list[Basket]] = defaultdict(list)
+    by_hour: dict[datetime, dict[int, list[Basket]]] = defaultdict(lambda: defaultdict(list))
     for basket in baskets:
-        hours[basket.at.astimezone(UTC).replace(minute=59, second=0)].append(basket)
-    for end_of_hour in sorted(hours):
-        visits: dict[int, int] = defaultdict(int)
-        moments: dict[datetime, list[Basket]] = defaultdict(list)
-        for basket in hours[end_of_hour]:
-            moments[end_of_hour + timedelta(seconds=visits[basket.household])].append(basket)
-            visits[basket.household] += 1
-        yield from sorted(moments.items())
+        end_of_hour = basket.at.astimezone(UTC).replace(minute=59, second=0)
+        by_hour[end_of_hour][basket.household].append(basket)
+    for end_of_hour in sorted(by_hour):
+        yield end_of_hour, list(by_hour[end_of_hour].values())

@@ -15,15 +15,13 @@ from partners.earning import EarnRule as Rule
 from partners.scopes import Scope
 from schema.context import Info
 from schema.cost import FEW, WRITES
+from schema.enums import EarnRounding, PartnerState, ReturnPolicy
 from schema.mutations.once import once
 from schema.mutations.payloads import Payload
 from schema.objects.partners import (
     Agreement,
-    EarnRounding,
     FundingPlan,
     Partner,
-    PartnerState,
-    ReturnPolicy,
     partner_of,
 )
 from schema.viewer import Requires
@@ -40,9 +38,7 @@ class CreatePartnerInput:
     name: str = strawberry.field(description="Its name.")
     may_issue: bool = strawberry.field(default=True, description="Whether it is admitted as an issuer.")
     may_redeem: bool = strawberry.field(default=True, description="Whether it is admitted as a redeemer.")
-    state: PartnerState = strawberry.field(  # type: ignore[valid-type]
-        default=directory.PartnerState.ACTIVE, description="ACTIVE or ONBOARDING."
-    )
+    state: PartnerState = strawberry.field(default=PartnerState.ACTIVE, description="ACTIVE or ONBOARDING.")
 
 
 @strawberry.input(description="How many points an amount of money earns.")
@@ -51,8 +47,8 @@ class EarnRuleInput:
 
     points: Decimal = strawberry.field(description="Points for each `amount` spent.")
     amount: Decimal = strawberry.field(default=Decimal(1), description="Money, in the programme's currency.")
-    rounding: EarnRounding = strawberry.field(  # type: ignore[valid-type]
-        default=agreements.EarnRounding.DOWN, description="What happens to a fraction of a point."
+    rounding: EarnRounding = strawberry.field(
+        default=EarnRounding.DOWN, description="What happens to a fraction of a point."
     )
 
 
@@ -81,8 +77,8 @@ class PublishAgreementInput:
     maturity_days: int = strawberry.field(default=0, description="The return period; 0: none.")
     expiry_months: int | None = strawberry.field(default=24, description="Until points expire; null: never.")
     grace_days: int = strawberry.field(default=30, description="For points that come back to an expired lot.")
-    return_policy: ReturnPolicy = strawberry.field(  # type: ignore[valid-type]
-        default=agreements.ReturnPolicy.AVAILABLE, description="How much of an issue can be taken back."
+    return_policy: ReturnPolicy = strawberry.field(
+        default=ReturnPolicy.AVAILABLE, description="How much of an issue can be taken back."
     )
 
 
@@ -158,13 +154,11 @@ def _publish(session: Session, wish: PublishAgreementInput, by: str) -> dict[str
             breakage_share=wish.breakage_share,
             earn_rule=None
             if rule is None
-            else Rule(
-                points=rule.points, amount=rule.amount, rounding=agreements.EarnRounding(rule.rounding)
-            ),
+            else Rule(points=rule.points, amount=rule.amount, rounding=rule.rounding),
             maturity_days=wish.maturity_days,
             expiry_months=wish.expiry_months,
             grace_days=wish.grace_days,
-            return_policy=agreements.ReturnPolicy(wish.return_policy),
+            return_policy=wish.return_policy,
         ),
     )
     warnings = [(one.issuer_code, one.redeemer_code, str(one.loss_per_point)) for one in published.warnings]
@@ -204,7 +198,7 @@ class OperatorMutations:
                     name=input.name,
                     may_issue=input.may_issue,
                     may_redeem=input.may_redeem,
-                    state=directory.PartnerState(input.state),
+                    state=input.state,
                 ),
             )
             return {"partner_id": str(made.partner_id)}

@@ -14,6 +14,7 @@ class Payload:
         description="Whether this wish was granted before, under this key: the answer is the one of then."
     )
     user_errors: list[UserError] = strawberry.field(
-        description="Why the network says no; empty where the wish was granted. Where it is not, nothing has moved.",
+        description="Why the network says no; empty where the wish was granted. Where it is not, nothing"
+        " has moved.",
         directives=[FEW],
     )

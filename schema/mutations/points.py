@@ -109,7 +109,8 @@ class PointsMutations:
     """Issue, redeem, reverse."""
 
     @strawberry.mutation(
-        description="Give a member points: a number of them, or what an amount of money earns by your agreement.",
+        description="Give a member points: a number of them, or what an amount of money earns by your"
+        " agreement.",
         extensions=[Requires(Scope.POINTS_ISSUE)],
         directives=[WRITES],
     )
@@ -118,7 +119,8 @@ class PointsMutations:
         return PointsPayload.of(issue(info.context, info.context.viewer.acting_partner(), input))
 
     @strawberry.mutation(
-        description="Spend a member's points at your business: those that expire soonest first, whoever issued them.",
+        description="Spend a member's points at your business: those that expire soonest first, whoever"
+        " issued them.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )

@@ -1,28 +1,27 @@
 """Members: their balance over the whole network, and what they are known by."""
 
 import datetime as dt
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import identifiers, members
+from coalition import members
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Balance as LedgerBalance
 from schema.context import Info
 from schema.cost import FEW, PAGE, Cost
+from schema.enums import IdentifierKind
 from schema.ids import to_global
 from schema.objects.nodes import After, Before, Connection, First, Last, Node
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transactions import Transaction
 
-_MAX_DAYS = 36_500
+if TYPE_CHECKING:
+    from schema.inputs import TransactionFilter
 
-IdentifierKind = strawberry.enum(
-    identifiers.IdentifierKind,
-    description="What kind of thing a member is known by; each value is unique in its kind.",
-)
+_MAX_DAYS = 36_500
 
 
 @strawberry.type(description="Something that a member is known by.")
@@ -162,10 +161,10 @@ class Member(Node):
         description="The member's transactions, the newest first. A partner sees its own.",
         directives=[PAGE, Cost(weight=2)],
     )
-    def transactions(
+    def transactions(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        filter: Annotated["TransactionFilter", strawberry.lazy("schema.inputs")] | None = None,  # noqa: A002, F821
+        filter: Annotated["TransactionFilter", strawberry.lazy("schema.inputs")] | None = None,
         first: First = None,
         after: After = None,
         last: Last = None,

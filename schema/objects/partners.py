@@ -2,7 +2,6 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Annotated, Any
 
 import strawberry
 
@@ -10,18 +9,9 @@ from coalition.ids import NETWORK, PartyId
 from partners import agreements, directory, funding
 from schema.context import Info
 from schema.cost import FEW
+from schema.enums import EarnRounding, PartnerState, ReturnPolicy
 from schema.ids import to_global
 from schema.objects.nodes import Node
-
-PartnerState = strawberry.enum(
-    directory.PartnerState, description="Where a partner stands between joining and leaving."
-)
-EarnRounding = strawberry.enum(
-    agreements.EarnRounding, description="What happens to a fraction of a point that an amount earns."
-)
-ReturnPolicy = strawberry.enum(
-    agreements.ReturnPolicy, description="How much of an issue can be taken back by reversing it."
-)
 
 
 @strawberry.type(description="How many points an amount of money earns.")

@@ -12,15 +12,11 @@ from coalition.amounts import Points, round_money
 from coalition.ids import NETWORK, PartyId
 from schema.context import Info
 from schema.cost import FEW
+from schema.enums import Kind, RunState
 from schema.ids import to_global
 from schema.objects.money import Money
 from schema.objects.nodes import Node
 from settlement import reads
-from settlement.netting import Kind
-from settlement.runs import RunState as State
-
-ObligationKind = strawberry.enum(Kind, name="ObligationKind", description="What an obligation is for.")
-RunState = strawberry.enum(State, name="RunState", description="Where a run stands.")
 
 
 @strawberry.enum(description="Where a window stands.")
@@ -85,7 +81,7 @@ class Position:
 class ObligationLine:
     """A line."""
 
-    kind: ObligationKind = strawberry.field(description="What for.")
+    kind: Kind = strawberry.field(description="What for.")
     debtor: Party = strawberry.field(description="Who owes.")
     creditor: Party = strawberry.field(description="Who is owed.")
     points: Decimal = strawberry.field(description="Points, by the funder's share: so it may be a fraction.")

@@ -3,7 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from enum import Enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -19,6 +19,9 @@ from schema.ids import to_global, transaction_id
 from schema.objects.money import Money
 from schema.objects.nodes import Node
 from schema.objects.partners import Partner, partner_of
+
+if TYPE_CHECKING:
+    from schema.objects.members import Member
 
 
 @strawberry.enum(description="What a transaction did.")
@@ -145,7 +148,7 @@ class Transaction(Node):
         return partner_of(info, self._record(info).partner_id)
 
     @strawberry.field(description="Whose points moved.")
-    def member(self) -> Annotated["Member", strawberry.lazy("schema.objects.members")]:  # noqa: F821
+    def member(self) -> Annotated["Member", strawberry.lazy("schema.objects.members")]:
         """The member."""
         from schema.objects.members import Member  # noqa: PLC0415 - each of the two types has fields of the other
 
@@ -207,7 +210,8 @@ class Transaction(Node):
         ]
 
     @strawberry.field(
-        description="In plain words: which rule gave what, when it expires, and who funded it. A partner reads of"
+        description="In plain words: which rule gave what, when it expires, and who funded it. A partner"
+        " reads of"
         " what it issued itself; the member and the operator read all.",
         directives=[Cost(weight=2)],
     )

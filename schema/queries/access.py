@@ -22,7 +22,7 @@ class AccessQueries:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[PAGE],
     )
-    def clients(
+    def clients(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
         partner: str | None = None,

@@ -88,7 +88,7 @@ def _asked(
         member_id=member_id,
         since=wanted.since,
         until=wanted.until,
-        kinds=None if wanted.kinds is None else [kind.value for kind in wanted.kinds],
+        kinds=None if wanted.kinds is None else [str(kind.value) for kind in wanted.kinds],
         store=wanted.store,
         business_date=wanted.window,
     )
@@ -99,7 +99,7 @@ def _by_receipt(context: Context, by: TransactionByReceipt) -> TransactionRef | 
     if partner_id is None:
         return None
     return history.find_by_receipt(
-        context.session, partner_id=partner_id, kind=by.kind.value, receipt=by.receipt.receipt()
+        context.session, partner_id=partner_id, kind=str(by.kind.value), receipt=by.receipt.receipt()
     )
 
 
@@ -116,8 +116,8 @@ class HistoryQueries:
     """Transactions."""
 
     @strawberry.field(
-        description="One transaction, for a till that lost its answer: by id, or by your own receipt line or key."
-        " Null where there is none, or none of yours.",
+        description="One transaction, for a till that lost its answer: by id, or by your own receipt line or"
+        " key. Null where there is none, or none of yours.",
         extensions=[Requires(*READS_HISTORY, *_POSTS)],
     )
     def transaction(self, info: Info, by: TransactionBy) -> Transaction | None:
@@ -134,11 +134,12 @@ class HistoryQueries:
         return None
 
     @strawberry.field(
-        description="Transactions, the newest first: a partner's own, a member's own, or to the operator all.",
+        description="Transactions, the newest first: a partner's own, a member's own, or to the operator"
+        " all.",
         extensions=[Requires(*READS_HISTORY)],
         directives=[PAGE, Cost(weight=2)],
     )
-    def transactions(
+    def transactions(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
         filter: TransactionFilter | None = None,

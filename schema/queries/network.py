@@ -10,7 +10,6 @@ from coalition.ids import MemberId, PartnerId, PartyId
 from coalition.paging import page_of
 from coalition.programme import get_programme
 from partners import directory
-from partners.scopes import Scope
 from schema.context import Context, Info
 from schema.cost import PAGE
 from schema.ids import from_global, member_in, transaction_in
@@ -110,7 +109,8 @@ class NetworkQueries:
         return visible_partner(info.context, directory.find_partner(info.context.session, code))
 
     @strawberry.field(
-        description="The partners by code: all of them to the operator, finance and members; itself to a partner.",
+        description="The partners by code: all of them to the operator, finance and members; itself to a"
+        " partner.",
         directives=[PAGE],
     )
     def partners(

@@ -93,7 +93,8 @@ class SettlementQueries:
         return made
 
     @strawberry.field(
-        description="The window's run that counts. Null where there is none, and to partners: theirs is `statement`.",
+        description="The window's run that counts. Null where there is none, and to partners: theirs is"
+        " `statement`.",
         extensions=[Requires(*READS_SETTLEMENT)],
         directives=[Cost(weight=5)],
     )
@@ -102,7 +103,8 @@ class SettlementQueries:
         return visible_run(info, business_date)
 
     @strawberry.field(
-        description="A partner's statement of a window: its own, or to finance the named partner's. Null where there"
+        description="A partner's statement of a window: its own, or to finance the named partner's. Null"
+        " where there"
         " is none. The files can be fetched too: GET /statements/{businessDate}.csv or .json.",
         extensions=[Requires(*READS_SETTLEMENT)],
         directives=[Cost(weight=20)],
@@ -115,7 +117,8 @@ class SettlementQueries:
         return None if found is None else statement_of(found)
 
     @strawberry.field(
-        description="Who redeemed whose points in a window; to a partner its own row and column. Null where the"
+        description="Who redeemed whose points in a window; to a partner its own row and column. Null where"
+        " the"
         " window was not settled.",
         extensions=[Requires(*READS_SETTLEMENT)],
         directives=[Cost(weight=20)],

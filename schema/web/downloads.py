@@ -8,6 +8,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
+import anyio
 import anyio.to_thread
 from graphql import GraphQLError
 from starlette.responses import Response
@@ -18,7 +19,6 @@ from schema.web.faults import RequestFault, database_unavailable
 from schema.web.view import turned_away
 
 if TYPE_CHECKING:
-    import anyio
     from starlette.requests import Request
 
     from partners.tokens import Principal

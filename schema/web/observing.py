@@ -109,7 +109,7 @@ class Observing:
             seconds = time.perf_counter() - began
             self._metrics.count(scope["path"], status, seconds)
             if access_log.isEnabledFor(logging.INFO):
-                # Never variables, tokens or secrets: only names that the caller gave its operation and client.
+                # Never variables, tokens or secrets: of what the caller sent, only its operation's name.
                 access_log.info(
                     "request",
                     extra={

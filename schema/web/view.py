@@ -8,10 +8,10 @@ answers whatever it is sent with a status and a code.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import anyio.to_thread
 import orjson
@@ -20,6 +20,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coalition.errors import CoalitionError, DatabaseUnavailable
+from schema.context import UNSTORABLE, cannot_be_stored
 from schema.web.authentication import bearer_of
 from schema.web.documents import DocumentRefused, Documents
 from schema.web.faults import RequestFault, database_unavailable
@@ -180,6 +181,9 @@ def _shown(error: GraphQLError, request_id: str) -> dict[str, Any]:
     if isinstance(cause, CoalitionError):
         shown["message"] = cause.message
         shown["extensions"] = {"code": cause.code}
+    elif cause is not None and cannot_be_stored(cause):
+        shown["message"] = UNSTORABLE
+        shown["extensions"] = {"code": "BAD_ARGUMENT"}
     elif cause is not None:
         log.error("unexpected exception in a resolver", exc_info=cause, extra={"request_id": request_id})
         shown["message"] = f"Something went wrong here. The request's id is {request_id}."
@@ -197,5 +201,5 @@ def _cause(error: GraphQLError) -> Exception | None:
     return cause
 
 
-def _never(_: object) -> bool:
+def _never(_: Any) -> TypeGuard[Awaitable[Any]]:
     return False

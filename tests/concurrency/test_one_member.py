@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from driver import LedgerDriver, receipt
+from sqlalchemy import text
+
 from coalition.audit import run_audit
 from coalition.db import Database
 from coalition.errors import CoalitionError, InsufficientPoints, ReceiptDuplicate
 from coalition.ledger import Posting
-from driver import LedgerDriver, receipt
-from sqlalchemy import text
 
 pytestmark = pytest.mark.fire
 
@@ -49,7 +50,9 @@ def test_64_clients_take_300_of_1000_and_three_succeed(ledger: LedgerDriver) -> 
 def test_40_calls_with_one_key_have_one_effect_and_equal_answers(ledger: LedgerDriver) -> None:
     member = ledger.member(available=1000)
     answers = at_once(40, lambda _: ledger.redeem(member, 10, key="the-key", receipt=receipt()))
-    assert len({(answer.ref.transaction_id, answer.points, answer.balance.available) for answer in answers}) == 1
+    assert (
+        len({(answer.ref.transaction_id, answer.points, answer.balance.available) for answer in answers}) == 1
+    )
     assert sum(not answer.replayed for answer in answers) == 1
     assert ledger.balance(member).available == 990
     assert findings(ledger.database) == []

@@ -73,9 +73,8 @@ def rejects(path: Path) -> list[dict[str, str]]:
 
 
 def test_a_file_is_posted_and_again_changes_nothing(
-    coalition: Coalition, grocer: Partner, cards: list[str], tmp_path: Path
+    coalition: Coalition, cards: list[str], tmp_path: Path
 ) -> None:
-    baker = coalition.trading("baker")
     file = written(
         tmp_path / "till.csv",
         *(line(number, card, amount="12.50", points="") for number, card in enumerate(cards)),
@@ -102,7 +101,6 @@ def test_a_file_is_posted_and_again_changes_nothing(
     assert coalition.snapshot() == after
     with coalition.database.reading() as session:
         assert run_audit(session) == []
-    del baker
 
 
 def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
@@ -263,9 +261,10 @@ class Endless(io.RawIOBase):
     def readinto(self, into: object) -> int:
         view = memoryview(cast("bytearray", into))
         while not self._rest:
-            self._rest = next(self._parts, b"")
-            if not self._rest:
+            part = next(self._parts, None)
+            if part is None:
                 return 0
+            self._rest = part
         size = min(len(view), len(self._rest))
         view[:size] = self._rest[:size]
         self._rest = self._rest[size:]

@@ -8,17 +8,25 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from driver import LedgerDriver
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    Bundle,
+    RuleBasedStateMachine,
+    invariant,
+    multiple,
+    rule,
+    run_state_machine_as_test,
+)
+from ledger_model import ModelMember, ModelTransaction, Refused
+
 from coalition import members
 from coalition.audit import run_audit
 from coalition.db import Database
 from coalition.errors import CoalitionError
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Posting
-from driver import LedgerDriver
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
-from ledger_model import ModelMember, ModelTransaction, Refused
 
 STEPS = int(os.environ.get("COALITION_MODEL_STEPS", "40"))
 EXAMPLES = int(os.environ.get("COALITION_MODEL_EXAMPLES", "12"))
@@ -30,7 +38,9 @@ amounts = st.integers(1, 200)
 days = st.one_of(st.none(), st.integers(1, 12))
 
 
-def machine(ledger: LedgerDriver, partners: dict[str, PartnerId]) -> type[RuleBasedStateMachine]:
+def machine(  # noqa: C901 - the rules of one machine
+    ledger: LedgerDriver, partners: dict[str, PartnerId]
+) -> type[RuleBasedStateMachine]:
     """A machine on this database. Each example has new members, so examples don't meet."""
 
     class LedgerMachine(RuleBasedStateMachine):
@@ -51,7 +61,12 @@ def machine(ledger: LedgerDriver, partners: dict[str, PartnerId]) -> type[RuleBa
 
             def post() -> Posting:
                 return ledger.issue(
-                    self.members[who], points, by=partners[by], key=key, matures_at=matures_at, expires_at=expires_at
+                    self.members[who],
+                    points,
+                    by=partners[by],
+                    key=key,
+                    matures_at=matures_at,
+                    expires_at=expires_at,
                 )
 
             posting = post()
@@ -98,7 +113,9 @@ def machine(ledger: LedgerDriver, partners: dict[str, PartnerId]) -> type[RuleBa
             try:
                 expected = modelled()
             except Refused as refused:
-                assert before == [tuple(vars(lot).values()) for lot in self.models[who].lots]
+                assert before == [  # noqa: PT017 - the model is not what is tested
+                    tuple(vars(lot).values()) for lot in self.models[who].lots
+                ]
                 with pytest.raises(CoalitionError) as refusal:
                     real()
                 assert refusal.value.code == refused.code
@@ -141,7 +158,9 @@ def machine(ledger: LedgerDriver, partners: dict[str, PartnerId]) -> type[RuleBa
 
 def test_ledger_and_model_agree(database: Database) -> None:
     ledger = LedgerDriver(database).open()
-    partners = {name: ledger.partner(return_policy=POLICIES[name], grace_days=GRACE[name]) for name in POLICIES}
+    partners = {
+        name: ledger.partner(return_policy=POLICIES[name], grace_days=GRACE[name]) for name in POLICIES
+    }
     run_state_machine_as_test(  # type: ignore[no-untyped-call]
         machine(ledger, partners),
         settings=settings(

@@ -107,6 +107,13 @@ def test_a_held_run_is_told_and_exits_with_one(coalition: Any, superuser_engine:
     assert "RUN_HELD" in result.stderr
 
 
+def test_a_database_that_is_down_is_told_as_such(coalition: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COALITION_DATABASE_URL", "postgresql://coalition:x@127.0.0.1:1/nowhere")
+    for command in (["settle"], ["report", "runs"]):
+        result = coalition(*command)
+        assert (result.exit_code, "DATABASE_UNAVAILABLE" in result.stderr) == (3, True)
+
+
 @pytest.mark.usefixtures("due")
 def test_reports_print_what_was_settled(coalition: Any) -> None:
     assert "NOT_SETTLED" in coalition("report", "matrix").stderr

@@ -1,6 +1,7 @@
 """The nightly job: at its local hour, once, however many servers run."""
 
 import asyncio
+import threading
 from datetime import UTC, datetime, time
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -126,3 +127,45 @@ def test_two_servers_settle_a_night_once(
         ("open",),
     ]
     assert [path.name for path in tmp_path.glob("*/*/run.json")] == ["run.json"]
+
+
+def test_a_scheduler_that_lost_its_database_takes_it_up_again(
+    production: LedgerDriver,
+    test_database: TestDatabase,
+    superuser_engine: Engine,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its connections are cut before its first tick that finds a night due."""
+    monkeypatch.setattr(scheduler, "_AGAIN", 0.2)
+    chosen = settings(test_database, tmp_path)
+    due = threading.Event()
+    ask = scheduler.is_due
+    monkeypatch.setattr(scheduler, "is_due", lambda *args, **named: due.is_set() and ask(*args, **named))
+
+    def cut() -> int:
+        with superuser_engine.begin() as connection:
+            return connection.execute(
+                text(
+                    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+                    " WHERE application_name = 'coalition jobs' AND datname = current_database()"
+                )
+            ).scalar_one()
+
+    def runs() -> int:
+        [(count,)] = production.rows("SELECT count(*) FROM settlement.run")
+        return int(count)
+
+    async def night() -> None:
+        async with (
+            scheduler.running(production.database, chosen, cron="* * * * * *"),
+            asyncio.timeout(60),
+        ):
+            while await asyncio.to_thread(cut) == 0:  # noqa: ASYNC110 - it happens in the database
+                await asyncio.sleep(0.1)
+            due.set()
+            while await asyncio.to_thread(runs) == 0:  # noqa: ASYNC110
+                await asyncio.sleep(0.1)
+
+    asyncio.run(night())
+    assert runs() == 1

@@ -168,6 +168,7 @@ CASES = (
     ),
     row("lots_agree_with_entries", "lot", "DELETE FROM ledger.lot", "true"),
     row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET transaction_id = gen_random_uuid()", "true"),
+    row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET sequence = sequence + 1", "true"),
     row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET points = points + 1", "true"),
     row(
         "lots_have_their_issue",
@@ -266,6 +267,7 @@ CASES = (
         "open_points > 0",
     ),
     row("deficits_agree_with_entries", "deficit", "DELETE FROM ledger.deficit", "true"),
+    row("deficits_come_from_reversed_issues", "deficit", "UPDATE ledger.deficit SET sequence = 0", "true"),
     row(
         "deficits_come_from_reversed_issues",
         "deficit",

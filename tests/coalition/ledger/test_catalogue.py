@@ -6,10 +6,11 @@ The rules are read from the catalogue, so a migration that breaks one is noticed
 from pathlib import Path
 
 import pytest
-from coalition.db import Database
-from coalition.ledger.kernel import FUNCTIONS_FOR_THE_APPLICATION
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
+
+from coalition.db import Database
+from coalition.ledger.kernel import FUNCTIONS_FOR_THE_APPLICATION
 
 LISTING = Path(__file__).with_name("catalogue.txt")
 
@@ -85,13 +86,15 @@ def test_doors_run_as_the_owner_with_a_search_path_of_their_own(owner_engine: En
         "SELECT proname, prosecdef, proconfig FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace"
         " AND has_function_privilege('coalition_app', oid, 'EXECUTE')",
     )
-    assert all(definer and settings == ["search_path=ledger, pg_temp"] for _, definer, settings in doors), doors
+    assert all(definer and settings == ["search_path=ledger, pg_temp"] for _, definer, settings in doors), (
+        doors
+    )
 
 
 def test_the_owner_is_no_superuser_and_may_not_make_roles(owner_engine: Engine) -> None:
-    assert _all(owner_engine, "SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user") == [
-        (False, False)
-    ]
+    assert _all(
+        owner_engine, "SELECT rolsuper, rolcreaterole FROM pg_roles WHERE rolname = current_user"
+    ) == [(False, False)]
 
 
 # -- rules for shards ------------------------------------------------------------------------------
@@ -233,7 +236,9 @@ def test_constraints_have_names_of_their_own(owner_engine: Engine) -> None:
 
 def test_the_kernel_uses_nothing_that_a_distributed_database_refuses(owner_engine: Engine) -> None:
     """Rule 8, second half."""
-    bodies = _all(owner_engine, "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace")
+    bodies = _all(
+        owner_engine, "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace"
+    )
     for name, body in bodies:
         for word in ("ROLLUP", "CUBE", "MERGE INTO", "WITH RECURSIVE"):
             assert word not in body, (name, word)
@@ -247,7 +252,9 @@ def test_every_posting_row_carries_its_window(owner_engine: Engine) -> None:
         " WHERE c.relnamespace = 'ledger'::regnamespace AND a.attname = 'business_date' AND a.attnotnull"
         " AND c.relkind IN ('r', 'p') AND NOT c.relispartition",
     )
-    assert {"transaction", "entry", "lot", "deficit", "idempotency", "receipt"} <= {name for (name,) in stamped}
+    assert {"transaction", "entry", "lot", "deficit", "idempotency", "receipt"} <= {
+        name for (name,) in stamped
+    }
 
 
 # -- the committed listing ------------------------------------------------------------------------

@@ -10,9 +10,12 @@ from sqlalchemy import text
 from coalition import errors, members, programme
 from coalition.amounts import Points
 from coalition.ids import MemberId
+from coalition.redeeming import RedeemPoints, redeem_points
 
 
-def test_soonest_expiry_goes_first_then_the_oldest_lot_and_what_never_expires_last(ledger: LedgerDriver) -> None:
+def test_soonest_expiry_goes_first_then_the_oldest_lot_and_what_never_expires_last(
+    ledger: LedgerDriver,
+) -> None:
     member = ledger.member()
     soon, late = ledger.now + timedelta(days=10), ledger.now + timedelta(days=90)
     never = ledger.issue(member, 10)
@@ -117,8 +120,6 @@ def test_a_confirmation_holds_once_for_its_partner_its_points_and_its_time(ledge
 
 def test_the_kernel_refuses_an_old_snapshot(ledger: LedgerDriver) -> None:
     """In REPEATABLE READ a posting could stamp a window that was closed while it waited."""
-    from coalition.redeeming import RedeemPoints, redeem_points
-
     member = ledger.member(available=10)
     command = RedeemPoints(
         member_id=member, partner_id=ledger.any_partner(), points=Points(1), idempotency_key="k", request={}

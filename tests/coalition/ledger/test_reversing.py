@@ -65,7 +65,9 @@ def test_points_that_become_available_later_pay_the_deficit_first(ledger: Ledger
         ("issue", 25),
         ("recovery", 20),
     ]
-    assert set(ledger.rows("SELECT partner_id FROM ledger.transaction WHERE kind = 'recovery'")) == {(claimant,)}
+    assert set(ledger.rows("SELECT partner_id FROM ledger.transaction WHERE kind = 'recovery'")) == {
+        (claimant,)
+    }
 
 
 def test_points_the_member_already_had_are_not_taken_for_a_deficit(ledger: LedgerDriver) -> None:
@@ -121,11 +123,15 @@ def test_refusals_of_a_reversal_move_nothing_and_not_yours_is_not_there(ledger: 
     undone = ledger.reverse(gone.ref, by=mine, key="used")
     ledger.pass_time(days=1)
     ledger.bring_up_to_date(member)
-    [(day, matured)] = ledger.rows("SELECT business_date, transaction_id FROM ledger.transaction WHERE kind = 'mature'")
+    [(day, matured)] = ledger.rows(
+        "SELECT business_date, transaction_id FROM ledger.transaction WHERE kind = 'mature'"
+    )
     before = ledger.snapshot()
 
     def ref(member_id: MemberId = member, on: date = day, id_: TransactionId | None = None) -> TransactionRef:
-        return TransactionRef(member_id=member_id, business_date=on, transaction_id=id_ or TransactionId(uuid4()))
+        return TransactionRef(
+            member_id=member_id, business_date=on, transaction_id=id_ or TransactionId(uuid4())
+        )
 
     refused = (
         (errors.IdempotencyConflict, lambda: ledger.reverse(issued.ref, by=mine, key="used")),
@@ -141,7 +147,9 @@ def test_refusals_of_a_reversal_move_nothing_and_not_yours_is_not_there(ledger: 
         with pytest.raises(refusal) as raised:
             attempt()
         assert ledger.snapshot() == before, refusal
-        told.setdefault(refusal, set()).add((raised.value.message, str(raised.value.facts), raised.value.path))
+        told.setdefault(refusal, set()).add(
+            (raised.value.message, str(raised.value.facts), raised.value.path)
+        )
     assert len(told[errors.TransactionUnknown]) == 1
 
 

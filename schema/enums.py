@@ -1,0 +1,108 @@
+"""Enums of the rooms below, as the API shows them: with a word on each value.
+
+Types of the API take them from here, so that they are part of the schema before anything names them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+import strawberry
+
+from coalition.identifiers import IdentifierKind
+from partners.agreements import ReturnPolicy
+from partners.directory import PartnerState
+from partners.earning import EarnRounding
+from settlement.netting import Kind
+from settlement.runs import RunState
+
+if TYPE_CHECKING:
+    from strawberry.types.enum import StrawberryEnumDefinition
+
+__all__ = ["EarnRounding", "IdentifierKind", "Kind", "PartnerState", "ReturnPolicy", "RunState"]
+
+E = TypeVar("E", bound=type[Enum])
+
+
+def _show(enum: E, description: str, values: Mapping[str, str], *, name: str | None = None) -> None:
+    """Make the enum part of the schema, with a description of it and of each of its values."""
+    assert set(values) == {member.name for member in enum}, (
+        f"{enum.__name__}: a word on each value, and no other"
+    )
+    made = strawberry.enum(enum, name=name, description=description)
+    definition: StrawberryEnumDefinition = cast("Any", made).__strawberry_definition__
+    for value in definition.values:
+        value.description = values[value.name]
+
+
+_show(
+    IdentifierKind,
+    "What kind of thing a member is known by; each value is unique in its kind.",
+    {
+        "CARD": "A card's number: 4 to 32 letters or digits.",
+        "PHONE": "A phone's number in international form, such as +49 30 901820.",
+        "EMAIL": "An e-mail address.",
+        "PARTNER_REFERENCE": "Your own reference; unique within your business and seen by nobody else.",
+    },
+)
+
+_show(
+    PartnerState,
+    "Where a partner stands between joining and leaving.",
+    {
+        "ONBOARDING": "Admitted, and not trading yet.",
+        "ACTIVE": "Issues and redeems.",
+        "SUSPENDED": "Stopped for now.",
+        "LEAVING": "On the way out: it issues no more.",
+        "LEFT": "Gone for good.",
+    },
+)
+
+_show(
+    EarnRounding,
+    "What happens to a fraction of a point that an amount earns.",
+    {
+        "DOWN": "Dropped.",
+        "HALF_EVEN": "The nearest whole point; from the middle, the even one.",
+        "UP": "Made a whole point.",
+    },
+)
+
+_show(
+    ReturnPolicy,
+    "How much of an issue can be taken back by reversing it.",
+    {
+        "PENDING_ONLY": "Only while nothing of it has matured.",
+        "AVAILABLE": "What the member still has; what was spent is forgone.",
+        "UNLIMITED": "What the member still has; what was spent the member owes.",
+    },
+)
+
+_show(
+    Kind,
+    "What an obligation is for.",
+    {
+        "ISSUE": "The funders pay the issue charge, s + f.",
+        "ISSUE_REVERSAL": "The network returns the issue charge of points that were taken back.",
+        "REDEMPTION_CHARGE": "The funders pay c2 for points that were redeemed.",
+        "REDEMPTION_CHARGE_REVERSAL": "The network returns c2 of points that came back.",
+        "REIMBURSEMENT": "The network pays the redeemer R.",
+        "REIMBURSEMENT_REVERSAL": "The redeemer returns R of points that it gave back.",
+        "BREAKAGE": "The network returns a share of f for points that expired.",
+        "RECOVERY": "Points paid a deficit off: the funders pay c2, the claimant is paid R.",
+    },
+    name="ObligationKind",
+)
+
+_show(
+    RunState,
+    "Where a run stands.",
+    {
+        "CALCULATED": "It passed its checks.",
+        "HELD": "It failed a check, and pays nobody.",
+        "SUPERSEDED": "Other inputs gave another run for its window.",
+    },
+    name="RunState",
+)

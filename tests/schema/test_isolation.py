@@ -1,0 +1,242 @@
+"""A partner learns nothing of others: what is not its own is answered as what does not exist."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from api_driver import Api, Caller, codes, named
+from operating import TODAY
+
+from coalition.ids import MemberId, TransactionId
+from coalition.ledger import TransactionRef
+from schema.ids import to_global, transaction_id, transaction_in
+
+RECEIPT = {"store": "s1", "terminal": "t1", "number": "1"}
+
+
+@dataclass
+class Scene:
+    """Grocer and baker; a member who got points at both and spent at the baker."""
+
+    api: Api
+    member_id: MemberId
+    member: str
+    grocer: Caller
+    baker: Caller
+    issued: str
+    """By the grocer."""
+    spent: str
+    """At the baker; it took the grocer's points."""
+
+
+@pytest.fixture(scope="module")
+def scene(shared: Api) -> Scene:
+    grocer = shared.coalition.trading("grocer")
+    baker = shared.coalition.trading("baker", maturity_days=1)
+    member_id = shared.coalition.member(of=grocer)
+    member = str(to_global("Member", member_id))
+    at_grocer, at_baker = shared.client_of(grocer), shared.client_of(baker)
+    issued = at_grocer.issue(member, points=100, receipt=RECEIPT, idempotencyKey="issue-1")
+    at_baker.issue(member, amount="50")
+    spent = at_baker.redeem(member, points=30)
+    return Scene(
+        api=shared,
+        member_id=member_id,
+        member=member,
+        grocer=at_grocer,
+        baker=at_baker,
+        issued=issued["transaction"]["id"],
+        spent=spent["transaction"]["id"],
+    )
+
+
+def _elsewhere(given: str) -> str:
+    """The id of a transaction that does not exist, as like that one as can be."""
+    ref = transaction_in(given)
+    assert ref is not None
+    return str(
+        transaction_id(
+            TransactionRef(
+                member_id=ref.member_id,
+                business_date=ref.business_date,
+                transaction_id=TransactionId(uuid4()),
+            )
+        )
+    )
+
+
+WHOLE = """id points kind recordedAt explanation partner { code } member { id } receipt { number }
+    entries { points } reversedBy { id }"""
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        f"query($id: ID!) {{ node(id: $id) {{ id ... on Transaction {{ {WHOLE} }} }} }}",
+        f"query($id: ID!) {{ transaction(by: {{id: $id}}) {{ {WHOLE} }} }}",
+    ],
+)
+def test_anothers_transaction_is_as_one_that_does_not_exist(scene: Scene, question: str) -> None:
+    theirs = scene.baker.send(question, {"id": scene.issued}).json()
+    nowhere = scene.baker.send(question, {"id": _elsewhere(scene.issued)}).json()
+    nonsense = scene.baker.send(question, {"id": "nonsense"}).json()
+    for answer in (theirs, nowhere, nonsense):
+        answer["extensions"].pop("requestId")
+    assert theirs == nowhere == nonsense
+    assert list(theirs["data"].values()) == [None]
+
+
+def test_reversing_anothers_transaction_is_refused_as_if_it_did_not_exist(scene: Scene) -> None:
+    with scene.api.nothing_moves():
+        answers = [
+            scene.baker.reverse(given)
+            for given in (scene.issued, _elsewhere(scene.issued), "nonsense", scene.member)
+        ]
+    assert all(answer == answers[0] for answer in answers)
+    assert codes(answers[0]) == ["TRANSACTION_UNKNOWN"]
+
+
+def test_anothers_receipt_and_key_find_nothing_and_ones_own_do(scene: Scene) -> None:
+    by_receipt = "query($r: ReceiptInput!) { transaction(by: {receipt: {receipt: $r}}) { id } }"
+    by_key = """query($m: MemberBy!, $k: ID!) {
+        transaction(by: {key: {member: $m, idempotencyKey: $k}}) { id } }"""
+    key = {"m": named(scene.member), "k": "issue-1"}
+    assert scene.grocer.ask(by_receipt, r=RECEIPT) == {"transaction": {"id": scene.issued}}
+    assert scene.grocer.ask(by_key, **key) == {"transaction": {"id": scene.issued}}
+    assert scene.baker.ask(by_receipt, r=RECEIPT) == scene.baker.ask(by_key, **key) == {"transaction": None}
+
+
+def test_lists_hold_ones_own_only_also_beneath_a_member_and_behind_anothers_cursor(scene: Scene) -> None:
+    page = "edges { cursor node { id partner { code } } } pageInfo { hasNextPage hasPreviousPage }"
+    top = f"query($a: String) {{ transactions(after: $a) {{ {page} }} }}"
+    beneath = "query($id: ID!, $a: String) { member(by: {id: $id}) { transactions(after: $a) { PAGE } } }"
+    beneath = beneath.replace("PAGE", page)
+    mine = scene.grocer.ask(top)["transactions"]
+    assert [edge["node"]["partner"]["code"] for edge in mine["edges"]] == ["grocer"]
+    theirs = scene.baker.ask(top)["transactions"]
+    assert {edge["node"]["partner"]["code"] for edge in theirs["edges"]} == {"baker"}
+    nested = scene.grocer.ask(beneath, id=scene.member)["member"]["transactions"]
+    assert [edge["node"] for edge in nested["edges"]] == [edge["node"] for edge in mine["edges"]]
+    for edge in theirs["edges"]:
+        behind = scene.grocer.ask(top, a=edge["cursor"])["transactions"]
+        assert all(found["node"]["partner"]["code"] == "grocer" for found in behind["edges"])
+        assert behind["pageInfo"]["hasNextPage"] is False
+
+
+def test_a_partner_sees_the_available_total_and_what_it_issued_itself(scene: Scene) -> None:
+    query = """query($id: ID!) { member(by: {id: $id}) { identifiers { value } balance {
+        available pending held deficit byIssuer { available pending issuer { code } }
+        expiring(within: 3650) { points issuer { code } } } } }"""
+    seen = scene.baker.ask(query, id=scene.member)["member"]
+    assert seen["balance"] == {
+        "available": "70",
+        "pending": None,
+        "held": None,
+        "deficit": None,
+        "byIssuer": [{"available": "0", "pending": "50", "issuer": {"code": "baker"}}],
+        "expiring": [{"points": "50", "issuer": {"code": "baker"}}],
+    }
+    whole = scene.api.member(scene.member_id).ask(query, id=scene.member)["member"]["balance"]
+    assert (whole["pending"], {part["issuer"]["code"] for part in whole["byIssuer"]}) == (
+        "50",
+        {"grocer", "baker"},
+    )
+
+
+def test_whose_points_were_spent_is_told_to_the_member_and_not_to_the_redeemer(scene: Scene) -> None:
+    query = """query($id: ID!) { node(id: $id) { ... on Transaction {
+        explanation entries { points issuer { code } } } } }"""
+    to_baker = scene.baker.ask(query, id=scene.spent)["node"]
+    to_member = scene.api.member(scene.member_id).ask(query, id=scene.spent)["node"]
+    assert to_baker["entries"] == []
+    assert "Grocer" not in to_baker["explanation"]
+    assert {entry["issuer"]["code"] for entry in to_member["entries"]} == {"grocer"}
+    assert "30 points came from Grocer. Grocer funds them alone." in to_member["explanation"]
+
+
+def test_an_issue_is_explained_to_its_issuer(scene: Scene) -> None:
+    [own] = [
+        node
+        for node in scene.baker.ask(
+            "{ transactions { nodes { kind explanation amount { amount currency } } } }"
+        )["transactions"]["nodes"]
+        if node["kind"] == "ISSUE"
+    ]
+    assert own["amount"] == {"amount": "50", "currency": "EUR"}
+    assert own["explanation"] == (
+        "50 points were given for 50 EUR spent: 1 points for each 1 EUR, rounded down (agreement version 1,"
+        " from 2026-03-02). They can be spent from 2026-03-03. They expire at the end of 2028-03-02."
+        " Baker funds them alone."
+    )
+
+
+def test_another_partner_is_as_one_that_does_not_exist(scene: Scene) -> None:
+    query = "query($c: String!) { partner(code: $c) { code agreements { version } } }"
+    assert scene.baker.ask(query, c="grocer") == scene.baker.ask(query, c="nowhere") == {"partner": None}
+    assert scene.baker.ask(query, c="baker")["partner"] == {"code": "baker", "agreements": [{"version": 1}]}
+    assert scene.baker.ask("{ partners { nodes { code } } }") == {"partners": {"nodes": [{"code": "baker"}]}}
+    grocer = scene.grocer.ask("{ viewer { partner { id } } }")["viewer"]["partner"]["id"]
+    assert scene.baker.ask("query($id: ID!) { node(id: $id) { id } }", id=grocer) == {"node": None}
+    assert len(scene.api.operator().ask("{ partners { nodes { code } } }")["partners"]["nodes"]) == 2
+
+
+def test_a_member_sees_itself_and_no_other_member(scene: Scene) -> None:
+    stranger_id = scene.api.coalition.member(of=scene.api.coalition.partner("florist"))
+    stranger = scene.api.member(stranger_id)
+    query = "query($id: ID!) { member(by: {id: $id}) { id } node(id: $id) { id } }"
+    assert stranger.ask(query, id=scene.member) == {"member": None, "node": None}
+    listed = "query($m: MemberBy!) { transactions(filter: {member: $m}) { nodes { id } } }"
+    assert stranger.ask(listed, m=named(scene.member)) == {"transactions": {"nodes": []}}
+    assert stranger.ask("query($id: ID!) { node(id: $id) { id } }", id=scene.issued) == {"node": None}
+    assert stranger.ask("{ transactions { nodes { id } } }") == {"transactions": {"nodes": []}}
+
+
+def test_pages_follow_each_other_without_gap_or_repetition_both_ways(scene: Scene) -> None:
+    owner = scene.api.member(scene.member_id)
+    query = """query($f: Int, $a: String, $l: Int, $b: String) {
+        transactions(first: $f, after: $a, last: $l, before: $b) {
+            nodes { id } pageInfo { hasNextPage hasPreviousPage startCursor endCursor } } }"""
+    every = [node["id"] for node in owner.ask(query, f=100)["transactions"]["nodes"]]
+    assert len(every) == 3
+    walked: list[str] = []
+    after = None
+    while True:
+        page = owner.ask(query, f=1, a=after)["transactions"]
+        walked += [node["id"] for node in page["nodes"]]
+        after = page["pageInfo"]["endCursor"]
+        if not page["pageInfo"]["hasNextPage"]:
+            break
+    back = owner.ask(query, l=2, b=after)["transactions"]
+    assert walked == every
+    assert [node["id"] for node in back["nodes"]] == every[:2]
+    for wrong in ({"f": 0}, {"f": 101}, {"a": "nonsense"}, {"f": 1, "l": 1}, {"a": "WyJ4IiwieSJd"}):
+        [error] = owner.send(query, wrong).json()["errors"]
+        assert error["extensions"]["code"] == "INVALID_INPUT"
+
+
+def test_filters_hold_together(scene: Scene) -> None:
+    query = "query($f: TransactionFilter) { transactions(filter: $f) { nodes { kind } } }"
+
+    def kinds(caller: Caller, **given: Any) -> list[str]:
+        return [node["kind"] for node in caller.ask(query, f=given)["transactions"]["nodes"]]
+
+    today = TODAY.isoformat()
+    assert kinds(scene.grocer, since=today, until=today, store="s1", window=today, kinds=["ISSUE"]) == [
+        "ISSUE"
+    ]
+    assert kinds(scene.grocer, since="2026-03-03") == kinds(scene.grocer, store="s2") == []
+    assert kinds(scene.grocer, until="2026-03-01") == kinds(scene.grocer, kinds=["REDEEM"]) == []
+    assert sorted(kinds(scene.baker, member=named(scene.member))) == ["ISSUE", "REDEEM"]
+    assert len(kinds(scene.baker, since="0001-01-01", until="9999-12-31")) == 2
+
+
+def test_texts_that_cannot_be_stored_are_told_as_such(scene: Scene) -> None:
+    operator = scene.api.operator()
+    for query in (
+        '{ clients(partner: "\\u0000") { nodes { id } } }',
+        '{ transactions(filter: {store: "\\u0000"}) { nodes { id } } }',
+    ):
+        [error] = operator.send(query).json()["errors"]
+        assert error["extensions"]["code"] in {"BAD_ARGUMENT", "INVALID_INPUT"}
+    assert operator.ask('{ partner(code: "\\u0000") { id } }') == {"partner": None}

@@ -1,0 +1,67 @@
+"""`coalition serve` as a process: it says where it listens, answers, and stops when it is told to."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from databases import TestDatabase
+
+from coalition.db import roles
+
+SERVE = [sys.executable, "-c", "from coalition.cli import main; main()", "serve", "--no-nightly"]
+
+
+@contextmanager
+def _server(test_database: TestDatabase, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    url = test_database.url(roles.APP_LOGIN).render_as_string(hide_password=False)
+    process = subprocess.Popen(
+        [*SERVE, *arguments],
+        env={**os.environ, "COALITION_DATABASE_URL": url},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def _address(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("GraphQL"), line
+    return line.split()[1].removesuffix("/graphql")
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_it_serves_until_it_is_told_to_stop(test_database: TestDatabase, how: signal.Signals) -> None:
+    with _server(test_database, "--port", "0") as process:
+        address = _address(process)
+        assert httpx.get(f"{address}/healthz").status_code == 200
+        assert httpx.post(f"{address}/graphql", json={"query": "{ __typename }"}).status_code == 401
+        began = time.monotonic()
+        process.send_signal(how)
+        _, said = process.communicate(timeout=15)
+    assert process.returncode in {0, 128 + how}
+    assert time.monotonic() - began < 10
+    assert "Traceback" not in said
+    assert '"path":"/graphql"' in said
+
+
+def test_a_port_that_is_taken_is_told(test_database: TestDatabase) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        with _server(test_database, "--port", str(taken.getsockname()[1])) as process:
+            _, said = process.communicate(timeout=15)
+    assert process.returncode not in {0, None}
+    assert "address already in use" in said
