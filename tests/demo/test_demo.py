@@ -85,7 +85,7 @@ def told_before_serving(demo: subprocess.Popen[str], home: Path) -> str:
     raise AssertionError(f"the demo did not serve: {told}\n{(home / 'stderr').read_text()}")
 
 
-def test_it_serves_what_it_tells_and_the_same_seed_is_the_same_demo(home: Path) -> None:
+def test_it_serves_what_it_tells_until_it_is_told_to_end(home: Path) -> None:
     with begun(home) as demo:
         told = told_before_serving(demo, home)
         assert "Audit: clean." in told
@@ -97,15 +97,27 @@ def test_it_serves_what_it_tells_and_the_same_seed_is_the_same_demo(home: Path) 
         [shown] = re.findall(r"([\d,]+) points available", told)
         assert available == shown.replace(",", "")
 
+        second = run(home, "--once")
+        assert second.returncode == 1
+        assert "another demo runs" in second.stderr
+
         demo.send_signal(signal.SIGTERM)
         assert demo.wait(60) == 0
-    assert processes_of(home) == []
+
+
+def test_the_same_seed_is_the_same_demo_also_after_one_that_was_killed(home: Path) -> None:
+    with begun(home) as demo:
+        first = digest(told_before_serving(demo, home))
+        demo.kill()
+    deadline = time.monotonic() + 30
+    while any("schema.demo.server" in one for one in processes_of(home)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not any("schema.demo.server" in one for one in processes_of(home))
 
     again = run(home, "--once")
     assert again.returncode == 0, again.stderr
-    assert digest(again.stdout) == digest(told)
-    other = run(home, "--once", "--seed", "2")
-    assert digest(other.stdout) != digest(told)
+    assert digest(again.stdout) == first
+    assert digest(run(home, "--once", "--seed", "2").stdout) != first
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(home: Path) -> None:
@@ -117,30 +129,6 @@ def test_ctrl_c_in_the_middle_leaves_nothing(home: Path) -> None:
         demo.send_signal(signal.SIGINT)
 
         assert demo.wait(60) == 130, (home / "stderr").read_text()
-
-
-def test_a_killed_demo_takes_its_server_along_and_the_next_one_starts_anew(home: Path) -> None:
-    with begun(home) as demo:
-        told_before_serving(demo, home)
-        demo.kill()
-    deadline = time.monotonic() + 30
-    while any("schema.demo.server" in one for one in processes_of(home)) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    assert not any("schema.demo.server" in one for one in processes_of(home))
-
-    assert run(home, "--once").returncode == 0
-
-
-def test_two_demos_do_not_share_a_directory(home: Path) -> None:
-    with begun(home) as demo:
-        told_before_serving(demo, home)
-
-        second = run(home, "--once")
-
-        assert second.returncode == 1
-        assert "another demo runs" in second.stderr
-        demo.send_signal(signal.SIGTERM)
-        assert demo.wait(60) == 0
 
 
 def test_a_database_that_is_no_demos_is_left_alone(home: Path) -> None:

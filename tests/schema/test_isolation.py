@@ -210,6 +210,9 @@ def test_pages_follow_each_other_without_gap_or_repetition_both_ways(scene: Scen
     back = owner.ask(query, l=2, b=after)["transactions"]
     assert walked == every
     assert [node["id"] for node in back["nodes"]] == every[:2]
+    nearest = owner.ask(query, l=1, b=after)["transactions"]
+    assert [node["id"] for node in nearest["nodes"]] == every[1:2]
+    assert nearest["pageInfo"]["hasPreviousPage"] is True
     for wrong in ({"f": 0}, {"f": 101}, {"a": "nonsense"}, {"f": 1, "l": 1}, {"a": "WyJ4IiwieSJd"}):
         [error] = owner.send(query, wrong).json()["errors"]
         assert error["extensions"]["code"] == "INVALID_INPUT"

@@ -151,8 +151,8 @@ def test_parts_of_a_point_are_kept_exactly() -> None:
 
 def test_no_figure_is_too_large_to_be_exact() -> None:
     """Twenty-eight digits, Python's default, would round this in secret."""
-    [line] = charge([issued(10**17 + 1, "123456.654321", A)], currency="EUR").obligations
-    assert line.amount == Decimal("12345665432100000123456.65")
+    [line] = charge([issued(10**22 + 1, "123456.654321", A)], currency="EUR").obligations
+    assert line.amount == Decimal("1234566543210000000000123456.65")
 
 
 def owed(debtor: PartyId, creditor: PartyId, amount: str) -> Obligation:
