@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, Self, TypeAlias, TypeVar
 
 import psycopg
 import strawberry
@@ -18,6 +18,7 @@ from schema.viewer import Viewer
 from settlement.runs import Books, read_books
 
 if TYPE_CHECKING:
+    from types import TracebackType
     from uuid import UUID
 
     from sqlalchemy.orm import Session
@@ -84,9 +85,15 @@ class Context:
         """Ask what would come of a wish; nothing moves."""
         return _outcome(lambda: question(self.session))
 
-    def close(self) -> None:
-        """Give the connection back."""
-        self._forget()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the connection back. The database tells what an error of its own means, and heals."""
+        self._session = self._loaded = None
+        self._reading.__exit__(kind, error, trace)
 
     def _forget(self) -> None:
         # What was read before a mutation is of the time before it.

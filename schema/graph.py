@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import strawberry
 from strawberry.schema.config import StrawberryConfig
 
+from schema.coercion import make_inputs_directly
 from schema.mutations.clients import ClientMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.operator import OperatorMutations
@@ -37,12 +38,14 @@ class Mutation(PointsMutations, MemberMutations, OperatorMutations, ClientMutati
 
 def build() -> strawberry.Schema:
     """The schema, anew: an application builds it once."""
-    return strawberry.Schema(
+    schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,
         types=REFUSAL_TYPES,
         config=StrawberryConfig(scalar_map=SCALARS),
     )
+    make_inputs_directly(schema, core_schema(schema))
+    return schema
 
 
 def core_schema(schema: strawberry.Schema) -> GraphQLSchema:

@@ -63,6 +63,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     settlements.runs_agree_with_lines,
     settlements.runs_are_of_their_window,
     settlements.lines_are_rounded_once,
+    settlements.lines_are_priced_from_entries,
     settlements.liabilities_roll_forward,
 )
 """Every check, in the order in which they run and report."""

@@ -138,6 +138,81 @@ def lines_are_rounded_once(session: Session) -> Iterator[Finding]:
     yield from findings(lines_are_rounded_once, session, subject="line", query=query)
 
 
+def lines_are_priced_from_entries(session: Session) -> Iterator[Finding]:
+    """Priced again from the window's entries and the agreements, each line is there, with its points."""
+    if _nothing_settled(session):
+        return
+    query = """
+    WITH run AS (
+        SELECT run_id, business_date,
+               CASE WHEN currency IN ('CLP', 'ISK', 'JPY', 'KRW') THEN 1
+                    WHEN currency IN ('BHD', 'JOD', 'KWD', 'OMR', 'TND') THEN 0.001
+                    ELSE 0.01 END AS unit
+          FROM settlement.run
+         WHERE state = 'calculated'
+    ), moved AS (
+        SELECT e.business_date, t.kind, t.partner_id, t.agreement_id, e.issuer_id,
+               e.agreement_id AS lot_agreement_id, e.funding_plan_id, abs(sum(e.points)) AS points
+          FROM ledger.entry e
+          JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+          JOIN run USING (business_date)
+         WHERE e.lot_id IS NOT NULL
+           AND (t.kind, e.bucket) IN (('issue', 'issued'), ('reverse_issue', 'reversed'),
+                                      ('redeem', 'burned'),
+                                      ('reverse_redemption', 'burned'), ('recovery', 'burned'),
+                                      ('expire', 'expired'))
+         GROUP BY e.business_date, t.kind, t.partner_id, t.agreement_id, e.issuer_id, e.agreement_id,
+                  e.funding_plan_id
+    ), owed (business_date, party_id, kind, price, pays, points) AS (
+        SELECT m.business_date, coalesce(f.party_id, m.issuer_id), rule.line, rule.price, rule.pays,
+               m.points * coalesce(f.ppm, 1000000) / 1000000.0
+          FROM moved m
+          JOIN partners.agreement a ON a.agreement_id = m.lot_agreement_id
+          LEFT JOIN partners.funding_part f ON f.funding_plan_id = m.funding_plan_id
+         CROSS JOIN LATERAL (VALUES
+               ('issue', 'issue', a.service_fee + a.funding, true),
+               ('reverse_issue', 'issue_reversal', a.service_fee + a.funding, false),
+               ('redeem', 'redemption_charge', a.redemption_charge, true),
+               ('reverse_redemption', 'redemption_charge_reversal', a.redemption_charge, false),
+               ('recovery', 'recovery', a.redemption_charge, true),
+               ('expire', 'breakage', a.breakage_share * a.funding, false))
+               AS rule (cause, line, price, pays)
+         WHERE rule.cause = m.kind
+         UNION ALL
+        SELECT m.business_date, m.partner_id, rule.line,
+               CASE WHEN m.partner_id = m.issuer_id THEN a.own_reimbursement ELSE a.reimbursement END,
+               rule.pays, m.points
+          FROM moved m
+          JOIN partners.agreement a ON a.agreement_id = m.agreement_id
+          JOIN (VALUES
+               ('redeem', 'reimbursement', false),
+               ('reverse_redemption', 'reimbursement_reversal', true),
+               ('recovery', 'recovery', false)) AS rule (cause, line, pays) ON rule.cause = m.kind
+    ), expected AS (
+        SELECT run_id,
+               CASE WHEN pays THEN party_id ELSE '00000000-0000-0000-0000-000000000000' END AS debtor_id,
+               CASE WHEN pays THEN '00000000-0000-0000-0000-000000000000' ELSE party_id END AS creditor_id,
+               kind, price::numeric(24, 12) AS price, sum(points) AS points
+          FROM owed
+          JOIN run USING (business_date)
+         WHERE party_id <> '00000000-0000-0000-0000-000000000000'
+         GROUP BY run_id, party_id, pays, kind, price, unit
+        -- A line that comes to nothing is not made.
+        HAVING sum(points) * price > unit / 2
+    ), stored AS (
+        SELECT l.* FROM settlement.line l JOIN run USING (run_id)
+    )
+    SELECT concat_ws('/', run_id, debtor_id, creditor_id, kind, price) AS id,
+           format('is over %s points, the entries make %s', coalesce(s.points, 0), coalesce(e.points, 0))
+               AS message
+      FROM stored s
+      FULL JOIN expected e USING (run_id, debtor_id, creditor_id, kind, price)
+     WHERE s.points IS DISTINCT FROM e.points
+     ORDER BY 1
+    """
+    yield from findings(lines_are_priced_from_entries, session, subject="line", query=query)
+
+
 def liabilities_roll_forward(session: Session) -> Iterator[Finding]:
     """What an issuer's points came to at a window's close is what all entries up to it leave outstanding."""
     if _nothing_settled(session):

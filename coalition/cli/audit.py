@@ -21,7 +21,7 @@ from coalition.cli.console import ExitCode, json_option, open_database, print_js
     help="How many findings of one check to print; the rest are counted.",
 )
 def audit(*, per_check: int, as_json: bool) -> None:
-    r"""Prove the books again: every invariant, from the stored rows.
+    """Prove the books again: every invariant, from the stored rows.
 
     Reads all of the journal in one snapshot, in plain SQL that shares no code with the ledger;
     postings go on meanwhile. Each finding names the check, the table and the row's key.
@@ -32,7 +32,7 @@ def audit(*, per_check: int, as_json: bool) -> None:
     \b
     Example:
       coalition audit --json | jq '.findings[] | .id'
-    """
+    """  # noqa: D301 - click's mark of lines to keep
     began = perf_counter()
     with (
         open_database() as database,

@@ -4,10 +4,10 @@ import contextlib
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import Any, Final, Self
+from typing import Any, Final, NoReturn, Self
 
 import psycopg
-from sqlalchemy import URL, Engine, create_engine, text
+from sqlalchemy import URL, Engine, PoolProxiedConnection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.orm import Session
@@ -29,7 +29,53 @@ POSTING_BOUNDS: Final = {
 
 # Classes and codes of SQLSTATE with which the server or the way to it is at fault.
 _LOST: Final = ("08", "57P", "53")
+_FAILURES: Final = (DBAPIError, psycopg.Error, PoolExhausted)
 _BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})
+
+
+class SingleCall(Session):
+    """A session that is one call of a kernel function, on a connection that commits each statement.
+
+    The connection comes straight from the pool: a Session and its transaction cost more than the
+    call (docs/decisions/0003). What else a Session can do is there for whoever needs it, such as a
+    cache that has to be filled first, and is made when it is asked for.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        # Not super().__init__(): see __getattr__.
+        self._engine = engine
+        self._fairy: PoolProxiedConnection | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        # Only asked where a name is missing, which is so until Session.__init__ has run.
+        if "_fairy" not in self.__dict__ or "identity_map" in self.__dict__:
+            raise AttributeError(name)
+        super().__init__(self._engine, autoflush=False, expire_on_commit=False)
+        return getattr(self, name)
+
+    def driver(self) -> psycopg.Connection:
+        """The connection, as psycopg has it."""
+        if self._fairy is None:
+            self._fairy = self._engine.raw_connection()
+        connection = self._fairy.driver_connection
+        assert isinstance(connection, psycopg.Connection)
+        if not connection.autocommit:
+            connection.autocommit = True
+        return connection
+
+    def close(self) -> None:
+        """Give the connection back."""
+        if self._fairy is not None:
+            connection = self._fairy.driver_connection
+            assert isinstance(connection, psycopg.Connection)
+            if connection.closed:
+                self._fairy.invalidate()
+            else:
+                connection.autocommit = False
+            self._fairy.close()
+            self._fairy = None
+        if "identity_map" in self.__dict__:
+            super().close()
 
 
 class Database:
@@ -80,8 +126,14 @@ class Database:
         The database commits the call by itself, so a second statement would be a second
         transaction.
         """
-        with self._session(self._autocommit) as session:
-            yield session
+        session = SingleCall(self._autocommit)
+        try:
+            try:
+                yield session
+            finally:
+                session.close()
+        except _FAILURES as error:
+            self._explain(error)
 
     @contextlib.contextmanager
     def reading(self, *, patience: timedelta | None = None) -> Iterator[Session]:
@@ -115,17 +167,21 @@ class Database:
                 raise
             finally:
                 session.close()
-        except (DBAPIError, psycopg.Error, PoolExhausted) as error:
-            refusal = unavailable(error)
-            if refusal is None:
-                raise
-            if _connection_is_lost(error):
-                # The others in the pool went the same way; the next caller gets a fresh one.
-                self.engine.dispose()
-                if self._embedded is not None:
-                    # Nobody else looks after it: the caller is told to try again, and will find it.
-                    self._embedded.revive()
-            raise refusal from error
+        except _FAILURES as error:
+            self._explain(error)
+
+    def _explain(self, error: Exception) -> NoReturn:
+        """Raise what a caller can act on: the database is away or busy, or the error as it is."""
+        refusal = unavailable(error)
+        if refusal is None:
+            raise error
+        if _connection_is_lost(error):
+            # The others in the pool went the same way; the next caller gets a fresh one.
+            self.engine.dispose()
+            if self._embedded is not None:
+                # Nobody else looks after it: the caller is told to try again, and will find it.
+                self._embedded.revive()
+        raise refusal from error
 
 
 def make_engine(

@@ -12,6 +12,7 @@ import orjson
 import psycopg
 
 from coalition.amounts import Points
+from coalition.db.engine import SingleCall
 from coalition.errors import CoalitionError, from_kernel
 from coalition.ids import MemberId, TransactionId
 
@@ -92,8 +93,12 @@ def call(session: Session, statement: str, arguments: Sequence[object]) -> list[
         CoalitionError: the kernel refused; nothing has moved.
         TermsSuperseded: the caller's agreement is not in force.
     """
-    connection = session.connection().connection.driver_connection
-    assert isinstance(connection, psycopg.Connection)
+    if isinstance(session, SingleCall):
+        connection = session.driver()
+    else:
+        beneath = session.connection().connection.driver_connection
+        assert isinstance(beneath, psycopg.Connection)
+        connection = beneath
     try:
         return connection.execute(statement, arguments).fetchall()
     except psycopg.DatabaseError as error:

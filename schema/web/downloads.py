@@ -58,18 +58,16 @@ class StatementDownload:
     def _file(self, request: Request, request_id: str) -> Response:
         principal = self._authenticate(request)
         request.state.client_id = principal.client_id
-        context = self._make_context(principal, request_id)
-        try:
+        with self._make_context(principal, request_id) as context:
             if not context.viewer.has(*READS_SETTLEMENT):
                 raise RequestFault(
                     HTTPStatus.FORBIDDEN, "FORBIDDEN", "The token lacks the scope settlement:read."
                 )
             date, kind = _asked(request)
-            found = statement_for(context, date, request.query_params.get("partner"))
-        except GraphQLError as error:
-            raise RequestFault(HTTPStatus.BAD_REQUEST, "BAD_ARGUMENT", error.message) from error
-        finally:
-            context.close()
+            try:
+                found = statement_for(context, date, request.query_params.get("partner"))
+            except GraphQLError as error:
+                raise RequestFault(HTTPStatus.BAD_REQUEST, "BAD_ARGUMENT", error.message) from error
         if found is None:
             raise _not_found()
         name = f"statement-{found.party.code}-{date.isoformat()}.{kind}"

@@ -15,10 +15,14 @@ from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
 import anyio.to_thread
 import orjson
+import psycopg
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.requests import Request
 from starlette.responses import Response
 
+from coalition.db.engine import unavailable
 from coalition.errors import CoalitionError, DatabaseUnavailable
 from schema.context import UNSTORABLE, cannot_be_stored
 from schema.web.authentication import bearer_of
@@ -108,6 +112,10 @@ class GraphQLView:
             return _request_error(refused.status, refused.errors, request_id)
         except DatabaseUnavailable as error:
             return turned_away(database_unavailable(error.message), request_id)
+        except (DBAPIError, psycopg.Error, PoolExhausted) as error:
+            if (lost := unavailable(error)) is None:
+                raise
+            return turned_away(database_unavailable(lost.message), request_id)
 
     def _executed(self, request: Request, asked: GraphQLRequest, principal: Principal, media: str) -> Answer:
         request_id: str = request.state.request_id
@@ -126,8 +134,7 @@ class GraphQLView:
             cost = operation.cost(asked.variables)
         except GraphQLError as error:
             return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, [error], request_id)
-        context = self._make_context(principal, request_id)
-        try:
+        with self._make_context(principal, request_id) as context:
             result = execute(
                 self._schema,
                 document.ast,
@@ -137,9 +144,12 @@ class GraphQLView:
                 max_coercion_errors=_MAX_COERCION_ERRORS,
                 is_awaitable=_never,
             )
-        finally:
-            context.close()
-        assert isinstance(result, ExecutionResult), "no resolver is asynchronous"
+            assert isinstance(result, ExecutionResult), "no resolver is asynchronous"
+            for found in result.errors or ():
+                # Resolvers' errors are collected and not raised: the context must see a lost connection, to
+                # heal it. What moved before has its own idempotency key: the caller sends the whole again.
+                if (cause := _cause(found)) is not None and _is_unavailable(cause):
+                    raise cause
         return _answer_of(result, media, request_id, {"requested": cost, "limit": MAX_COST})
 
 
@@ -161,10 +171,6 @@ def _answer_of(result: ExecutionResult, media: str, request_id: str, cost: dict[
         for error in errors:
             error.extensions = {"code": "VARIABLES_INVALID", **(error.extensions or {})}
         return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, errors, request_id)
-    for error in errors:
-        if isinstance(cause := _cause(error), DatabaseUnavailable):
-            # Whatever moved before has its own idempotency key: the caller sends the whole again.
-            return turned_away(database_unavailable(cause.message), request_id)
     body: dict[str, Any] = {"data": result.data}
     if errors:
         body["errors"] = [_shown(error, request_id) for error in errors]
@@ -199,6 +205,10 @@ def _cause(error: GraphQLError) -> Exception | None:
     while isinstance(cause, GraphQLError):
         cause = cause.original_error
     return cause
+
+
+def _is_unavailable(cause: Exception) -> bool:
+    return isinstance(cause, DatabaseUnavailable) or unavailable(cause) is not None
 
 
 def _never(_: Any) -> TypeGuard[Awaitable[Any]]:

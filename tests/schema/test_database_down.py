@@ -40,6 +40,8 @@ def test_503_while_the_database_is_down_and_service_again_after(
             assert "data" not in answer.json()
         asked = owner.send("{ programme { name } }")
         assert (asked.status_code, asked.headers["retry-after"], "data" in asked.json()) == (503, "2", False)
+        file = api.http.get("/statements/2026-03-01.csv", headers={"Authorization": f"Bearer {till.token}"})
+        assert file.status_code == 503
         ready = api.http.get("/readyz")
         assert (ready.status_code, ready.json()["code"]) == (503, "DATABASE_UNAVAILABLE")
         token = api.http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("a", "b"))

@@ -1,0 +1,293 @@
+"""The doors under arguments that no honest caller sends: each fails, and nothing has moved."""
+
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from driver import LedgerDriver, receipt
+
+from coalition import errors, members, windows
+from coalition.audit import run_audit
+from coalition.clock import wall
+from coalition.db import Database
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, FundingPlanId, MemberId, PartnerId
+from coalition.ledger import TransactionRef
+from coalition.ledger.posting import TermsSuperseded, call
+
+ISSUE = (
+    "member partner agreement plan points amount key fingerprint store terminal number line revision"
+    " occurred_at matures_at expires_at now"
+).split()
+
+
+def post_issue(ledger: LedgerDriver, **arguments: Any) -> Any:
+    """The kernel's function as a session of the application's role could call it."""
+    partner = ledger.any_partner()
+    given = {
+        "partner": partner,
+        "agreement": ledger.agreements[partner],
+        "points": 10,
+        "key": ledger.key(),
+        "fingerprint": b"f",
+        "now": wall(),
+        **arguments,
+    }
+    placeholders = ", ".join(["%s"] * len(ISSUE))
+    with ledger.database.single_call() as session:
+        [row] = call(
+            session,
+            f"SELECT * FROM ledger.post_issue({placeholders})",
+            [given.get(name) for name in ISSUE],
+        )
+    return row
+
+
+def findings(ledger: LedgerDriver) -> list[Any]:
+    with ledger.database.reading() as session:
+        return list(run_audit(session))
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"amount": Decimal(-5), "points": 0},
+        {"amount": Decimal("NaN"), "points": 0},
+        {"occurred_at": "infinity"},
+        {"occurred_at": "-infinity"},
+        {"matures_at": "infinity"},
+        {"expires_at": "infinity"},
+        {"expires_at": "-infinity"},
+        {"key": None},
+        {"fingerprint": None},
+        {"points": None},
+        {"points": -1},
+        {"points": 0},
+        {"points": 1_000_000_001},
+        {"partner": None},
+        {"agreement": None},
+        {"plan": uuid4()},
+        {"number": "R-1"},
+        {"number": "R-1", "store": "s", "terminal": "t", "line": 1},
+        {"number": "R-1", "store": "s", "terminal": "t", "line": 1, "revision": -1},
+        {"number": "R-1", "store": "s", "terminal": "t", "line": -1, "revision": 0},
+        {"store": "s"},
+        {"now": "infinity", "member": None},
+    ],
+    ids=str,
+)
+def test_an_issue_of_nonsense_moves_nothing(ledger: LedgerDriver, hostile: dict[str, Any]) -> None:
+    member = ledger.member(available=5)
+    before = ledger.snapshot()
+    with pytest.raises((errors.CoalitionError, psycopg.Error, TermsSuperseded)):
+        post_issue(ledger, **{"member": member} | hostile)
+    assert ledger.snapshot() == before
+
+
+def test_a_funding_plan_that_does_not_exist_is_refused_in_its_place(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    nowhere = FundingPlanId(uuid4())
+    with pytest.raises(errors.FundingPlanUnknown):
+        ledger.issue(member, 5, funding_plan_id=nowhere)
+    ledger.issue(member, 5, key="used")
+    with pytest.raises(errors.IdempotencyConflict):
+        ledger.issue(member, 5, key="used", funding_plan_id=nowhere)
+
+
+def test_a_claim_is_priced_by_the_claimants_own_agreement(ledger: LedgerDriver) -> None:
+    mine, other = ledger.partner(), ledger.partner()
+    member = ledger.member()
+    issued = ledger.issue(member, 10, by=mine)
+    ledger.redeem(member, 10, by=mine)
+    ledger.agreements[mine] = ledger.agreements[other]
+    before = ledger.snapshot()
+    with pytest.raises(TermsSuperseded):
+        ledger.reverse(issued.ref, by=mine)
+    assert ledger.snapshot() == before
+
+
+def test_a_replay_without_a_fingerprint_is_no_replay(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    post_issue(ledger, member=member, key="k")
+    with pytest.raises(errors.IdempotencyConflict):
+        post_issue(ledger, member=member, key="k", fingerprint=None)
+
+
+def test_a_replay_claims_no_other_receipt(ledger: LedgerDriver) -> None:
+    """Whatever the fingerprint says: a receipt that the first posting did not claim is another wish."""
+    member = ledger.member()
+    line = {"store": "s", "terminal": "t", "line": 1, "revision": 0}
+    post_issue(ledger, member=member, key="k", number="1", **line)
+    before = ledger.snapshot()
+    with pytest.raises(errors.IdempotencyConflict):
+        post_issue(ledger, member=member, key="k", number="2", **line)
+    assert ledger.snapshot() == before
+
+
+def test_a_suspended_partner_cannot_find_out_who_is_a_member(ledger: LedgerDriver) -> None:
+    partner = ledger.partner()
+    issued = ledger.issue(ledger.member(), 10, by=partner)
+    ledger.set_state(partner, "suspended")
+    nobody = TransactionRef(
+        member_id=MemberId(uuid4()),
+        business_date=issued.business_date,
+        transaction_id=issued.transaction_id,
+    )
+    for ref in (issued.ref, nobody):
+        with pytest.raises(errors.PartnerNotActive):
+            ledger.reverse(ref, by=partner)
+
+
+def test_refusals_of_a_confirmation_come_in_their_order(database: Database) -> None:
+    ledger = LedgerDriver(database)
+    nobody = MemberId(uuid4())
+    with pytest.raises(errors.ProgrammeNotOpen):
+        ledger.confirm(nobody, 0, at=PartnerId(uuid4()))
+    with pytest.raises(errors.ProgrammeNotOpen), database.unit_of_work() as session:
+        members.link_identifier(
+            session,
+            members.LinkIdentifier(
+                member_id=nobody,
+                partner_id=PartnerId(uuid4()),
+                identifier=Identifier(kind=IdentifierKind.CARD, value="1234"),
+            ),
+        )
+    with pytest.raises(errors.ProgrammeNotOpen):
+        ledger.issue(nobody, 0)
+    ledger.open()
+    with pytest.raises(errors.PointsInvalid):
+        ledger.confirm(nobody, 0, at=PartnerId(uuid4()))
+    with pytest.raises(errors.MemberUnknown):
+        ledger.confirm(nobody, 1, at=PartnerId(uuid4()))
+
+
+def enrol(ledger: LedgerDriver, *identifiers: Identifier, partner_id: PartnerId | None = None) -> MemberId:
+    with ledger.database.unit_of_work() as session:
+        return members.enrol_member(
+            session,
+            members.EnrolMember(
+                partner_id=ledger.any_partner() if partner_id is None else partner_id,
+                identifiers=identifiers,
+            ),
+        )
+
+
+def test_nobody_joins_at_a_partner_that_does_not_exist(ledger: LedgerDriver) -> None:
+    with pytest.raises(errors.PartnerUnknown):
+        enrol(ledger, partner_id=PartnerId(uuid4()))
+    assert ledger.rows("SELECT count(*) FROM ledger.member") == [(0,)]
+
+
+def test_a_card_belongs_to_the_network_or_two_members_could_have_it(ledger: LedgerDriver) -> None:
+    mine = ledger.any_partner()
+    enrol(ledger, Identifier(kind=IdentifierKind.CARD, value="1234"))
+    with pytest.raises(psycopg.errors.CheckViolation):
+        enrol(ledger, Identifier(kind=IdentifierKind.CARD, value="1234", partner_id=mine))
+    enrol(ledger, Identifier(kind=IdentifierKind.PARTNER_REFERENCE, value="1234", partner_id=mine))
+
+
+@pytest.mark.parametrize("value", ["a\x00b@example.org", "a\x07@example.org", "\ud800@example.org"])
+def test_an_address_that_cannot_be_stored_is_no_address(value: str) -> None:
+    with pytest.raises(errors.InvalidInput):
+        Identifier.of(IdentifierKind.EMAIL, value, partner_id=NETWORK)
+
+
+def test_a_window_is_never_opened_without_its_partitions(ledger: LedgerDriver) -> None:
+    """However far the clock was set, and however often a day was closed early."""
+    ledger.pass_time(days=200)
+    with ledger.database.unit_of_work() as session:
+        day = windows.open_window(session).business_date
+        windows.close_window(session, business_date=day, patience=timedelta(seconds=5))
+    ledger.member(available=5)
+    assert findings(ledger) == []
+
+
+@pytest.mark.parametrize("when", ["infinity", "-infinity", "9999-12-31", "0001-01-01 BC"])
+def test_partitions_of_no_month_are_not_made(ledger: LedgerDriver, when: str) -> None:
+    count = "SELECT count(*) FROM pg_class WHERE relispartition"
+    before = ledger.rows(count)
+    with pytest.raises(errors.InvalidInput), ledger.database.single_call() as session:
+        call(session, "SELECT ledger.prepare_partitions(%s::date)", (when,))
+    assert ledger.rows(count) == before
+
+
+@pytest.mark.parametrize("to", ["infinity", "9999-12-31", None])
+def test_a_clock_does_not_stand_where_no_calendar_reaches(ledger: LedgerDriver, to: str | None) -> None:
+    with pytest.raises(errors.ClockRefused), ledger.database.single_call() as session:
+        call(session, "SELECT ledger.set_clock(%s::timestamptz)", (to,))
+
+
+def test_a_reversal_pays_claims_with_what_it_gave_back_and_no_more(ledger: LedgerDriver) -> None:
+    """The rest of a lot that the member had all along is not touched."""
+    member = ledger.member()
+    first = ledger.issue(member, 50, expires_at=ledger.now + timedelta(days=5))
+    ledger.redeem(member, 50)
+    ledger.issue(member, 100)
+    spent = ledger.redeem(member, 30)
+    owing = ledger.reverse(first.ref)
+    assert (owing.balance.available, owing.balance.deficit) == (70, 50)
+
+    returned = ledger.reverse(spent.ref)
+
+    assert (returned.balance.available, returned.balance.deficit) == (70, 20)
+    assert findings(ledger) == []
+
+
+def test_lots_and_what_expires_leave_out_what_a_claim_will_take(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    first = ledger.issue(member, 50)
+    ledger.redeem(member, 50)
+    soon, later = ledger.now + timedelta(days=10), ledger.now + timedelta(days=20)
+    matures = ledger.now + timedelta(days=1)
+    ledger.issue(member, 40, matures_at=matures, expires_at=later)
+    ledger.issue(member, 30, matures_at=matures, expires_at=soon)
+    ledger.reverse(first.ref)
+    ledger.pass_time(days=2)
+
+    def seen() -> tuple[Any, ...]:
+        with ledger.database.reading() as session:
+            return (
+                members.get_balance(session, member).available,
+                [(lot.available, lot.expires_at) for lot in members.lots(session, member)],
+                [found.available for found in members.balance_by_issuer(session, member)],
+                [
+                    (found.points, found.on)
+                    for found in members.expiring(session, member, within=timedelta(days=30))
+                ],
+            )
+
+    read = seen()
+    ledger.bring_up_to_date(member)
+    assert read == seen() == (20, [(20, later)], [20], [(20, later.date())])
+
+
+def test_no_type_or_table_of_a_sessions_own_stands_in_for_the_kernels(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=50)
+    with ledger.database.unit_of_work() as session:
+        driver = session.connection().connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        driver.execute("CREATE TEMP TABLE member_head AS SELECT * FROM ledger.member_head")
+        driver.execute("UPDATE pg_temp.member_head SET available = 1000000")
+        driver.execute("CREATE TEMP TABLE lot AS SELECT * FROM ledger.lot")
+        driver.execute("CREATE TEMP TABLE programme AS SELECT * FROM ledger.programme")
+        driver.execute("CREATE TEMP TABLE settlement_window AS SELECT * FROM ledger.settlement_window")
+        driver.execute("SET LOCAL search_path = pg_temp, ledger")
+        driver.execute("SET LOCAL plpgsql.check_asserts = off")
+        with pytest.raises(errors.InsufficientPoints):
+            call(
+                session,
+                "SELECT * FROM ledger.post_redeem(%s,%s,%s,60,'k','f',null,null,null,null,null,null,null,%s)",
+                (member, ledger.any_partner(), ledger.agreements[ledger.any_partner()], wall()),
+            )
+        session.rollback()
+
+
+def test_one_receipt_line_has_no_revisions_before_the_first(ledger: LedgerDriver) -> None:
+    assert receipt(revision=0).revision == 0
+    with pytest.raises(errors.InvalidInput):
+        receipt(revision=-1)
+
+
