@@ -63,9 +63,9 @@ def _phone(value: str) -> str | None:
 def _email(value: str) -> str | None:
     # The local part is case-sensitive by RFC 5321, section 2.3.11, and nowhere in practice.
     lowered = value.lower()
-    return (
-        lowered if len(lowered) <= _MAX_EMAIL and re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", lowered) else None
-    )
+    if len(lowered) > _MAX_EMAIL or not lowered.isprintable():
+        return None
+    return lowered if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", lowered) else None
 
 
 def _reference(value: str) -> str | None:

@@ -21,6 +21,7 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import AgreementId, FundingPlanId, LotId, MemberId, PartnerId
 from coalition.ledger import tables
 from coalition.ledger.posting import Balance, call
+from coalition.programme import get_programme
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -131,6 +132,7 @@ def enrol_member(session: Session, command: EnrolMember) -> MemberId:
     """Have someone join the programme.
 
     Raises:
+        PartnerUnknown: there is no such partner; nobody has joined.
         IdentifierTaken: one of the identifiers is enrolled; nobody has joined.
     """
     member_id = command.member_id or MemberId(uuid4())
@@ -153,7 +155,7 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
     """Have a member known by one more identifier; again for the same member changes nothing.
 
     Raises:
-        MemberUnknown: there is no such member.
+        MemberUnknown, PartnerUnknown: there is no such member, or partner.
         IdentifierTaken: it is another member's.
     """
     call(
@@ -271,40 +273,48 @@ def balance_by_issuer(session: Session, member_id: MemberId) -> list[IssuerBalan
 
 def expiring(session: Session, member_id: MemberId, *, within: timedelta) -> list[Expiring]:
     """What lapses within a time from now if it is not spent, by day and issuer, soonest first."""
-    rows = session.execute(
-        text("""
-            SELECT (l.expires_at AT TIME ZONE p.zone)::date AS day, l.issuer_id,
-                   sum(l.available + l.pending) AS points
-            FROM ledger.lot l, ledger.programme p
-            WHERE l.member_id = :member AND l.available + l.pending > 0
-              AND l.expires_at > :now AND l.expires_at <= :until
-            GROUP BY 1, 2 ORDER BY 1, 3 DESC, 2
-        """),
-        {"member": member_id, "now": (now := clock.now(session)), "until": now + within},
-    )
-    return [Expiring(points=Points(int(row.points)), on=row.day, issuer_id=row.issuer_id) for row in rows]
+    now = clock.now(session)
+    zone = get_programme(session).tz
+    totals: dict[tuple[date, PartnerId], int] = {}
+    for lot in _lots(session, member_id, now=now):
+        if lot.expires_at is not None and lot.expires_at <= now + within:
+            key = (lot.expires_at.astimezone(zone).date(), lot.issuer_id)
+            totals[key] = totals.get(key, 0) + lot.available + lot.pending
+    found = [
+        Expiring(points=Points(points), on=on, issuer_id=issuer)
+        for (on, issuer), points in totals.items()
+        if points
+    ]
+    return sorted(found, key=lambda item: (item.on, -item.points, str(item.issuer_id)))
 
 
 def lots(session: Session, member_id: MemberId) -> list[Lot]:
     """A member's lots that still have points, in the order in which they will be spent.
 
-    What has matured or expired by now is shown as such.
+    What has matured or expired by now is shown as such, less what the member's deficit takes of it.
     """
-    now = clock.now(session)
+    return _lots(session, member_id, now=clock.now(session))
+
+
+def _lots(session: Session, member_id: MemberId, *, now: datetime) -> list[Lot]:
     column = tables.lot.c
+    head = tables.member_head.c
     rows = session.execute(
-        select(tables.lot)
+        select(tables.lot, head.deficit)
+        .join(tables.member_head, head.member_id == column.member_id)
         .where(
             column.member_id == member_id, (column.pending > 0) | (column.available > 0) | (column.held > 0)
         )
         .order_by(column.expires_at.nulls_last(), column.sequence, column.lot_id)
     )
     found = []
+    recovered = 0
     for row in rows:
-        matured = row.pending > 0 and row.matures_at <= now
-        available = row.available + (row.pending if matured else 0)
-        if row.expires_at is not None and row.expires_at <= now:
-            available = 0
+        matured = row.pending if row.pending > 0 and row.matures_at <= now else 0
+        # A fresh maturity pays what is owed, in the order in which points are spent.
+        paid = min(matured, row.deficit - recovered)
+        recovered += paid
+        gone = row.expires_at is not None and row.expires_at <= now
         lot = Lot(
             lot_id=row.lot_id,
             issuer_id=row.issuer_id,
@@ -314,8 +324,8 @@ def lots(session: Session, member_id: MemberId) -> list[Lot]:
             matures_at=row.matures_at,
             expires_at=row.expires_at,
             points=row.points,
-            available=Points(available),
-            pending=Points(0 if matured else row.pending),
+            available=Points(0 if gone else row.available + matured - paid),
+            pending=Points(row.pending - matured),
             held=row.held,
         )
         if lot.available or lot.pending or lot.held:

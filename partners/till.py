@@ -14,25 +14,28 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from coalition.amounts import Points
-from coalition.errors import DatabaseUnavailable, FundingPlanUnknown, InvalidInput
-from coalition.ids import MemberId, PartnerId
+from coalition.errors import DatabaseUnavailable, InvalidInput, PointsInvalid
+from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting, TransactionRef
 from coalition.ledger.posting import TermsSuperseded
+from coalition.ledger.tables import idempotency
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
 from partners.agreements import agreement_in_force
 from partners.checks import check_text
-from partners.guards import check_issue
 from partners.memory import Memory, memory_of
 from partners.terms import Evaluation, check_amount, check_points, evaluate, local_date
 
 _TRIES: Final = 3
 _MAX_REASON: Final = 200
+_NO_PLAN: Final = FundingPlanId(UUID(int=0))
+"""A plan that never exists: the kernel refuses it in its place in the order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,18 +143,18 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
     agreement = memory.agreement(session, partner_id=wish.partner_id, on=day)
     plan_id = None
     if wish.funding_plan is not None:
-        plan_id = memory.funding_plan(session, wish.funding_plan)
-        if plan_id is None:
-            # The kernel knows nothing of plans; what comes before this refusal still comes first.
-            check_issue(session, member_id=wish.member_id, partner_id=wish.partner_id, on=day)
-            raise FundingPlanUnknown
-    if agreement is None:
-        # The kernel refuses, in its place in the order; a replay still gets its answer.
-        evaluated = Evaluation(points=Points(wish.points or 0), matures_at=None, expires_at=None)
-    else:
-        evaluated = evaluate(
-            agreement, points=wish.points, amount=wish.amount, occurred_at=occurred_at, zone=zone
-        )
+        plan_id = memory.funding_plan(session, wish.funding_plan) or _NO_PLAN
+    # Where there are no terms the kernel refuses, in its place in the order; a replay still gets its answer.
+    evaluated = Evaluation(points=Points(wish.points or 0), matures_at=None, expires_at=None)
+    if agreement is not None:
+        try:
+            evaluated = evaluate(
+                agreement, points=wish.points, amount=wish.amount, occurred_at=occurred_at, zone=zone
+            )
+        except (InvalidInput, PointsInvalid):
+            # Terms that were published since do not undo what was posted: its key still gets its answer.
+            if not _is_used(session, wish):
+                raise
     return issue_points(
         session,
         IssuePoints(
@@ -243,6 +246,16 @@ def _undone_alone(session: Session) -> contextlib.AbstractContextManager[object]
     driver = session.connection().connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return contextlib.nullcontext() if driver.autocommit else session.begin_nested()
+
+
+def _is_used(session: Session, wish: Issue) -> bool:
+    column = idempotency.c
+    query = select(column.key).where(
+        column.member_id == wish.member_id,
+        column.partner_id == wish.partner_id,
+        column.key == wish.idempotency_key,
+    )
+    return session.execute(query).one_or_none() is not None
 
 
 def _spelled(amount: Decimal | None) -> str | None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import anyio
-import anyio.to_thread
 from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -50,7 +50,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
     tokens = Tokens(db, issuer=settings.issuer_url, audience=settings.audience)
     metrics = Metrics()
     # No more threads than connections: one that got no connection would only wait for it.
-    limiter = anyio.CapacityLimiter(settings.pool_size)
+    workers = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
 
     def make_context(principal: Principal, request_id: str) -> Context:
         return Context(db, principal, request_id)
@@ -60,16 +60,16 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
         graph.core_schema(graph.build()),
         authenticate=authenticate,
         make_context=make_context,
-        limiter=limiter,
+        workers=workers,
     )
-    download = StatementDownload(authenticate=authenticate, make_context=make_context, limiter=limiter)
+    download = StatementDownload(authenticate=authenticate, make_context=make_context, workers=workers)
 
     async def alive(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
     async def ready(_: Request) -> Response:
         try:
-            await anyio.to_thread.run_sync(_ask, db)
+            await asyncio.get_running_loop().run_in_executor(workers, _ask, db)
         except CoalitionError as error:
             return JSONResponse(
                 {"ready": False, "code": error.code, "message": error.message},
@@ -87,6 +87,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
             async with scheduler.running(db, settings) if nightly else contextlib.nullcontext():
                 yield
         finally:
+            workers.shutdown()
             if database is None:
                 db.close()
 

@@ -25,7 +25,7 @@ def make_inputs_directly(schema: strawberry.Schema, core: GraphQLSchema) -> None
         if not isinstance(kind, GraphQLInputObjectType) or definition is None:
             continue
         names = {schema.config.name_converter.from_field(one): one.python_name for one in definition.fields}
-        kind.out_type = _maker(definition.origin, names)  # type: ignore[method-assign]
+        kind.out_type = _maker(definition.origin, names)  # type: ignore[assignment,method-assign]
         definition.from_input = _as_it_is
 
 

@@ -90,7 +90,7 @@ class ModelMember:
         self.lots.append(lot)
         done = self._record(ModelTransaction("issue", issuer, points, lot=lot))
         if matured:
-            self._pay_claims([lot])
+            self._pay_claims([lot], points)
         return done
 
     def redeem(self, partner: str, points: int, now: datetime) -> ModelTransaction:
@@ -126,7 +126,7 @@ class ModelMember:
                 lot.expires_at = now + self.grace[lot.issuer]
         done.undone = True
         undone = self._record(ModelTransaction("reverse_redemption", done.partner, done.points))
-        self._pay_claims([lot for lot, _ in done.drawn])
+        self._pay_claims([lot for lot, _ in done.drawn], done.points)
         return undone
 
     def bring_up_to_date(self, now: datetime) -> None:
@@ -138,7 +138,7 @@ class ModelMember:
                 lot.available += lot.pending
                 lot.pending = 0
             self._record(ModelTransaction("mature", "network", moved))
-            self._pay_claims(due)
+            self._pay_claims(due, moved)
         gone = [lot for lot in self.lots if lot.available and lot.expires_at and lot.expires_at <= now]
         if gone:
             moved = 0
@@ -171,12 +171,13 @@ class ModelMember:
         assert points == 0
         return drawn
 
-    def _pay_claims(self, fresh: list[ModelLot]) -> None:
+    def _pay_claims(self, lots: list[ModelLot], fresh: int) -> None:
         for claim in self.claims:
-            paid = min(claim.open, sum(lot.available for lot in fresh))
+            paid = min(claim.open, fresh)
             if paid:
                 claim.open -= paid
-                self._burn(paid, [lot for lot in self.spendable() if lot in fresh])
+                fresh -= paid
+                self._burn(paid, [lot for lot in self.spendable() if lot in lots])
                 self._record(ModelTransaction("recovery", claim.claimant, paid))
 
     def _record(self, done: ModelTransaction) -> ModelTransaction:

@@ -178,7 +178,8 @@ CREATE TABLE ledger.identifier (
     linked_at TIMESTAMP WITH TIME ZONE NOT NULL,
     linked_by UUID NOT NULL,
     CONSTRAINT identifier_pkey PRIMARY KEY (kind, partner_id, value),
-    CONSTRAINT identifier_kind_check CHECK (kind IN ('card', 'phone', 'email', 'partner_reference'))
+    CONSTRAINT identifier_kind_check CHECK (kind IN ('card', 'phone', 'email', 'partner_reference')),
+    CONSTRAINT identifier_owner_check CHECK (kind = 'partner_reference' OR partner_id = '00000000-0000-0000-0000-000000000000')
 );
 
 CREATE INDEX identifier_of_member ON ledger.identifier (member_id);
@@ -211,7 +212,8 @@ CREATE TABLE ledger.lot (
     CONSTRAINT lot_conserved_check CHECK (pending + available + held + burned + expired + reversed + transferred = points),
     CONSTRAINT lot_never_negative_check CHECK (points > 0 AND pending >= 0 AND available >= 0 AND held >= 0 AND burned >= 0 AND expired >= 0 AND reversed >= 0 AND transferred >= 0),
     CONSTRAINT lot_pending_matures_check CHECK (pending = 0 OR matures_at IS NOT NULL),
-    CONSTRAINT lot_matures_first_check CHECK (matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at)
+    CONSTRAINT lot_matures_first_check CHECK (matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at),
+    CONSTRAINT lot_finite_check CHECK (isfinite(matures_at) AND isfinite(expires_at))
 );
 
 CREATE INDEX lots_to_mature ON ledger.lot (member_id, matures_at) WHERE pending > 0;
@@ -277,7 +279,8 @@ CREATE TABLE ledger.receipt (
     business_date DATE NOT NULL,
     transaction_id UUID NOT NULL,
     CONSTRAINT receipt_pkey PRIMARY KEY (partner_id, kind, store, terminal, number, line, revision),
-    CONSTRAINT receipt_kind_check CHECK (kind IN ('issue', 'redeem'))
+    CONSTRAINT receipt_kind_check CHECK (kind IN ('issue', 'redeem')),
+    CONSTRAINT receipt_counted_check CHECK (line >= 0 AND revision >= 0)
 );
 
 CREATE TABLE ledger.settlement_window (
@@ -336,7 +339,10 @@ CREATE TABLE ledger.transaction (
     CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery')),
     CONSTRAINT transaction_unsigned_check CHECK (points >= 0),
     CONSTRAINT transaction_reversal_names_what_check CHECK ((reverses_id IS NULL) = (kind NOT LIKE 'reverse%%')),
-    CONSTRAINT transaction_reference_is_whole_check CHECK ((reverses_id IS NULL) = (reverses_date IS NULL))
+    CONSTRAINT transaction_reference_is_whole_check CHECK ((reverses_id IS NULL) = (reverses_date IS NULL)),
+    CONSTRAINT transaction_amount_check CHECK (amount >= 0 AND amount <> 'NaN'),
+    CONSTRAINT transaction_finite_check CHECK (isfinite(occurred_at)),
+    CONSTRAINT transaction_receipt_is_whole_check CHECK (num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5))
 )
  PARTITION BY RANGE (business_date);
 

@@ -48,34 +48,55 @@ class SingleCall(Session):
 
     def __getattr__(self, name: str) -> Any:
         # Only asked where a name is missing, which is so until Session.__init__ has run.
-        if "_fairy" not in self.__dict__ or "identity_map" in self.__dict__:
+        if "_fairy" not in self.__dict__ or self._is_whole:
             raise AttributeError(name)
+        # One connection at a time: who held one and waited for a second could wait for another such.
+        self._give_back()
         super().__init__(self._engine, autoflush=False, expire_on_commit=False)
         return getattr(self, name)
 
     def driver(self) -> psycopg.Connection:
         """The connection, as psycopg has it."""
+        if self._is_whole:
+            return _driver(self.connection().connection)
         if self._fairy is None:
             self._fairy = self._engine.raw_connection()
-        connection = self._fairy.driver_connection
-        assert isinstance(connection, psycopg.Connection)
+        connection = _driver(self._fairy)
         if not connection.autocommit:
             connection.autocommit = True
         return connection
 
     def close(self) -> None:
         """Give the connection back."""
-        if self._fairy is not None:
-            connection = self._fairy.driver_connection
-            assert isinstance(connection, psycopg.Connection)
-            if connection.closed:
-                self._fairy.invalidate()
-            else:
-                connection.autocommit = False
-            self._fairy.close()
-            self._fairy = None
-        if "identity_map" in self.__dict__:
+        self._give_back()
+        if self._is_whole:
             super().close()
+
+    @property
+    def _is_whole(self) -> bool:
+        return "identity_map" in self.__dict__
+
+    def _give_back(self) -> None:
+        if self._fairy is None:
+            return
+        connection = _driver(self._fairy)
+        if connection.closed:
+            self._fairy.invalidate()
+        else:
+            connection.autocommit = False
+        self._fairy.close()
+        self._fairy = None
+
+
+def driver_of(session: Session) -> psycopg.Connection:
+    """The psycopg connection beneath a session, in the session's transaction."""
+    return session.driver() if isinstance(session, SingleCall) else _driver(session.connection().connection)
+
+
+def _driver(fairy: PoolProxiedConnection) -> psycopg.Connection:
+    connection = fairy.driver_connection
+    assert isinstance(connection, psycopg.Connection)
+    return connection
 
 
 class Database:

@@ -50,6 +50,9 @@ DECLARE
     journal   text;
     part      text;
 BEGIN
+    IF NOT coalesce(p_from BETWEEN '1990-01-01' AND '8999-12-31', false) THEN
+        PERFORM ledger.refuse('INVALID_INPUT', jsonb_build_object('business_date', p_from));
+    END IF;
     -- One maker at a time; postings don't take this lock.
     PERFORM pg_advisory_xact_lock(ledger.window_lock() + 1);
     FOREACH journal IN ARRAY ARRAY['transaction', 'entry'] LOOP
@@ -93,7 +96,8 @@ DECLARE
 BEGIN
     SELECT * INTO ruling FROM programme FOR UPDATE;
     IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
-    IF ruling.mode = 'production' OR p_to IS NULL OR p_to < coalesce(ruling.clock_at, clock_timestamp()) THEN
+    -- Not where an expiry that is counted from it would leave the calendar.
+    IF ruling.mode = 'production' OR p_to IS NULL OR p_to < coalesce(ruling.clock_at, clock_timestamp()) OR p_to >= '9000-01-01' THEN
         PERFORM ledger.refuse('CLOCK_REFUSED');
     END IF;
     UPDATE programme SET clock_at = p_to;
@@ -114,6 +118,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     closing settlement_window;
     moment  timestamptz;
+    next    date;
 BEGIN
     PERFORM pg_advisory_xact_lock(ledger.window_lock());
     SELECT * INTO closing FROM settlement_window WHERE business_date = p_business_date FOR UPDATE;
@@ -124,8 +129,10 @@ BEGIN
     -- After the lock, by the database's clock: no posting of this window was recorded later.
     moment := greatest(ledger.programme_time(NULL), closing.opened_at);
     UPDATE settlement_window SET state = 'closed', closed_at = moment WHERE business_date = p_business_date;
-    INSERT INTO settlement_window (business_date, state, opened_at)
-    SELECT greatest((moment AT TIME ZONE zone)::date, p_business_date + 1), 'open', moment FROM programme;
+    SELECT greatest((moment AT TIME ZONE zone)::date, p_business_date + 1) INTO next FROM programme;
+    INSERT INTO settlement_window (business_date, state, opened_at) VALUES (next, 'open', moment);
+    -- Made long ahead as a rule. Never after the first posting: the default partition would have taken it.
+    PERFORM ledger.prepare_partitions(next);
     RETURN true;
 END $$;
 

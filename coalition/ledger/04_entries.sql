@@ -78,19 +78,19 @@ BEGIN
     RETURN 2 * cardinality(lots);
 END $$;
 
--- Points that become available pay the member's deficits off first, the oldest claim first.
+-- Points that become available pay the member's deficits off first, the oldest claim first: so many
+-- fresh points, in these lots. What else a lot has, the member had before; it is not touched.
 -- It is a redemption at the claimant: the paying lots burn, and the claim shrinks by as much.
-CREATE FUNCTION ledger.pay_deficits(INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[])
+CREATE FUNCTION ledger.pay_deficits(INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[], p_fresh bigint)
 LANGUAGE plpgsql AS $$
 DECLARE
     claim   deficit;
-    fresh   bigint;
+    fresh   bigint := p_fresh;
     paid    bigint;
     id      uuid;
     ordinal integer;
 BEGIN
     IF head.deficit = 0 THEN RETURN; END IF;
-    SELECT coalesce(sum(available), 0) INTO fresh FROM lot WHERE member_id = head.member_id AND lot_id = ANY (p_lots);
     FOR claim IN
         SELECT * FROM deficit WHERE member_id = head.member_id AND open_points > 0 ORDER BY sequence
     LOOP
@@ -129,7 +129,7 @@ BEGIN
         head.pending := head.pending - moved;
         head.available := head.available + moved;
         head := ledger.append_transaction(head, p_wish, id, 'mature', '00000000-0000-0000-0000-000000000000', NULL, moved);
-        head := ledger.pay_deficits(head, p_wish, due);
+        head := ledger.pay_deficits(head, p_wish, due, moved);
     END IF;
 
     SELECT array_agg(lot_id ORDER BY expires_at, lot_id), sum(available) INTO due, moved
@@ -173,7 +173,8 @@ BEGIN
     RETURN made;
 END $$;
 
--- The answer that this key got before, or nothing. A different request under the key is refused.
+-- The answer that this key got before, or nothing. A different request under the key is refused,
+-- and so is one with a receipt that was free until now: the first had claimed its own.
 CREATE FUNCTION ledger.replay(p_wish ledger.wish, p_member uuid) RETURNS ledger.posting
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -183,7 +184,10 @@ BEGIN
     SELECT * INTO known FROM idempotency
     WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key;
     IF NOT FOUND THEN RETURN NULL; END IF;
-    IF known.fingerprint <> p_wish.fingerprint THEN PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT'); END IF;
+    IF known.fingerprint IS DISTINCT FROM p_wish.fingerprint
+       OR (p_wish.receipt_number IS NOT NULL AND p_wish.refused IS DISTINCT FROM 'RECEIPT_DUPLICATE') THEN
+        PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT');
+    END IF;
     SELECT member_id, business_date, transaction_id, true, points, recorded_at, late,
            known.available, known.pending, known.held, known.deficit
     INTO answer
@@ -236,7 +240,15 @@ BEGIN
     IF (p_role = 'an issuer' AND NOT acting.may_issue) OR (p_role = 'a redeemer' AND NOT acting.may_redeem) THEN
         PERFORM ledger.refuse('PARTNER_ROLE_MISSING', jsonb_build_object('role', p_role));
     END IF;
-    IF p_role = 'a returner' THEN RETURN; END IF;
+    IF p_role = 'a returner' THEN
+        -- What is reversed has its own terms; these say what the claimant will get for a claim paid off.
+        IF p_wish.agreement_id IS NOT NULL AND NOT EXISTS (
+            SELECT FROM partners.agreement WHERE agreement_id = p_wish.agreement_id AND partner_id = p_wish.partner_id
+        ) THEN
+            RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'an agreement of another partner';
+        END IF;
+        RETURN;
+    END IF;
 
     SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
     SELECT agreement_id INTO in_force FROM partners.agreement

@@ -17,6 +17,9 @@ BEGIN
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     IF p_wish.refused IS NOT NULL      THEN PERFORM ledger.refuse(p_wish.refused, coalesce(p_wish.refused_facts, '{}')); END IF;
     PERFORM ledger.check_partner(p_wish, 'an issuer');
+    IF p_funding_plan IS NOT NULL AND NOT EXISTS (SELECT FROM partners.funding_plan WHERE funding_plan_id = p_funding_plan) THEN
+        PERFORM ledger.refuse('FUNDING_PLAN_UNKNOWN');
+    END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     -- From here on nothing is refused.
 
@@ -48,7 +51,7 @@ BEGIN
     END IF;
     head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'issue', p_wish.partner_id, p_wish.agreement_id, p_wish.points);
     IF matured AND head.deficit > 0 THEN
-        head := ledger.pay_deficits(head, p_wish, ARRAY[lot_id]);
+        head := ledger.pay_deficits(head, p_wish, ARRAY[lot_id], p_wish.points);
     END IF;
     RETURN ledger.conclude(head, p_wish, p_wish.points);
 END $$;
@@ -63,9 +66,6 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     wish ledger.wish;
 BEGIN
-    IF p_points IS NULL OR p_points > 1000000000 OR p_points < (p_amount IS NULL)::int THEN
-        PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
-    END IF;
     wish.kind := 'issue';
     wish.partner_id := p_partner;
     wish.agreement_id := p_agreement;
@@ -81,6 +81,9 @@ BEGIN
     wish.receipt_line := p_receipt_line;
     wish.receipt_revision := p_receipt_revision;
     wish := ledger.enter_window(wish, p_now);
+    IF p_points IS NULL OR p_points > 1000000000 OR p_points < (p_amount IS NULL)::int THEN
+        PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
+    END IF;
     wish := ledger.claim_receipt(wish, p_member);
     RETURN ledger.issue(p_member, wish, p_funding_plan, p_matures_at, p_expires_at);
 END $$;

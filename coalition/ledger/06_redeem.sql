@@ -55,9 +55,6 @@ DECLARE
     wish          ledger.wish;
     consent_limit bigint;
 BEGIN
-    IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
-        PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
-    END IF;
     wish.kind := 'redeem';
     wish.partner_id := p_partner;
     wish.agreement_id := p_agreement;
@@ -72,6 +69,9 @@ BEGIN
     wish.receipt_line := p_receipt_line;
     wish.receipt_revision := p_receipt_revision;
     wish := ledger.enter_window(wish, p_now);
+    IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
+        PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
+    END IF;
     wish := ledger.claim_receipt(wish, p_member);
     SELECT consent_limit_points INTO consent_limit FROM programme;
     RETURN ledger.redeem(p_member, wish, p_confirmation, consent_limit);
@@ -81,14 +81,16 @@ END $$;
 CREATE FUNCTION ledger.confirm_redemption(p_member uuid, p_partner uuid, p_points bigint, p_lifetime interval, p_now timestamptz)
 RETURNS TABLE (confirmation_id uuid, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    moment timestamptz := ledger.programme_time(p_now);
 BEGIN
-    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
+    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
     confirmation_id := gen_random_uuid();
-    expires_at := ledger.programme_time(p_now) + p_lifetime;
+    expires_at := moment + p_lifetime;
     INSERT INTO confirmation AS c (member_id, confirmation_id, partner_id, points, expires_at)
     VALUES (p_member, confirm_redemption.confirmation_id, p_partner, p_points, confirm_redemption.expires_at);
     RETURN NEXT;

@@ -19,7 +19,6 @@ BEGIN
 
     -- Refusals, in the order of coalition.errors. A member whom nobody knows has no transactions:
     -- the caller named a transaction, and gets the one answer for all that are not its own.
-    IF head.member_id IS NULL          THEN PERFORM ledger.refuse('TRANSACTION_UNKNOWN'); END IF;
     earlier := ledger.replay(p_wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     PERFORM ledger.check_partner(p_wish, 'a returner');
@@ -69,7 +68,7 @@ BEGIN
             SELECT min(expires_at) FROM lot WHERE member_id = p_member AND lot_id = ANY (returned)));
         head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_redemption', p_wish.partner_id, target.agreement_id,
                                           recovered, p_date, p_id, p_reason => p_reason);
-        head := ledger.pay_deficits(head, p_wish, returned);
+        head := ledger.pay_deficits(head, p_wish, returned, recovered);
     END IF;
     RETURN ledger.conclude(head, p_wish, recovered);
 END $$;

@@ -6,6 +6,7 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
 BEGIN
+    IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
     INSERT INTO member (member_id, enrolled_at, enrolled_by) VALUES (p_member, moment, p_partner);
     INSERT INTO member_head (member_id) VALUES (p_member);
     PERFORM ledger.link_identifier(p_member, p_partner, kind, owner, value, p_now)
@@ -17,11 +18,13 @@ END $$;
 CREATE FUNCTION ledger.link_identifier(p_member uuid, p_partner uuid, p_kind text, p_owner uuid, p_value text, p_now timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
+    moment timestamptz := ledger.programme_time(p_now);
     holder uuid;
 BEGIN
     IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
     INSERT INTO identifier (kind, partner_id, value, member_id, linked_at, linked_by)
-    VALUES (p_kind, p_owner, p_value, p_member, ledger.programme_time(p_now), p_partner)
+    VALUES (p_kind, p_owner, p_value, p_member, moment, p_partner)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         SELECT member_id INTO holder FROM identifier WHERE kind = p_kind AND partner_id = p_owner AND value = p_value;

@@ -12,7 +12,7 @@ import orjson
 import psycopg
 
 from coalition.amounts import Points
-from coalition.db.engine import SingleCall
+from coalition.db.engine import driver_of
 from coalition.errors import CoalitionError, from_kernel
 from coalition.ids import MemberId, TransactionId
 
@@ -93,14 +93,8 @@ def call(session: Session, statement: str, arguments: Sequence[object]) -> list[
         CoalitionError: the kernel refused; nothing has moved.
         TermsSuperseded: the caller's agreement is not in force.
     """
-    if isinstance(session, SingleCall):
-        connection = session.driver()
-    else:
-        beneath = session.connection().connection.driver_connection
-        assert isinstance(beneath, psycopg.Connection)
-        connection = beneath
     try:
-        return connection.execute(statement, arguments).fetchall()
+        return driver_of(session).execute(statement, arguments).fetchall()
     except psycopg.DatabaseError as error:
         raise refusal_of(error) or error from error
 

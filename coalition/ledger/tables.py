@@ -29,6 +29,7 @@ from sqlalchemy import (
 )
 
 from coalition.db.metadata import metadata
+from coalition.ids import NETWORK
 
 SCHEMA = "ledger"
 Timestamp = DateTime(timezone=True)
@@ -117,6 +118,7 @@ identifier = Table(
     Column("linked_by", Uuid, nullable=False),
     PrimaryKeyConstraint("kind", "partner_id", "value"),
     CheckConstraint(_one_of("kind", ("card", "phone", "email", "partner_reference")), name="kind"),
+    CheckConstraint(f"kind = 'partner_reference' OR partner_id = '{NETWORK}'", name="owner"),
     Index("identifier_of_member", "member_id"),
     schema=SCHEMA,
 )
@@ -182,6 +184,7 @@ lot = Table(
     CheckConstraint(
         "matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at", name="matures_first"
     ),
+    CheckConstraint("isfinite(matures_at) AND isfinite(expires_at)", name="finite"),
     Index(
         "lots_to_spend",
         "member_id",
@@ -230,6 +233,12 @@ transaction = Table(
     CheckConstraint("points >= 0", name="unsigned"),
     CheckConstraint("(reverses_id IS NULL) = (kind NOT LIKE 'reverse%')", name="reversal_names_what"),
     CheckConstraint("(reverses_id IS NULL) = (reverses_date IS NULL)", name="reference_is_whole"),
+    CheckConstraint("amount >= 0 AND amount <> 'NaN'", name="amount"),
+    CheckConstraint("isfinite(occurred_at)", name="finite"),
+    CheckConstraint(
+        "num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5)",
+        name="receipt_is_whole",
+    ),
     Index("transactions_of_partner", "partner_id", "recorded_at", "transaction_id"),
     Index("reversals", "member_id", "reverses_id", postgresql_where=text("reverses_id IS NOT NULL")),
     Index("transactions_by_date", "business_date", postgresql_using="brin"),
@@ -319,6 +328,7 @@ receipt = Table(
     Column("transaction_id", Uuid, nullable=False),
     PrimaryKeyConstraint("partner_id", "kind", "store", "terminal", "number", "line", "revision"),
     CheckConstraint(_one_of("kind", ("issue", "redeem")), name="kind"),
+    CheckConstraint("line >= 0 AND revision >= 0", name="counted"),
     schema=SCHEMA,
 )
 

@@ -13,7 +13,7 @@ from coalition.config import get_settings
 from coalition.db import Database
 from schema import graph
 from schema.app import create_app
-from schema.web.observing import log_as_json
+from schema.web.observing import logging_as_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -53,7 +53,7 @@ def _tell(host: str, port: int) -> None:
 @click.option("--quiet", is_flag=True, help="No log line for each request.")
 @click.option("--print-schema", is_flag=True, help="Print the GraphQL schema (SDL) and end.")
 def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: bool) -> None:
-    r"""Serve the GraphQL API and the tokens for it, until Ctrl-C or SIGTERM.
+    """Serve the GraphQL API and the tokens for it, until Ctrl-C or SIGTERM.
 
     The log goes to standard error, a JSON object a line, each with the request's id. Behind a proxy that ends
     TLS, set COALITION_ISSUER_URL to the address that clients use. Several servers may run on one database;
@@ -64,16 +64,15 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
       coalition serve
       coalition serve --host 0.0.0.0 --port 8080
       coalition serve --print-schema > schema.graphql
-    """
+    """  # noqa: D301 - click's mark of lines to keep
     if print_schema:
         click.echo(graph.sdl(graph.build()), nl=False)
         return
-    log_as_json()
     if quiet:
         logging.getLogger("coalition.access").setLevel(logging.WARNING)
     settings = get_settings()
     # Closed here and not by the application: so also where it never came to start.
-    with Database.connect(settings) as database, _stopping_quietly():
+    with logging_as_json(), Database.connect(settings) as database, _stopping_quietly():
         app = create_app(settings, database=database, nightly=nightly)
         server = Server(
             uvicorn.Config(

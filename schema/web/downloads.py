@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import re
 from collections.abc import Callable
+from concurrent.futures import Executor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
-import anyio
-import anyio.to_thread
 from graphql import GraphQLError
 from starlette.responses import Response
 
@@ -36,15 +36,15 @@ class StatementDownload:
         *,
         authenticate: Callable[[Request], Principal],
         make_context: Callable[[Principal, str], Context],
-        limiter: anyio.CapacityLimiter,
+        workers: Executor,
     ) -> None:
         self._authenticate = authenticate
         self._make_context = make_context
-        self._limiter = limiter
+        self._workers = workers
 
     async def __call__(self, request: Request) -> Response:
         """Answer one request."""
-        return await anyio.to_thread.run_sync(self._answer, request, limiter=self._limiter)
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self._answer, request)
 
     def _answer(self, request: Request) -> Response:
         request_id: str = request.state.request_id

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import logging
+import logging.handlers
 import re
+import secrets
 import time
 from collections import Counter
+from queue import SimpleQueue
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import orjson
 from starlette.datastructures import Headers, MutableHeaders
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 access_log = logging.getLogger("coalition.access")
@@ -30,6 +36,16 @@ _KNOWN_PATHS: Final = (
     "/metrics",
     "/statements/",
 )
+
+
+# A process's own random part and a number. Not a random id each: asking the system for randomness gives up
+# the interpreter's lock, and the event loop then waits for it behind every busy worker.
+_process: Final = secrets.token_hex(8)
+_numbers: Final = itertools.count(1)
+
+
+def _new_request_id() -> str:
+    return f"{_process}-{next(_numbers):x}"
 
 
 class Metrics:
@@ -90,7 +106,7 @@ class Observing:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else uuid4().hex
+        request_id = given if _REQUEST_ID.fullmatch(given) else _new_request_id()
         state: dict[str, Any] = scope.setdefault("state", {})
         state["request_id"] = request_id
         began = time.perf_counter()
@@ -144,8 +160,28 @@ class JsonLines(logging.Formatter):
         return orjson.dumps(line).decode()
 
 
-def log_as_json(level: int = logging.INFO) -> None:
-    """Have the whole process log JSON lines on standard error."""
-    handler = logging.StreamHandler()
-    handler.setFormatter(JsonLines())
-    logging.basicConfig(level=level, handlers=[handler], force=True)
+@contextlib.contextmanager
+def logging_as_json(level: int = logging.INFO) -> Iterator[None]:
+    """Have the whole process log JSON lines on standard error, for the length of the block.
+
+    A thread of its own writes them: a write gives up the interpreter's lock, and no request waits for that.
+    """
+    stream = logging.StreamHandler()
+    stream.setFormatter(JsonLines())
+    lines: SimpleQueue[logging.LogRecord] = SimpleQueue()
+    listener = logging.handlers.QueueListener(lines, stream)
+    listener.start()
+    logging.basicConfig(level=level, handlers=[_Queueing(lines)], force=True)
+    try:
+        yield
+    finally:
+        logging.basicConfig(level=level, handlers=[stream], force=True)
+        listener.stop()
+
+
+class _Queueing(logging.handlers.QueueHandler):
+    """Hands records on as they are: the formatter at the other end wants the exception whole."""
+
+    def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+        """Nothing leaves the process, so nothing needs to be made fit for it."""
+        return record

@@ -7,13 +7,14 @@ answers whatever it is sent with a status and a code.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Final, TypeGuard
 
-import anyio.to_thread
 import orjson
 import psycopg
 from graphql import ExecutionResult, GraphQLError, GraphQLSchema, OperationType, execute
@@ -77,13 +78,13 @@ class GraphQLView:
         *,
         authenticate: Callable[[Request], Principal],
         make_context: Callable[[Principal, str], Context],
-        limiter: anyio.CapacityLimiter,
+        workers: Executor,
     ) -> None:
         self._schema = schema
         self._documents = Documents(schema)
         self._authenticate = authenticate
         self._make_context = make_context
-        self._limiter = limiter
+        self._workers = workers
 
     async def __call__(self, request: Request) -> Response:
         """Answer one HTTP request."""
@@ -92,7 +93,8 @@ class GraphQLView:
             media = negotiated(request.headers)
             bearer_of(request)  # without a token nothing is read
             body = await body_of(request) if request.method == "POST" else None
-            answer = await anyio.to_thread.run_sync(self._answer, request, media, body, limiter=self._limiter)
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._workers, self._answer, request, media, body)
         except RequestFault as fault:
             answer = turned_away(fault, request_id)
         return answer.response()

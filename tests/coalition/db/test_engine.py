@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from coalition.config import Settings
 from coalition.db import Database
+from coalition.db.engine import driver_of
 from coalition.errors import DatabaseUnavailable
 
 
@@ -165,3 +166,18 @@ def _cut_connections(superuser_engine: Engine) -> None:
                 " AND datname = current_database()"
             )
         )
+
+
+def test_a_single_call_holds_one_connection_whatever_else_it_asks(test_database: TestDatabase) -> None:
+    """Two at once for each caller, and a full pool of callers would wait for each other."""
+    settings = test_database.settings.model_copy(update={"pool_size": 1})
+    with Database.connect(settings) as database:
+        with database.single_call() as session:
+            assert driver_of(session).execute("SELECT 1").fetchall() == [(1,)]
+            assert session.execute(text("SELECT 2")).scalar_one() == 2
+            assert driver_of(session).execute("SELECT 3").fetchall() == [(3,)]
+        with database.single_call() as session:
+            assert session.execute(text("SELECT 4")).scalar_one() == 4
+            assert driver_of(session).execute("SELECT 5").fetchall() == [(5,)]
+        with database.unit_of_work() as session:
+            assert not driver_of(session).autocommit
