@@ -14,16 +14,15 @@ from typing import Final
 from uuid import UUID
 
 import psycopg
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from coalition.amounts import Points
 from coalition.errors import DatabaseUnavailable, InvalidInput, PointsInvalid
+from coalition.history import find_by_key
 from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting, TransactionRef
 from coalition.ledger.posting import TermsSuperseded
-from coalition.ledger.tables import idempotency
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
@@ -152,8 +151,13 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
                 agreement, points=wish.points, amount=wish.amount, occurred_at=occurred_at, zone=zone
             )
         except (InvalidInput, PointsInvalid):
+            in_force = agreement_in_force(session, partner_id=wish.partner_id, on=day)
+            if in_force is None or in_force.agreement_id != agreement.agreement_id:
+                raise TermsSuperseded from None
             # Terms that were published since do not undo what was posted: its key still gets its answer.
-            if not _is_used(session, wish):
+            if not find_by_key(
+                session, member_id=wish.member_id, partner_id=wish.partner_id, key=wish.idempotency_key
+            ):
                 raise
     return issue_points(
         session,
@@ -246,16 +250,6 @@ def _undone_alone(session: Session) -> contextlib.AbstractContextManager[object]
     driver = session.connection().connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return contextlib.nullcontext() if driver.autocommit else session.begin_nested()
-
-
-def _is_used(session: Session, wish: Issue) -> bool:
-    column = idempotency.c
-    query = select(column.key).where(
-        column.member_id == wish.member_id,
-        column.partner_id == wish.partner_id,
-        column.key == wish.idempotency_key,
-    )
-    return session.execute(query).one_or_none() is not None
 
 
 def _spelled(amount: Decimal | None) -> str | None:

@@ -101,6 +101,38 @@ def test_terms_published_meanwhile_are_found_by_a_till_that_remembers_the_old_on
     )
 
 
+def test_remembered_terms_without_a_rule_do_not_refuse_what_new_ones_allow(coalition: Coalition) -> None:
+    grocer = coalition.trading(earn_rule=None)
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1)
+
+    coalition.publish(grocer, earn_rule=EarnRule(points=Decimal(5), amount=Decimal(1)))
+
+    assert coalition.issue(member, grocer, amount=Decimal(10)).points == 50
+
+
+def test_a_replay_gets_its_answer_although_new_terms_would_refuse_it(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    first = coalition.issue(member, grocer, amount=Decimal(10), idempotency_key="k")
+
+    coalition.publish(grocer, earn_rule=None)
+
+    again = coalition.issue(member, grocer, amount=Decimal(10), idempotency_key="k")
+    assert (again.replayed, again.ref, again.points) == (True, first.ref, first.points)
+    with coalition.refused("INVALID_INPUT"):
+        coalition.issue(member, grocer, amount=Decimal(10), idempotency_key="another")
+
+
+def test_a_plan_that_is_unknown_comes_after_a_key_that_is_used(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1, idempotency_key="k")
+
+    with coalition.refused("IDEMPOTENCY_CONFLICT"):
+        coalition.issue(member, grocer, points=1, funding_plan="none", idempotency_key="k")
+
+
 def test_stale_terms_in_a_unit_of_work_cost_that_unit_nothing(coalition: Coalition) -> None:
     grocer = coalition.trading()
     member = coalition.member(of=grocer)

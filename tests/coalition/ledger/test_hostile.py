@@ -1,13 +1,13 @@
 """The doors under arguments that no honest caller sends: each fails, and nothing has moved."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import psycopg
 import pytest
-from driver import LedgerDriver, receipt
+from driver import LedgerDriver
 
 from coalition import errors, members, windows
 from coalition.audit import run_audit
@@ -19,9 +19,10 @@ from coalition.ledger import TransactionRef
 from coalition.ledger.posting import TermsSuperseded, call
 
 ISSUE = (
-    "member partner agreement plan points amount key fingerprint store terminal number line revision"
-    " occurred_at matures_at expires_at now"
-).split()
+    *("member", "partner", "agreement", "plan", "points", "amount", "key", "fingerprint"),
+    *("store", "terminal", "number", "line", "revision"),
+    *("occurred_at", "matures_at", "expires_at", "now"),
+)
 
 
 def post_issue(ledger: LedgerDriver, **arguments: Any) -> Any:
@@ -283,11 +284,3 @@ def test_no_type_or_table_of_a_sessions_own_stands_in_for_the_kernels(ledger: Le
                 (member, ledger.any_partner(), ledger.agreements[ledger.any_partner()], wall()),
             )
         session.rollback()
-
-
-def test_one_receipt_line_has_no_revisions_before_the_first(ledger: LedgerDriver) -> None:
-    assert receipt(revision=0).revision == 0
-    with pytest.raises(errors.InvalidInput):
-        receipt(revision=-1)
-
-
