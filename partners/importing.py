@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Final
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from coalition.errors import CoalitionError, DatabaseUnavailable, MemberUnknown,
 from coalition.identifiers import Identifier
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Posting, tables
+from coalition.receipts import Receipt
 from partners import till
 from partners.till_files import LineKind, Reject, TillLine, rejected
 
@@ -53,14 +53,33 @@ def post_lines(
         DatabaseUnavailable: the database stayed away. What was posted is kept, and the same file can be
             posted again from its beginning.
     """
-    coming = iter(lines)
-    while chunk := list(islice(coming, CHUNK)):
+    for chunk in _chunks(lines):
         rejects = [one for one in chunk if isinstance(one, Reject)]
         readable = [one for one in chunk if isinstance(one, TillLine)]
         rejects += _post_patiently(db, readable, partner_id, counts)
         counts.lines += len(chunk)
         counts.rejected += len(rejects)
         yield from sorted(rejects, key=lambda one: one.number)
+
+
+def _chunks(lines: Iterable[TillLine | Reject]) -> Iterator[list[TillLine | Reject]]:
+    """So many lines at a time, or fewer: where a receipt comes again for someone else, a chunk ends.
+
+    Within a chunk members are posted in the order of their ids, and who got the receipt is a matter of
+    the file's.
+    """
+    chunk: list[TillLine | Reject] = []
+    holders: dict[Receipt, Identifier] = {}
+    for line in lines:
+        taken = isinstance(line, TillLine) and holders.get(line.receipt, line.member) != line.member
+        if taken or len(chunk) == CHUNK:
+            yield chunk
+            chunk, holders = [], {}
+        chunk.append(line)
+        if isinstance(line, TillLine):
+            holders[line.receipt] = line.member
+    if chunk:
+        yield chunk
 
 
 def _post_patiently(

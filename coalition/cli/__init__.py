@@ -32,7 +32,15 @@ The database:
                             its data (~/.local/share/coalition; root: /var/lib/coalition)
   COALITION_EMBEDDED_PORT, COALITION_EMBEDDED_PASSWORD
                             let psql and reporting tools reach the embedded one too
+  COALITION_POOL_SIZE       the most connections that one process holds (16)
   COALITION_CONFIG          a TOML file with these settings; the environment wins
+
+\b
+Serving and settling:
+  COALITION_ISSUER_URL      the address that clients reach this server at: tokens carry it
+  COALITION_AUDIENCE        whom tokens are for (coalition)
+  COALITION_SETTLE_AT       when `serve` settles, local time in the programme's zone (02:00)
+  COALITION_STATEMENTS_DIR  where statements go (data directory/statements)
 
 \b
 Exit codes:

@@ -243,6 +243,17 @@ def test_members_of_one_chunk_keep_the_order_of_the_file(
     assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(0,)]
 
 
+def test_of_two_members_with_one_receipt_the_first_in_the_file_gets_it(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    lines = [line(number, card) for number in range(20) for card in cards]
+
+    ended = imported(written(tmp_path / "till.csv", *lines))
+
+    assert ended.exit_code == 1
+    assert coalition.rows("SELECT count(DISTINCT member_id), count(*) FROM ledger.transaction") == [(1, 20)]
+
+
 class Endless(io.RawIOBase):
     """A file that is made as it is read, so that it costs no memory itself."""
 
