@@ -325,4 +325,4 @@ def test_posting_holds_one_chunk_at_a_time(coalition: Coalition, grocer: Partner
     )
 
     assert (rejected, counts.lines) == (5 * CHUNK, 5 * CHUNK)
-    assert most_ahead <= CHUNK
+    assert most_ahead <= CHUNK + 1  # the line that ends a chunk is read before it is posted
