@@ -15,8 +15,8 @@ from uuid import UUID, uuid4
 from sqlalchemy import select, text
 
 from coalition import clock
-from coalition.amounts import Points
-from coalition.errors import MemberUnknown
+from coalition.amounts import MAX_POINTS, Points
+from coalition.errors import MemberUnknown, PointsInvalid
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import AgreementId, FundingPlanId, LotId, MemberId, PartnerId
 from coalition.ledger import tables
@@ -337,8 +337,11 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
     """Store a member's consent to one redemption at a partner.
 
     Raises:
-        MemberUnknown, PointsInvalid, PartnerUnknown: nothing has been stored.
+        PointsInvalid, MemberUnknown, PartnerUnknown: nothing has been stored.
     """
+    if abs(command.points) > MAX_POINTS:
+        # The kernel says so too, in its place in the order, but takes no number of more than 64 bits.
+        raise PointsInvalid(points=command.points)
     [(confirmation_id, expires_at)] = call(
         session,
         "SELECT * FROM ledger.confirm_redemption(%s, %s, %s, %s, %s)",

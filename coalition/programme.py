@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
 from sqlalchemy import select
@@ -16,6 +16,9 @@ from coalition.ledger.posting import call
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+_MAX_LIMIT: Final = 1_000_000_000_000
+"""As good as none: a thousand times what one transaction may move."""
 
 Mode = Literal["production", "sandbox", "demo"]
 
@@ -70,8 +73,7 @@ def open_programme(session: Session, command: OpenProgramme) -> Programme:
         raise InvalidInput(
             f"{command.currency!r} is no ISO 4217 currency, such as EUR", field=("input", "currency")
         )
-    if command.consent_limit_points < 0:
-        raise InvalidInput("the consent limit must not be negative", field=("input", "consentLimit"))
+    _check_limit(command.consent_limit_points)
     call(
         session,
         "SELECT ledger.open_programme(%s, %s, %s, %s, %s, %s)",
@@ -108,6 +110,12 @@ def get_programme(session: Session) -> Programme:
 
 def set_consent_limit(session: Session, *, points: Points) -> None:
     """Change what a partner may take in a window without the member's confirmation."""
-    if points < 0:
-        raise InvalidInput("the consent limit must not be negative", field=("input", "consentLimit"))
+    _check_limit(points)
     call(session, "SELECT ledger.set_consent_limit(%s)", (points,))
+
+
+def _check_limit(points: Points) -> None:
+    if not 0 <= points <= _MAX_LIMIT:
+        raise InvalidInput(
+            f"the consent limit must be from 0 to {_MAX_LIMIT:,}", field=("input", "consentLimit")
+        )

@@ -57,15 +57,16 @@ def _issue(
 
 
 def _given(transaction: Transaction, terms: Agreement | None, currency: str) -> str:
-    points = _counted(transaction.points)
+    given = f"{_counted(transaction.points)} {'was' if transaction.points == 1 else 'were'} given"
     if transaction.amount is None:
-        return f"{points} were given as points."
+        return f"{given} as points."
     rule = terms.earn_rule if terms else None
     spent = f"{transaction.amount.normalize():f} {currency}"
     if rule is None or terms is None:
-        return f"{points} were given for {spent} spent."
+        return f"{given} for {spent} spent."
     return (
-        f"{points} were given for {spent} spent: {rule.points.normalize():f} points for each"
+        f"{given} for {spent} spent: {rule.points.normalize():f}"
+        f" {'point' if rule.points == 1 else 'points'} for each"
         f" {rule.amount.normalize():f} {currency}, {_ROUNDED[rule.rounding]}"
         f" (agreement version {terms.version}, from {terms.valid_from.isoformat()})."
     )

@@ -91,6 +91,7 @@ class ModelMember:
         done = self._record(ModelTransaction("issue", issuer, points, lot=lot))
         if matured:
             self._pay_claims([lot], points)
+        self.bring_up_to_date(now)
         return done
 
     def redeem(self, partner: str, points: int, now: datetime) -> ModelTransaction:
@@ -127,6 +128,7 @@ class ModelMember:
         done.undone = True
         undone = self._record(ModelTransaction("reverse_redemption", done.partner, done.points))
         self._pay_claims([lot for lot, _ in done.drawn], done.points)
+        self.bring_up_to_date(now)
         return undone
 
     def bring_up_to_date(self, now: datetime) -> None:

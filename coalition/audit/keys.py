@@ -45,13 +45,17 @@ def keys_have_one_effect(session: Session) -> Iterator[Finding]:
 
 
 def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
-    """The balance answered under a key is that after its transaction and the claims that this paid off."""
+    """The balance answered under a key is that after its transaction, what it paid off and what lapsed."""
     query = """
-    WITH grouped AS (
-        -- What a posting recovers by itself follows it at once, so a group is a posting and its recoveries.
-        SELECT *, count(*) FILTER (WHERE kind <> 'recovery')
-                OVER (PARTITION BY member_id ORDER BY sequence) AS number
+    WITH ordered AS (
+        SELECT *, lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before
           FROM ledger.transaction
+    ), grouped AS (
+        -- What a posting recovers, and what of its points lapses, follows it in the same moment: a group.
+        SELECT *, count(*) FILTER (WHERE kind NOT IN ('recovery', 'expire')
+                                      OR recorded_at IS DISTINCT FROM recorded_before)
+                OVER (PARTITION BY member_id ORDER BY sequence) AS number
+          FROM ordered
     ), last AS (
         SELECT DISTINCT ON (member_id, number) member_id, number,
                ARRAY[available_after, pending_after, held_after, deficit_after] AS balance

@@ -135,6 +135,48 @@ def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
     return findings(redemptions_spend_living_points, session, subject="entry", query=query)
 
 
+def points_come_and_go_in_time(session: Session) -> Iterator[Finding]:
+    """What matured or expired was due by then, and what was issued pends for as long as it is to pend."""
+    # A lot that got points back after it had expired lives on; what lapsed before that is no witness.
+    query = """
+    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
+           format('%s to %s recorded at %s, lot %s matures at %s and expires at %s', t.kind, e.bucket,
+                  t.recorded_at, e.lot_id, coalesce(l.matures_at::text, 'once'),
+                  coalesce(l.expires_at::text, 'no time')) AS message
+      FROM ledger.transaction t
+      JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+      JOIN ledger.lot l USING (member_id, lot_id)
+     WHERE (t.kind = 'mature' AND e.bucket = 'available'
+            AND (l.matures_at IS NULL OR t.recorded_at < l.matures_at))
+        OR (t.kind = 'issue' AND e.bucket = 'available' AND t.recorded_at < l.matures_at)
+        OR (t.kind = 'issue' AND e.bucket = 'pending'
+            AND (l.matures_at IS NULL OR t.recorded_at >= l.matures_at))
+        OR (t.kind = 'expire' AND e.bucket = 'expired'
+            AND (l.expires_at IS NULL OR t.recorded_at < l.expires_at)
+            AND NOT EXISTS (SELECT FROM ledger.entry back
+                              JOIN ledger.transaction r USING (member_id, business_date, transaction_id)
+                             WHERE back.member_id = e.member_id AND back.lot_id = e.lot_id
+                               AND r.kind = 'reverse_redemption' AND r.sequence > t.sequence))
+     ORDER BY 1
+    """
+    return findings(points_come_and_go_in_time, session, subject="entry", query=query)
+
+
+def terms_held_when_it_occurred(session: Session) -> Iterator[Finding]:
+    """An issue or redemption is priced by terms that had begun on the day on which it occurred."""
+    query = """
+    SELECT concat_ws('/', t.member_id, t.business_date, t.transaction_id) AS id,
+           format('occurred at %s, agreement %s holds from %s', t.occurred_at, t.agreement_id, a.valid_from)
+                   AS message
+      FROM ledger.transaction t
+      JOIN partners.agreement a USING (agreement_id)
+     CROSS JOIN ledger.programme p
+     WHERE t.kind IN ('issue', 'redeem') AND a.valid_from > (t.occurred_at AT TIME ZONE p.zone)::date
+     ORDER BY 1
+    """
+    return findings(terms_held_when_it_occurred, session, subject="transaction", query=query)
+
+
 def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
     """A lot names its issuer's agreement, a transaction that of who acts, a claim its claimant's."""
     query = """
@@ -157,6 +199,13 @@ def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
       FROM named n
       LEFT JOIN partners.agreement a USING (agreement_id)
      WHERE a.partner_id IS DISTINCT FROM n.partner_id
+     UNION ALL
+    SELECT concat_ws('/', 'transaction ' || member_id, business_date, transaction_id),
+           format('%s is by %s under agreement %s, and nobody''s but the network''s', kind, partner_id,
+                   coalesce(agreement_id::text, 'none'))
+      FROM ledger.transaction
+     WHERE kind IN ('mature', 'expire')
+       AND (partner_id <> '00000000-0000-0000-0000-000000000000' OR agreement_id IS NOT NULL)
      ORDER BY 1
     """
     return findings(agreements_belong_to_who_acts, session, subject="agreement", query=query)

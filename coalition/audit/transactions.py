@@ -266,3 +266,29 @@ def reversals_use_the_lots_they_undo(session: Session) -> Iterator[Finding]:
      ORDER BY 1
     """
     return findings(reversals_use_the_lots_they_undo, session, subject="transaction", query=query)
+
+
+def reversals_keep_to_their_policy(session: Session) -> Iterator[Finding]:
+    """What came back, and what became a claim, is what the agreement's return policy allows."""
+    query = """
+    SELECT concat_ws('/', r.member_id, r.business_date, r.transaction_id) AS id,
+           format('of %s points %s came back under %s, %s of them spendable, and %s became a claim',
+                  t.points, r.points, a.return_policy,
+                  coalesce(-sum(e.points) FILTER (WHERE e.lot_id IS NOT NULL AND e.bucket = 'available'), 0),
+                  coalesce(-sum(e.points) FILTER (WHERE e.deficit_id IS NOT NULL AND e.bucket = 'available'),
+                           0)) AS message
+      FROM ledger.transaction r
+      JOIN ledger.transaction t
+        ON t.member_id = r.member_id AND t.business_date = r.reverses_date
+           AND t.transaction_id = r.reverses_id
+      JOIN partners.agreement a ON a.agreement_id = t.agreement_id
+      LEFT JOIN ledger.entry e
+        ON e.member_id = r.member_id AND e.business_date = r.business_date
+           AND e.transaction_id = r.transaction_id
+     WHERE r.kind = 'reverse_issue' AND a.return_policy <> 'unlimited'
+     GROUP BY r.member_id, r.business_date, r.transaction_id, r.points, t.points, a.return_policy
+    HAVING bool_or(e.deficit_id IS NOT NULL)
+        OR (a.return_policy = 'pending_only' AND (r.points <> t.points OR bool_or(e.bucket = 'available')))
+     ORDER BY 1
+    """
+    return findings(reversals_keep_to_their_policy, session, subject="transaction", query=query)

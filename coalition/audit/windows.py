@@ -67,13 +67,17 @@ def postings_are_in_their_window(session: Session) -> Iterator[Finding]:
                     format('recorded at %s, its window opened at %s', t.recorded_at, w.opened_at)
                 WHEN t.recorded_at > w.closed_at THEN
                     format('recorded at %s, its window closed at %s', t.recorded_at, w.closed_at)
+                WHEN t.recorded_at > p.now THEN
+                    format('recorded at %s, the programme''s time is %s', t.recorded_at, p.now)
                 ELSE format('occurred at %s, its window opened at %s, and it is %s', t.occurred_at,
                         w.opened_at,
                             CASE WHEN t.late THEN 'called late' ELSE 'not called late' END)
            END AS message
       FROM ledger.transaction t
       LEFT JOIN ledger.settlement_window w USING (business_date)
+      LEFT JOIN (SELECT coalesce(clock_at, clock_timestamp()) AS now FROM ledger.programme) p ON true
      WHERE w.business_date IS NULL OR t.recorded_at < w.opened_at OR t.recorded_at > w.closed_at
+        OR t.recorded_at > p.now
         OR t.late <> (t.occurred_at < w.opened_at)
      ORDER BY 1
     """

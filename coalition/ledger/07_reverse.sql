@@ -69,6 +69,8 @@ BEGIN
         head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_redemption', p_wish.partner_id, target.agreement_id,
                                           recovered, p_date, p_id, p_reason => p_reason);
         head := ledger.pay_deficits(head, p_wish, returned, recovered);
+        -- Where there is no grace, what came back to an expired lot lapses at once.
+        head := ledger.bring_up_to_date(head, p_wish);
     END IF;
     RETURN ledger.conclude(head, p_wish, recovered);
 END $$;

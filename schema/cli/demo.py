@@ -85,17 +85,21 @@ def demo(*, days: int, once: bool, seed: int, host: str, port: int, data_dir: Pa
         with fresh_database(settings) as database, server(settings, listening, url) as process:
             address = listening.getsockname()[:2]
             listening.close()
-            clean = asyncio.run(_run(database, settings, address=address, days=days, seed=seed, url=url))
-            if not once:
+            clean = asyncio.run(
+                _run(database, settings, address=address, days=days, seed=seed, url=None if once else url)
+            )
+            if once:
+                click.echo(f"\nStatements  {settings.statements_dir}")
+            else:
                 _serve(process, home / "server.log")
     if not clean:
         raise SystemExit(ExitCode.REFUSED)
 
 
 async def _run(
-    database: Database, settings: Settings, *, address: tuple[str, int], days: int, seed: int, url: str
+    database: Database, settings: Settings, *, address: tuple[str, int], days: int, seed: int, url: str | None
 ) -> bool:
-    """Replay and tell; returns whether the audit found nothing."""
+    """Replay and tell; returns whether the audit found nothing. `url`: where it will be served, if so."""
     tokens = Tokens(database, issuer=settings.issuer_url, audience=settings.audience)
     year = Year(cast.DEPARTMENTS, days=days)
     async with _connections(*address) as connections:
@@ -130,7 +134,8 @@ async def _run(
     _tell(database, replay)
     story.tell_member(shown["member"], card=card(household))
     clean = _tell_audit(database)
-    _tell_addresses(url, settings, replay, household)
+    if url is not None:
+        _tell_addresses(url, settings, replay, household)
     return clean
 
 

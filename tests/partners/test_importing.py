@@ -246,12 +246,15 @@ def test_members_of_one_chunk_keep_the_order_of_the_file(
 def test_of_two_members_with_one_receipt_the_first_in_the_file_gets_it(
     coalition: Coalition, cards: list[str], tmp_path: Path
 ) -> None:
-    lines = [line(number, card) for number in range(20) for card in cards]
+    lines = [line(number, card) for number in range(20) for card in reversed(cards)]
 
     ended = imported(written(tmp_path / "till.csv", *lines))
 
     assert ended.exit_code == 1
-    assert coalition.rows("SELECT count(DISTINCT member_id), count(*) FROM ledger.transaction") == [(1, 20)]
+    holders = coalition.rows(
+        "SELECT i.value, count(*) FROM ledger.transaction t JOIN ledger.identifier i USING (member_id) GROUP BY 1"
+    )
+    assert holders == [(cards[-1], 20)]
 
 
 class Endless(io.RawIOBase):

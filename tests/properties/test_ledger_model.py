@@ -149,7 +149,13 @@ def machine(  # noqa: C901 - the rules of one machine
         def a_balance_that_is_read_is_the_one_that_the_next_posting_will_find(self) -> None:
             with ledger.database.reading() as session:
                 for member, model in zip(self.members, self.models, strict=True):
-                    assert members.get_balance(session, member).available == model._as_of(ledger.now)
+                    balance = members.get_balance(session, member)
+                    assert balance.available == model._as_of(ledger.now)
+                    lots = members.lots(session, member)
+                    assert sum(lot.available for lot in lots) == balance.available
+                    assert sum(lot.pending for lot in lots) == balance.pending
+                    by_issuer = members.balance_by_issuer(session, member)
+                    assert sum(issuer.available for issuer in by_issuer) == balance.available
 
         def teardown(self) -> None:
             with ledger.database.reading() as session:

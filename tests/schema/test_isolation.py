@@ -165,7 +165,7 @@ def test_an_issue_is_explained_to_its_issuer(scene: Scene) -> None:
     ]
     assert own["amount"] == {"amount": "50", "currency": "EUR"}
     assert own["explanation"] == (
-        "50 points were given for 50 EUR spent: 1 points for each 1 EUR, rounded down (agreement version 1,"
+        "50 points were given for 50 EUR spent: 1 point for each 1 EUR, rounded down (agreement version 1,"
         " from 2026-03-02). They can be spent from 2026-03-03. They expire at the end of 2028-03-02."
         " Baker funds them alone."
     )

@@ -215,6 +215,37 @@ CASES = (
         f" AND partner_id = {BAKER} LIMIT 1",
     ),
     journal("agreements_belong_to_who_acts", "agreement_id = NULL", "kind = 'recovery'"),
+    journal("agreements_belong_to_who_acts", f"partner_id = {FLORIST}", "kind = 'mature'"),
+    Case(
+        "points_come_and_go_in_time",
+        ("UPDATE ledger.lot SET matures_at = matures_at + interval '30 days' WHERE available + burned > 0",),
+        one("transaction", "kind = 'mature'"),
+    ),
+    Case(
+        "points_come_and_go_in_time",
+        ("UPDATE ledger.lot SET matures_at = issued_at + interval '9 days' WHERE matures_at IS NULL",),
+        one("transaction", "kind = 'issue' AND pending_after = 0"),
+    ),
+    Case(
+        "points_come_and_go_in_time",
+        ("UPDATE ledger.lot SET expires_at = NULL WHERE expired > 0",),
+        one("transaction", EXPIRE),
+    ),
+    Case(
+        "terms_held_when_it_occurred",
+        ("UPDATE partners.agreement SET valid_from = '2026-03-03'",),
+        one("transaction", f"kind = 'redeem' AND {FIRST_DAY}"),
+    ),
+    Case(
+        "reversals_keep_to_their_policy",
+        ("UPDATE partners.agreement SET return_policy = 'available'",),
+        one("transaction", "kind = 'reverse_issue' AND deficit_after > 0"),
+    ),
+    Case(
+        "reversals_keep_to_their_policy",
+        ("UPDATE partners.agreement SET return_policy = 'pending_only'",),
+        one("transaction", "kind = 'reverse_issue' AND deficit_after > 0"),
+    ),
     Case(
         "funding_parts_sum_to_a_million",
         ("UPDATE partners.funding_part SET ppm = ppm - 1",),
@@ -359,6 +390,11 @@ CASES = (
         "kind = 'redeem' AND business_date = '2026-03-02'",
     ),
     journal("postings_are_in_their_window", "late = true", "kind = 'redeem'"),
+    Case(
+        "postings_are_in_their_window",
+        ("UPDATE ledger.programme SET clock_at = '2026-03-03T12:00Z'",),
+        one("transaction", "kind = 'redeem' AND business_date = '2026-03-04'"),
+    ),
     Case(
         "postings_are_in_their_window",
         ("DELETE FROM ledger.settlement_window WHERE business_date = '2026-03-02'",),

@@ -10,6 +10,7 @@ import pytest
 from driver import LedgerDriver
 
 from coalition import errors, members, windows
+from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.clock import wall
 from coalition.db import Database
@@ -17,6 +18,7 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, FundingPlanId, MemberId, PartnerId
 from coalition.ledger import TransactionRef
 from coalition.ledger.posting import TermsSuperseded, call
+from coalition.programme import set_consent_limit
 
 ISSUE = (
     *("member", "partner", "agreement", "plan", "points", "amount", "key", "fingerprint"),
@@ -86,6 +88,81 @@ def test_an_issue_of_nonsense_moves_nothing(ledger: LedgerDriver, hostile: dict[
     with pytest.raises((errors.CoalitionError, psycopg.Error, TermsSuperseded)):
         post_issue(ledger, **{"member": member} | hostile)
     assert ledger.snapshot() == before
+
+
+DOORS: dict[str, tuple[str, ...]] = {
+    "post_redeem": (
+        *("member", "partner", "agreement", "points", "key", "fingerprint"),
+        *("store", "terminal", "number", "line", "revision", "occurred_at", "confirmation", "now"),
+    ),
+    "post_reverse": (
+        *("member", "partner", "date", "transaction", "agreement", "key", "fingerprint"),
+        *("occurred_at", "reason", "now"),
+    ),
+    "confirm_redemption": ("member", "partner", "points", "lifetime", "now"),
+    "enrol": ("new", "partner", "kinds", "owners", "values", "now"),
+    "link_identifier": ("member", "partner", "kind", "owner", "value", "now"),
+    "set_member_blocked": ("member", "blocked"),
+    "bring_member_up_to_date": ("member", "now"),
+    "close_window": ("date", "now"),
+    "seal_window": ("date",),
+    "set_clock": ("to",),
+    "set_consent_limit": ("limit",),
+    "prepare_partitions": ("date",),
+}
+MAY_BE_NULL = {"occurred_at", "confirmation", "now", "reason", "kinds", "owners", "values"}
+
+
+@pytest.mark.parametrize(
+    ("door", "missing"),
+    [
+        (door, name)
+        for door, names in DOORS.items()
+        for name in names
+        # Without a claim the terms of who reverses are not needed; and the receipt is whole or none.
+        if name not in MAY_BE_NULL and (door, name) != ("post_reverse", "agreement")
+    ],
+)
+def test_no_door_takes_null_for_what_it_needs(ledger: LedgerDriver, door: str, missing: str) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 50)
+    partner = ledger.any_partner()
+    values: dict[str, Any] = {
+        "member": member,
+        "new": uuid4(),
+        "partner": partner,
+        "agreement": ledger.agreements[partner],
+        "points": 10,
+        "limit": 10,
+        "key": "k",
+        "fingerprint": b"f",
+        "store": "s",
+        "terminal": "t",
+        "number": "1",
+        "line": 1,
+        "revision": 0,
+        "date": issued.business_date,
+        "transaction": issued.transaction_id,
+        "lifetime": timedelta(minutes=1),
+        "kind": "card",
+        "owner": NETWORK,
+        "value": "1234",
+        "blocked": True,
+        "to": ledger.now,
+        "now": wall(),
+    }
+    values[missing] = None
+    before = ledger.snapshot(), ledger.rows("SELECT count(*) FROM ledger.identifier")
+    with (
+        pytest.raises((errors.CoalitionError, psycopg.Error, TermsSuperseded)),
+        ledger.database.single_call() as session,
+    ):
+        call(
+            session,
+            f"SELECT * FROM ledger.{door}({', '.join(['%s'] * len(DOORS[door]))})",
+            [values.get(name) for name in DOORS[door]],
+        )
+    assert (ledger.snapshot(), ledger.rows("SELECT count(*) FROM ledger.identifier")) == before
 
 
 def test_a_funding_plan_that_does_not_exist_is_refused_in_its_place(ledger: LedgerDriver) -> None:
@@ -165,6 +242,16 @@ def test_refusals_of_a_confirmation_come_in_their_order(database: Database) -> N
         ledger.confirm(nobody, 1, at=PartnerId(uuid4()))
 
 
+@pytest.mark.parametrize("points", [-(10**30), -1, 0, 1_000_000_001, 2**63, 10**30])
+def test_a_number_that_no_column_holds_is_refused_by_name(ledger: LedgerDriver, points: int) -> None:
+    member = ledger.member()
+    with pytest.raises(errors.PointsInvalid):
+        ledger.confirm(member, points, at=ledger.any_partner())
+    if points < 0 or points >= 2**63:
+        with pytest.raises(errors.InvalidInput), ledger.database.unit_of_work() as session:
+            set_consent_limit(session, points=Points(points))
+
+
 def enrol(ledger: LedgerDriver, *identifiers: Identifier, partner_id: PartnerId | None = None) -> MemberId:
     with ledger.database.unit_of_work() as session:
         return members.enrol_member(
@@ -234,6 +321,23 @@ def test_a_reversal_pays_claims_with_what_it_gave_back_and_no_more(ledger: Ledge
     returned = ledger.reverse(spent.ref)
 
     assert (returned.balance.available, returned.balance.deficit) == (70, 20)
+    assert findings(ledger) == []
+
+
+def test_points_that_come_too_late_to_be_spent_are_not_told_as_available(ledger: LedgerDriver) -> None:
+    """A purchase posted after its points lapsed; points given back without any grace."""
+    partner = ledger.partner(grace_days=0)
+    late = ledger.member()
+    posted = ledger.issue(late, 10, by=partner, expires_at=ledger.now - timedelta(days=1))
+    assert posted.balance.available == ledger.balance(late).available == 0
+
+    member = ledger.member()
+    ledger.issue(member, 10, by=partner, expires_at=ledger.now + timedelta(days=5))
+    spent = ledger.redeem(member, 6)
+    ledger.pass_time(days=6)
+    returned = ledger.reverse(spent.ref)
+    assert returned.balance.available == ledger.balance(member).available == 0
+    assert ledger.kinds(member)[-2:] == [("reverse_redemption", 6), ("expire", 6)]
     assert findings(ledger) == []
 
 
