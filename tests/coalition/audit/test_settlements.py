@@ -95,7 +95,10 @@ DAMAGES = (
     ("lines_are_priced_from_entries", f"DELETE FROM settlement.line WHERE {AN_ISSUE}", DAMAGED_LINE),
     (
         "lines_are_priced_from_entries",
-        "UPDATE partners.agreement SET reimbursement = reimbursement * 2",
+        (
+            "UPDATE partners.agreement"
+            " SET reimbursement = reimbursement * 2, own_reimbursement = own_reimbursement * 2"
+        ),
         (
             "SELECT concat_ws('/', run_id, debtor_id, creditor_id, kind) FROM settlement.line"
             " WHERE kind = 'reimbursement' LIMIT 1"
