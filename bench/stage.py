@@ -69,7 +69,8 @@ def stage(*, connections: int) -> Iterator[Stage]:
 def _set(settings: Settings, database: Database, url: URL) -> Stage:
     with database.unit_of_work() as session:
         open_programme(
-            session, OpenProgramme(name="Bench", mode="production", consent_limit_points=Points(1_000_000_000_000))
+            session,
+            OpenProgramme(name="Bench", mode="production", consent_limit_points=Points(1_000_000_000_000)),
         )
         partner = create_partner(
             session, CreatePartner(code="bench", name="Bench", may_issue=True, may_redeem=True)
