@@ -121,6 +121,8 @@ def _pour(owner: Owner, file: Path, clients: Programs, *, server_major: int) -> 
                 env=_environment(owner),
             )
         )
+        # What is buffered still has nowhere to go once psql is gone; that must not hide why it went.
+        stack.callback(_hang_up, writer)
         stack.callback(writer.kill)
         with contextlib.suppress(BrokenPipeError):  # psql stopped at an error: told below
             _write_script(reader, writer, server_major=server_major)
@@ -147,6 +149,11 @@ def _write_script(
         ):
             sink.write(line)
     shutil.copyfileobj(source, sink, length=1 << 20)
+
+
+def _hang_up(writer: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(BrokenPipeError):
+        _pipe(writer.stdin).close()
 
 
 def _pipe(end: IO[bytes] | None) -> IO[bytes]:
