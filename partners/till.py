@@ -13,10 +13,10 @@ from decimal import Decimal
 from typing import Final
 from uuid import UUID
 
-import psycopg
 from sqlalchemy.orm import Session
 
 from coalition.amounts import Points
+from coalition.db.engine import driver_of
 from coalition.errors import DatabaseUnavailable, InvalidInput, PointsInvalid
 from coalition.history import find_by_key
 from coalition.ids import FundingPlanId, MemberId, PartnerId
@@ -211,11 +211,11 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
 
 def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
     zone = memory.zone(session)
-    today = local_date(memory.moment(session, None), zone)
-    occurred_at = memory.moment(session, wish.occurred_at)
+    now = memory.moment(session, None)
+    occurred_at = now if wish.occurred_at is None else memory.moment(session, wish.occurred_at)
     # Not from memory: the kernel cannot tell whether these terms are stale, since what it reverses
     # is priced by other ones.
-    agreement = agreement_in_force(session, partner_id=wish.partner_id, on=today)
+    agreement = agreement_in_force(session, partner_id=wish.partner_id, on=local_date(now, zone))
     return reverse_transaction(
         session,
         ReverseTransaction(
@@ -247,9 +247,7 @@ def _at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[
 
 
 def _undone_alone(session: Session) -> contextlib.AbstractContextManager[object]:
-    driver = session.connection().connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    return contextlib.nullcontext() if driver.autocommit else session.begin_nested()
+    return contextlib.nullcontext() if driver_of(session).autocommit else session.begin_nested()
 
 
 def _spelled(amount: Decimal | None) -> str | None:

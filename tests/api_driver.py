@@ -10,15 +10,22 @@ from typing import Any
 
 import httpx
 import uvicorn
-from operating import Coalition
+from databases import TestDatabase
+from operating import START, Coalition
 from starlette.applications import Starlette
 
+from coalition.amounts import Points
+from coalition.db import Database
 from coalition.ids import MemberId
+from coalition.programme import OpenProgramme, open_programme
 from partners.clients import CreateClient, create_client
 from partners.directory import Partner
 from partners.scopes import PARTNER_SCOPES, Scope
 from partners.tokens import Tokens
+from schema.app import create_app
 from schema.ids import to_global
+
+CONSENT_LIMIT = 5_000
 
 JSON = {"Content-Type": "application/json"}
 
@@ -153,6 +160,23 @@ def serving(app: Starlette) -> Iterator[httpx.Client]:
     finally:
         server.should_exit = True
         thread.join()
+
+
+@contextmanager
+def serving_api(test_database: TestDatabase, *, consent_limit: int = CONSENT_LIMIT) -> Iterator[Api]:
+    """The whole server on a database of its own, in a sandbox whose clock stands at operating.START."""
+    settings = test_database.settings
+    with Database.connect(settings) as database:
+        with database.unit_of_work() as session:
+            open_programme(
+                session,
+                OpenProgramme(
+                    name="Test", mode="sandbox", consent_limit_points=Points(consent_limit), starts_at=START
+                ),
+            )
+        tokens = Tokens(database, issuer=settings.issuer_url, audience=settings.audience)
+        with serving(create_app(settings, database=database)) as http:
+            yield Api(http, Coalition(database), tokens)
 
 
 def named(member: str) -> dict[str, Any]:

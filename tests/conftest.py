@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from databases import TestCluster, TestDatabase, running_cluster
+from driver import LedgerDriver
 from sqlalchemy import Engine, create_engine
 
 from coalition.config import get_settings
@@ -42,6 +43,12 @@ def database(test_database: TestDatabase) -> Iterator[Database]:
     """The test's database as the application sees it."""
     with Database.connect(test_database.settings) as database:
         yield database
+
+
+@pytest.fixture
+def ledger(database: Database) -> LedgerDriver:
+    """An open sandbox programme whose clock stands at driver.START."""
+    return LedgerDriver(database).open()
 
 
 @pytest.fixture

@@ -55,6 +55,10 @@ class SingleCall(Session):
         super().__init__(self._engine, autoflush=False, expire_on_commit=False)
         return getattr(self, name)
 
+    def get_bind(self, *_: Any, **__: Any) -> Engine:
+        """The engine, known without the rest of a Session."""
+        return self._engine
+
     def driver(self) -> psycopg.Connection:
         """The connection, as psycopg has it."""
         if self._is_whole:

@@ -1,10 +1,11 @@
 """Points that move: what a partner does in its own name, with its own token."""
 
+from datetime import date
 from uuid import UUID
 
 import strawberry
 
-from coalition.ids import PartnerId
+from coalition.ids import PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
 from partners import till
 from partners.scopes import Scope
@@ -18,6 +19,9 @@ from schema.objects.transactions import Transaction
 from schema.viewer import Requires
 
 _NOTHING = UUID(int=0)
+_NO_TRANSACTION = TransactionRef(
+    member_id=NOBODY, business_date=date(2000, 1, 1), transaction_id=TransactionId(_NOTHING)
+)
 
 
 @strawberry.type(description="What came of an issue, a redemption or a reversal.")
@@ -88,7 +92,7 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
         lambda session: till.reverse(
             session,
             till.Reverse(
-                reference=transaction_in(str(wish.transaction_id)) or _no_transaction(),
+                reference=transaction_in(str(wish.transaction_id)) or _NO_TRANSACTION,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 occurred_at=wish.occurred_at,
@@ -96,12 +100,6 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
             ),
         )
     )
-
-
-def _no_transaction() -> TransactionRef:
-    from datetime import date  # noqa: PLC0415
-
-    return TransactionRef(member_id=NOBODY, business_date=date(2000, 1, 1), transaction_id=_NOTHING)  # type: ignore[arg-type]
 
 
 @strawberry.type

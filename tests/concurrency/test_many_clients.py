@@ -7,34 +7,18 @@ from typing import Any
 
 import httpx
 import pytest
-from api_driver import ANSWER, REDEEM, Api, codes, named, serving
+from api_driver import ANSWER, REDEEM, Api, codes, named, serving_api
 from databases import TestDatabase
-from operating import START, Coalition
 
-from coalition.amounts import Points
 from coalition.audit import run_audit
-from coalition.db import Database
-from coalition.programme import OpenProgramme, open_programme
-from partners.tokens import Tokens
-from schema.app import create_app
 
 pytestmark = pytest.mark.fire
 
 
 @pytest.fixture
 def api(test_database: TestDatabase) -> Iterator[Api]:
-    settings = test_database.settings
-    with Database.connect(settings) as database:
-        with database.unit_of_work() as session:
-            open_programme(
-                session,
-                OpenProgramme(
-                    name="Crowd", mode="sandbox", consent_limit_points=Points(10**9), starts_at=START
-                ),
-            )
-        tokens = Tokens(database, issuer=settings.issuer_url, audience=settings.audience)
-        with serving(create_app(settings, database=database)) as http:
-            yield Api(http, Coalition(database), tokens)
+    with serving_api(test_database, consent_limit=10**9) as api:
+        yield api
 
 
 def all_at_once(api: Api, token: str, count: int, wish: Callable[[int], dict[str, Any]]) -> list[Any]:

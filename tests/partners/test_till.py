@@ -383,3 +383,23 @@ def test_there_is_no_reason_too_long_to_store(coalition: Coalition) -> None:
             ),
         )
     assert issued.business_date == date(2026, 3, 2)
+
+
+def test_a_posting_makes_no_more_of_its_session_than_the_call_needs(coalition: Coalition) -> None:
+    """A Session and its transaction cost more than the posting: nothing on the way may ask for them."""
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    made = []
+    for number in range(2):
+        wish = till.Issue(
+            member_id=member,
+            partner_id=grocer.partner_id,
+            points=5,
+            idempotency_key=f"lean-{number}",
+            occurred_at=START,
+        )
+        with coalition.database.single_call() as session:
+            till.issue(session, wish)
+            made.append("identity_map" in vars(session))
+    # The first fills the memory of terms; from then on it is the call alone.
+    assert made == [True, False]
