@@ -3,13 +3,16 @@
 CoalitionError
 ├── DatabaseUnavailable
 ├── ProgrammeRefusal     ProgrammeNotOpen, ProgrammeAlreadyOpen, ClockRefused, ClockSkew
-├── InputRefusal         InvalidInput, PointsInvalid, OccurredInFuture
+├── InputRefusal         InvalidInput, PointsInvalid, OccurredInFuture, HoldTimeInvalid,
+│                        OccurredTooLongAgo
 ├── MemberRefusal        MemberUnknown, MemberBlocked, IdentifierTaken
 ├── IdempotencyConflict
 ├── ReceiptRefusal       ReceiptDuplicate, ReceiptRevision
 ├── PartnerRefusal       PartnerUnknown, PartnerNotActive, PartnerRoleMissing, PartnerCodeTaken, ClientUnknown
 ├── AgreementRefusal     AgreementMissing, AgreementBackdated, FundingPlanUnknown, FundingPlanInvalid
-├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReturnPolicyForbids
+├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded,
+│                        ReturnPolicyForbids
+├── HoldRefusal          HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded
 ├── PointsRefusal        ConfirmationInvalid, ConsentRequired, InsufficientPoints
 └── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
 
@@ -114,6 +117,22 @@ class OccurredInFuture(InputRefusal):
 
     code = "OCCURRED_IN_FUTURE"
     summary = "occurredAt {occurred_at} lies in the future: the programme's time is {now}."
+    field = ("input", "occurredAt")
+
+
+class HoldTimeInvalid(InputRefusal):
+    """A hold lasts for at least a second, and at most as long as the programme allows."""
+
+    code = "HOLD_TIME_INVALID"
+    summary = "A hold lasts from 1 to {longest} seconds; {asked} were asked for."
+    field = ("input", "secondsToLive")
+
+
+class OccurredTooLongAgo(InputRefusal):
+    """A transaction is taken for so many days after it occurred, and then no more."""
+
+    code = "OCCURRED_TOO_LONG_AGO"
+    summary = "occurredAt {occurred_at} is too long ago: the programme takes what occurred since {oldest}."
     field = ("input", "occurredAt")
 
 
@@ -264,19 +283,27 @@ class TransactionUnknown(ReversalRefusal):
 
 
 class NotReversible(ReversalRefusal):
-    """Only issues and redemptions can be reversed."""
+    """Only issues, redemptions and captures can be reversed."""
 
     code = "NOT_REVERSIBLE"
-    summary = "Only an issue or a redemption can be reversed; this is a {kind}."
+    summary = "Only an issue, a redemption or a capture can be reversed; this is: {kind}."
     field = ("input", "transactionId")
 
 
 class AlreadyReversed(ReversalRefusal):
-    """The transaction was reversed before."""
+    """The whole of the transaction was reversed before."""
 
     code = "ALREADY_REVERSED"
     summary = "This transaction was reversed already."
     field = ("input", "transactionId")
+
+
+class ReversalExceeded(ReversalRefusal):
+    """More was to be undone than is left of the transaction."""
+
+    code = "REVERSAL_EXCEEDED"
+    summary = "{requested} points were to be undone, and {left} of the transaction are left."
+    field = ("input", "points")
 
 
 class ReturnPolicyForbids(ReversalRefusal):
@@ -285,6 +312,50 @@ class ReturnPolicyForbids(ReversalRefusal):
     code = "RETURN_POLICY_FORBIDS"
     summary = "The agreement lets only pending points be taken back; {pending} of {points} are pending."
     field = ("input", "transactionId")
+
+
+class HoldRefusal(CoalitionError):
+    """The hold cannot be captured or voided."""
+
+
+class HoldUnknown(HoldRefusal):
+    """No such authorisation, or not one of the caller's: the same answer by the same path."""
+
+    code = "HOLD_UNKNOWN"
+    summary = "No authorisation of yours is known by that id."
+    field = ("input", "holdId")
+
+
+class HoldCaptured(HoldRefusal):
+    """A hold is captured once."""
+
+    code = "HOLD_CAPTURED"
+    summary = "This hold was captured already, {captured} points of it; authorise again for more."
+    field = ("input", "holdId")
+
+
+class HoldVoided(HoldRefusal):
+    """The hold was given up."""
+
+    code = "HOLD_VOIDED"
+    summary = "This hold was voided; authorise again."
+    field = ("input", "holdId")
+
+
+class HoldLapsed(HoldRefusal):
+    """Nobody captured the hold in time."""
+
+    code = "HOLD_LAPSED"
+    summary = "This hold lapsed at {lapsed_at}; authorise again."
+    field = ("input", "holdId")
+
+
+class HoldExceeded(HoldRefusal):
+    """More was to be captured than is held."""
+
+    code = "HOLD_EXCEEDED"
+    summary = "{requested} points were to be captured and {held} are held."
+    field = ("input", "points")
 
 
 class PointsRefusal(CoalitionError):
@@ -363,10 +434,12 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     InvalidInput,
     PointsInvalid,
     OccurredInFuture,
+    HoldTimeInvalid,
     MemberUnknown,
     IdempotencyConflict,
     ReceiptDuplicate,
     ReceiptRevision,
+    OccurredTooLongAgo,
     PartnerUnknown,
     PartnerNotActive,
     PartnerRoleMissing,
@@ -381,7 +454,13 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     TransactionUnknown,
     NotReversible,
     AlreadyReversed,
+    ReversalExceeded,
     ReturnPolicyForbids,
+    HoldUnknown,
+    HoldCaptured,
+    HoldVoided,
+    HoldLapsed,
+    HoldExceeded,
     ConfirmationInvalid,
     ConsentRequired,
     InsufficientPoints,

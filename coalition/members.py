@@ -223,9 +223,9 @@ def get_balances(session: Session, member_ids: Iterable[MemberId]) -> dict[Membe
     return {
         row.member_id: Balance(
             # The part of a fresh maturity that a deficit will take is not spendable.
-            available=Points(int(row.available + row.matured - row.recovered - row.expired)),
+            available=Points(int(row.available + row.matured - row.recovered + row.released - row.expired)),
             pending=Points(int(row.pending - row.matured)),
-            held=row.held,
+            held=Points(int(row.held - row.ended)),
             deficit=Points(int(row.deficit - row.recovered)),
             as_of=now,
         )
@@ -234,7 +234,8 @@ def get_balances(session: Session, member_ids: Iterable[MemberId]) -> dict[Membe
 
 
 # What has come due and is not posted yet, as the kernel's bring_up_to_date will post it: maturities,
-# from them what is owed, then expiries of what is left. Only heads that are due look at their lots.
+# from them what is owed, then holds that lapse (less what a reversal recalled), then expiries of what is
+# left. Only heads that are due look at their lots.
 _BALANCES = text("""
     WITH heads AS (
         SELECT member_id, available, pending, held, deficit, next_due_at <= :now AS due
@@ -245,7 +246,10 @@ _BALANCES = text("""
            least(coalesce(l.matured, 0), h.deficit) AS recovered,
            -- Recovery burns the soonest expiry first, so what is due to expire pays before what is not.
            coalesce(l.expired_old, 0)
-             + greatest(coalesce(l.expired_new, 0) - least(coalesce(l.matured, 0), h.deficit), 0) AS expired
+             + greatest(coalesce(l.expired_new, 0) - least(coalesce(l.matured, 0), h.deficit), 0)
+             + coalesce(r.dead, 0) AS expired,
+           coalesce(r.ended, 0) AS ended,
+           coalesce(r.released, 0) AS released
     FROM heads h
     LEFT JOIN LATERAL (
         SELECT sum(pending) FILTER (WHERE matures_at <= :now) AS matured,
@@ -254,6 +258,24 @@ _BALANCES = text("""
         FROM ledger.lot
         WHERE h.due AND member_id = h.member_id AND (pending > 0 OR available > 0)
     ) l ON true
+    LEFT JOIN LATERAL (
+        SELECT sum(f.points) AS ended,
+               sum(f.points - least(f.points, o.recalled)) AS released,
+               sum(f.points - least(f.points, o.recalled)) FILTER (WHERE o.expires_at <= :now) AS dead
+        FROM (SELECT e.lot_id, sum(e.points) AS points
+              FROM ledger.hold JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+              WHERE h.due AND h.held > 0 AND hold.member_id = h.member_id AND hold.state = 'open'
+                AND hold.lapses_at <= :now AND e.bucket = 'held'
+              GROUP BY e.lot_id) AS f
+        JOIN ledger.lot o ON o.member_id = h.member_id AND o.lot_id = f.lot_id
+    ) r ON true
+""")
+
+_LAPSING = text("""
+    SELECT e.lot_id, sum(e.points) AS points
+    FROM ledger.hold JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+    WHERE hold.member_id = :member AND hold.state = 'open' AND hold.lapses_at <= :now AND e.bucket = 'held'
+    GROUP BY e.lot_id
 """)
 
 
@@ -307,9 +329,14 @@ def _lots(session: Session, member_id: MemberId, *, now: datetime) -> list[Lot]:
         )
         .order_by(column.expires_at.nulls_last(), column.sequence, column.lot_id)
     )
+    lapsing = {
+        row.lot_id: int(row.points) for row in session.execute(_LAPSING, {"member": member_id, "now": now})
+    }
     found = []
     recovered = 0
     for row in rows:
+        ended = lapsing.get(row.lot_id, 0)
+        released = ended - min(ended, row.recalled)
         matured = row.pending if row.pending > 0 and row.matures_at <= now else 0
         # A fresh maturity pays what is owed, in the order in which points are spent.
         paid = min(matured, row.deficit - recovered)
@@ -324,9 +351,9 @@ def _lots(session: Session, member_id: MemberId, *, now: datetime) -> list[Lot]:
             matures_at=row.matures_at,
             expires_at=row.expires_at,
             points=row.points,
-            available=Points(0 if gone else row.available + matured - paid),
+            available=Points(0 if gone else row.available + matured - paid + released),
             pending=Points(row.pending - matured),
-            held=row.held,
+            held=Points(row.held - ended),
         )
         if lot.available or lot.pending or lot.held:
             found.append(lot)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _MAX_LIMIT: Final = 1_000_000_000_000
 """As good as none: a thousand times what one transaction may move."""
 
+_MOST_LATE_DAYS: Final = 3_660
+
 Mode = Literal["production", "sandbox", "demo"]
 
 
@@ -35,6 +37,12 @@ class Programme:
     """ISO 4217; the programme settles in it."""
     consent_limit_points: Points
     """What one partner may take from one member in one window without the member's confirmation."""
+    hold_time: timedelta
+    """How long a hold lasts where the partner names no time."""
+    longest_hold: timedelta
+    """How long a hold a partner may ask for."""
+    late_days: int
+    """What occurred longer ago is not taken."""
     clock_at: datetime | None
     """Where a sandbox's clock stands; None is the wall clock."""
 
@@ -104,6 +112,9 @@ def get_programme(session: Session) -> Programme:
         zone=row.zone,
         currency=row.currency,
         consent_limit_points=row.consent_limit_points,
+        hold_time=timedelta(seconds=row.hold_seconds),
+        longest_hold=timedelta(seconds=row.longest_hold_seconds),
+        late_days=row.late_days,
         clock_at=row.clock_at,
     )
 
@@ -112,6 +123,32 @@ def set_consent_limit(session: Session, *, points: Points) -> None:
     """Change what a partner may take in a window without the member's confirmation."""
     _check_limit(points)
     call(session, "SELECT ledger.set_consent_limit(%s)", (points,))
+
+
+def set_hold_limits(session: Session, *, hold_time: timedelta, longest: timedelta) -> None:
+    """Change how long holds last: where a partner names no time, and at the longest. Open holds keep theirs.
+
+    Raises:
+        InvalidInput: less than a second, more than a year, or the first is longer than the second.
+    """
+    if not timedelta(seconds=1) <= hold_time <= longest <= timedelta(days=365):
+        raise InvalidInput(
+            "a hold lasts from a second to the longest time, and that is a year at most",
+            field=("input", "holdTime"),
+        )
+    seconds = (int(hold_time.total_seconds()), int(longest.total_seconds()))
+    call(session, "SELECT ledger.set_hold_limits(%s, %s)", seconds)
+
+
+def set_late_days(session: Session, *, days: int) -> None:
+    """Change for how many days after it occurred a transaction is taken.
+
+    Raises:
+        InvalidInput: fewer than none, or more than ten years.
+    """
+    if not 0 <= days <= _MOST_LATE_DAYS:
+        raise InvalidInput(f"late days must be from 0 to {_MOST_LATE_DAYS:,}", field=("input", "lateDays"))
+    call(session, "SELECT ledger.set_late_days(%s)", (days,))
 
 
 def _check_limit(points: Points) -> None:

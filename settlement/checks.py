@@ -209,7 +209,8 @@ def lines_follow_from_entries(session: Session, run: Run) -> Iterator[str]:
 
 _LINES: Final = text("""
     WITH legs AS (
-        SELECT t.kind AS cause, t.partner_id, t.agreement_id AS own_id, e.issuer_id, e.agreement_id,
+        SELECT CASE t.kind WHEN 'capture' THEN 'redeem' ELSE t.kind END AS cause, t.partner_id,
+               t.agreement_id AS own_id, e.issuer_id, e.agreement_id,
                e.funding_plan_id, abs(sum(e.points)) AS points
           FROM ledger.transaction t JOIN ledger.entry e USING (member_id, business_date, transaction_id)
          WHERE e.business_date = :business_date AND t.business_date = :business_date

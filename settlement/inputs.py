@@ -120,8 +120,10 @@ def read_inputs(session: Session, *, business_date: date) -> Inputs:
 
 # Each move between a member and the outside has exactly one leg in an outside bucket, so these legs are
 # all that settlement needs; what matures or is held stays the member's. A deficit's legs have no lot.
+# A capture is a redemption, at the terms of its authorisation.
 _GROUPS: Final = text("""
-    SELECT t.kind, t.partner_id, t.agreement_id, e.issuer_id, e.agreement_id AS lot_agreement_id,
+    SELECT CASE t.kind WHEN 'capture' THEN 'redeem' ELSE t.kind END AS kind, t.partner_id, t.agreement_id,
+           e.issuer_id, e.agreement_id AS lot_agreement_id,
            e.funding_plan_id, e.bucket, sum(e.points)::bigint AS points
       FROM ledger.entry e
       JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
@@ -129,7 +131,7 @@ _GROUPS: Final = text("""
        AND t.business_date = :business_date
        AND e.bucket IN ('issued', 'burned', 'expired', 'reversed')
        AND e.lot_id IS NOT NULL
-     GROUP BY t.kind, t.partner_id, t.agreement_id, e.issuer_id, e.agreement_id, e.funding_plan_id, e.bucket
+     GROUP BY 1, t.partner_id, t.agreement_id, e.issuer_id, e.agreement_id, e.funding_plan_id, e.bucket
 """)
 
 _OPENING: Final = text("""

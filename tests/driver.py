@@ -16,10 +16,18 @@ from sqlalchemy import text
 from coalition import clock, members, windows
 from coalition.amounts import Points
 from coalition.db import Database
+from coalition.holding import (
+    AuthorizeRedemption,
+    CaptureRedemption,
+    VoidRedemption,
+    authorize_redemption,
+    capture_redemption,
+    void_redemption,
+)
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Balance, Posting, TransactionRef
-from coalition.programme import Mode, OpenProgramme, open_programme
+from coalition.programme import Mode, OpenProgramme, open_programme, set_late_days
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
@@ -48,6 +56,7 @@ LEDGER_TABLES = (
     "lot",
     "transaction",
     "entry",
+    "hold",
     "deficit",
     "idempotency",
     "receipt",
@@ -207,7 +216,13 @@ class LedgerDriver:
             )
 
     def reverse(
-        self, ref: TransactionRef, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+        self,
+        ref: TransactionRef,
+        points: int | None = None,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
     ) -> Posting:
         partner_id = by or self.any_partner()
         with self.database.single_call() as session:
@@ -217,11 +232,77 @@ class LedgerDriver:
                     ref=ref,
                     partner_id=partner_id,
                     idempotency_key=key or self.key(),
-                    request={"transaction": ref.transaction_id},
+                    request={"transaction": ref.transaction_id, "points": points},
                     agreement_id=self.agreements.get(partner_id),
+                    points=None if points is None else Points(points),
                     **more,
                 ),
             )
+
+    def authorize(
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> Posting:
+        partner_id = by or self.any_partner()
+        more.setdefault("agreement_id", self.agreements.get(partner_id))
+        more.setdefault("request", _request(member_id, points, more))
+        with self.database.single_call() as session:
+            return authorize_redemption(
+                session,
+                AuthorizeRedemption(
+                    member_id=member_id,
+                    partner_id=partner_id,
+                    points=Points(points),
+                    idempotency_key=key or self.key(),
+                    **more,
+                ),
+            )
+
+    def capture(
+        self,
+        hold: TransactionRef,
+        points: int | None = None,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> Posting:
+        with self.database.single_call() as session:
+            return capture_redemption(
+                session,
+                CaptureRedemption(
+                    hold=hold,
+                    partner_id=by or self.any_partner(),
+                    points=None if points is None else Points(points),
+                    idempotency_key=key or self.key(),
+                    request={"hold": hold.transaction_id, "points": points},
+                    **more,
+                ),
+            )
+
+    def void(
+        self, hold: TransactionRef, *, by: PartnerId | None = None, key: str | None = None, **more: Any
+    ) -> Posting:
+        with self.database.single_call() as session:
+            return void_redemption(
+                session,
+                VoidRedemption(
+                    hold=hold,
+                    partner_id=by or self.any_partner(),
+                    idempotency_key=key or self.key(),
+                    request={"hold": hold.transaction_id},
+                    **more,
+                ),
+            )
+
+    def accept_late(self, *, days: int) -> None:
+        with self.database.unit_of_work() as session:
+            set_late_days(session, days=days)
 
     def confirm(self, member_id: MemberId, points: int, *, at: PartnerId) -> UUID:
         with self.database.unit_of_work() as session:

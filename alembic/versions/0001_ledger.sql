@@ -152,6 +152,40 @@ COMMENT ON COLUMN ledger.entry.points IS 'signed';
 
 COMMENT ON COLUMN ledger.entry.issuer_id IS 'of the lot, as are the two beside it: the night needs no join';
 
+CREATE TABLE ledger.hold (
+    member_id UUID NOT NULL,
+    business_date DATE NOT NULL,
+    transaction_id UUID NOT NULL,
+    partner_id UUID NOT NULL,
+    agreement_id UUID NOT NULL,
+    points BIGINT NOT NULL,
+    authorized_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    lapses_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    confirmed BOOLEAN NOT NULL,
+    state TEXT DEFAULT 'open' NOT NULL,
+    captured BIGINT DEFAULT 0 NOT NULL,
+    closed_date DATE,
+    closed_id UUID,
+    CONSTRAINT hold_pkey PRIMARY KEY (member_id, business_date, transaction_id),
+    CONSTRAINT hold_state_check CHECK (state IN ('open', 'captured', 'voided', 'lapsed')),
+    CONSTRAINT hold_captured_within_check CHECK (points > 0 AND captured BETWEEN 0 AND points),
+    CONSTRAINT hold_captured_when_captured_check CHECK ((state = 'captured') = (captured > 0)),
+    CONSTRAINT hold_closed_when_closed_check CHECK ((state = 'open') = (closed_id IS NULL) AND (closed_id IS NULL) = (closed_date IS NULL)),
+    CONSTRAINT hold_lapses_later_check CHECK (lapses_at > authorized_at AND isfinite(lapses_at))
+);
+
+CREATE INDEX open_holds ON ledger.hold (member_id, lapses_at) WHERE state = 'open';
+
+COMMENT ON COLUMN ledger.hold.business_date IS 'with transaction_id: the authorisation';
+
+COMMENT ON COLUMN ledger.hold.agreement_id IS 'the redeemer''s when it authorised; its R counts';
+
+COMMENT ON COLUMN ledger.hold.points IS 'held; its entries say of which lots';
+
+COMMENT ON COLUMN ledger.hold.confirmed IS 'the member consented to it';
+
+COMMENT ON COLUMN ledger.hold.closed_id IS 'with closed_date: the transaction that captured, voided or ended it';
+
 CREATE TABLE ledger.idempotency (
     member_id UUID NOT NULL,
     partner_id UUID NOT NULL,
@@ -204,6 +238,7 @@ CREATE TABLE ledger.lot (
     pending BIGINT NOT NULL,
     available BIGINT NOT NULL,
     held BIGINT DEFAULT 0 NOT NULL,
+    recalled BIGINT DEFAULT 0 NOT NULL,
     burned BIGINT DEFAULT 0 NOT NULL,
     expired BIGINT DEFAULT 0 NOT NULL,
     reversed BIGINT DEFAULT 0 NOT NULL,
@@ -211,6 +246,7 @@ CREATE TABLE ledger.lot (
     CONSTRAINT lot_pkey PRIMARY KEY (member_id, lot_id),
     CONSTRAINT lot_conserved_check CHECK (pending + available + held + burned + expired + reversed + transferred = points),
     CONSTRAINT lot_never_negative_check CHECK (points > 0 AND pending >= 0 AND available >= 0 AND held >= 0 AND burned >= 0 AND expired >= 0 AND reversed >= 0 AND transferred >= 0),
+    CONSTRAINT lot_recalled_are_held_check CHECK (recalled BETWEEN 0 AND held),
     CONSTRAINT lot_pending_matures_check CHECK (pending = 0 OR matures_at IS NOT NULL),
     CONSTRAINT lot_matures_first_check CHECK (matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at),
     CONSTRAINT lot_finite_check CHECK (isfinite(matures_at) AND isfinite(expires_at))
@@ -234,6 +270,8 @@ COMMENT ON COLUMN ledger.lot.expires_at IS 'NULL: never';
 
 COMMENT ON COLUMN ledger.lot.points IS 'as issued; the rest of the row says where they are';
 
+COMMENT ON COLUMN ledger.lot.recalled IS 'of those held: their issue was reversed, and they leave when the hold ends';
+
 CREATE TABLE ledger.member (
     member_id UUID NOT NULL,
     enrolled_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -250,13 +288,19 @@ CREATE TABLE ledger.programme (
     zone TEXT NOT NULL,
     currency TEXT NOT NULL,
     consent_limit_points BIGINT NOT NULL,
+    hold_seconds INTEGER DEFAULT 900 NOT NULL,
+    longest_hold_seconds INTEGER DEFAULT 604800 NOT NULL,
+    late_days SMALLINT DEFAULT 90 NOT NULL,
     clock_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT programme_pkey PRIMARY KEY (programme_id),
     CONSTRAINT programme_only_one_check CHECK (programme_id = 1),
     CONSTRAINT programme_mode_check CHECK (mode IN ('production', 'sandbox', 'demo')),
     CONSTRAINT programme_production_has_the_wall_clock_check CHECK (clock_at IS NULL OR mode <> 'production'),
     CONSTRAINT programme_currency_check CHECK (currency ~ '^[A-Z]{3}$'),
-    CONSTRAINT programme_consent_limit_check CHECK (consent_limit_points >= 0)
+    CONSTRAINT programme_consent_limit_check CHECK (consent_limit_points >= 0),
+    CONSTRAINT programme_hold_time_check CHECK (hold_seconds BETWEEN 1 AND longest_hold_seconds),
+    CONSTRAINT programme_longest_hold_check CHECK (longest_hold_seconds <= 31536000),
+    CONSTRAINT programme_late_days_check CHECK (late_days BETWEEN 0 AND 3660)
 );
 
 COMMENT ON COLUMN ledger.programme.programme_id IS 'always 1';
@@ -264,6 +308,12 @@ COMMENT ON COLUMN ledger.programme.programme_id IS 'always 1';
 COMMENT ON COLUMN ledger.programme.zone IS 'IANA name; business dates are in this zone';
 
 COMMENT ON COLUMN ledger.programme.currency IS 'ISO 4217; the programme settles in it';
+
+COMMENT ON COLUMN ledger.programme.hold_seconds IS 'how long a hold lasts where the partner names no time';
+
+COMMENT ON COLUMN ledger.programme.longest_hold_seconds IS 'how long a partner may ask for';
+
+COMMENT ON COLUMN ledger.programme.late_days IS 'a transaction that occurred longer ago is not taken';
 
 COMMENT ON COLUMN ledger.programme.clock_at IS 'NULL: the wall clock; else the time at which the clock stands';
 
@@ -291,11 +341,13 @@ CREATE TABLE ledger.settlement_window (
     sealed_at TIMESTAMP WITH TIME ZONE,
     transactions BIGINT,
     entries BIGINT,
+    merkle_root BYTEA,
     CONSTRAINT settlement_window_pkey PRIMARY KEY (business_date),
     CONSTRAINT settlement_window_state_check CHECK (state IN ('open', 'closed', 'sealed')),
     CONSTRAINT settlement_window_closed_when_closed_check CHECK ((state = 'open') = (closed_at IS NULL)),
     CONSTRAINT settlement_window_sealed_when_sealed_check CHECK ((state = 'sealed') = (sealed_at IS NOT NULL)),
-    CONSTRAINT settlement_window_totals_when_sealed_check CHECK ((state = 'sealed') = (transactions IS NOT NULL AND entries IS NOT NULL))
+    CONSTRAINT settlement_window_totals_when_sealed_check CHECK ((state = 'sealed') = (transactions IS NOT NULL AND entries IS NOT NULL)),
+    CONSTRAINT settlement_window_root_when_sealed_check CHECK ((state = 'sealed') = (merkle_root IS NOT NULL))
 );
 
 CREATE UNIQUE INDEX one_open_window ON ledger.settlement_window ((state = 'open')) WHERE state = 'open';
@@ -305,6 +357,8 @@ COMMENT ON COLUMN ledger.settlement_window.sealed_at IS 'when its control totals
 COMMENT ON COLUMN ledger.settlement_window.transactions IS 'control total: how many, set when sealed';
 
 COMMENT ON COLUMN ledger.settlement_window.entries IS 'control total: how many, set when sealed';
+
+COMMENT ON COLUMN ledger.settlement_window.merkle_root IS 'of its transactions by member and sequence (RFC 9162, 2.1.1)';
 
 CREATE TABLE ledger.transaction (
     member_id UUID NOT NULL,
@@ -327,19 +381,28 @@ CREATE TABLE ledger.transaction (
     late BOOLEAN NOT NULL,
     reverses_date DATE,
     reverses_id UUID,
+    undone_points BIGINT,
+    hold_date DATE,
+    hold_id UUID,
     confirmation_id UUID,
     idempotency_key TEXT,
     reason TEXT,
+    digest BYTEA NOT NULL,
     available_after BIGINT NOT NULL,
     pending_after BIGINT NOT NULL,
     held_after BIGINT NOT NULL,
     deficit_after BIGINT NOT NULL,
     CONSTRAINT transaction_pkey PRIMARY KEY (member_id, business_date, transaction_id),
     CONSTRAINT transaction_member_id_business_date_sequence_key UNIQUE (member_id, business_date, sequence),
-    CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery')),
+    CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'lapse', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery')),
     CONSTRAINT transaction_unsigned_check CHECK (points >= 0),
     CONSTRAINT transaction_reversal_names_what_check CHECK ((reverses_id IS NULL) = (kind NOT LIKE 'reverse%%')),
     CONSTRAINT transaction_reference_is_whole_check CHECK ((reverses_id IS NULL) = (reverses_date IS NULL)),
+    CONSTRAINT transaction_reversal_says_how_much_check CHECK ((undone_points IS NULL) = (reverses_id IS NULL)),
+    CONSTRAINT transaction_undone_check CHECK (undone_points >= 0),
+    CONSTRAINT transaction_hold_is_named_check CHECK ((hold_id IS NULL) = (kind NOT IN ('capture', 'void', 'lapse'))),
+    CONSTRAINT transaction_hold_reference_is_whole_check CHECK ((hold_id IS NULL) = (hold_date IS NULL)),
+    CONSTRAINT transaction_digest_check CHECK (octet_length(digest) = 32),
     CONSTRAINT transaction_amount_check CHECK (amount >= 0 AND amount <> 'NaN'),
     CONSTRAINT transaction_finite_check CHECK (isfinite(occurred_at)),
     CONSTRAINT transaction_receipt_is_whole_check CHECK (num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5))
@@ -366,7 +429,13 @@ COMMENT ON COLUMN ledger.transaction.amount IS 'the money spent, where the issue
 
 COMMENT ON COLUMN ledger.transaction.late IS 'it occurred before its window opened';
 
+COMMENT ON COLUMN ledger.transaction.undone_points IS 'how many points of what it reverses it takes back, still there or not';
+
+COMMENT ON COLUMN ledger.transaction.hold_id IS 'with hold_date: the authorisation that it captures, voids or lets lapse';
+
 COMMENT ON COLUMN ledger.transaction.confirmation_id IS 'the member''s own consent to a redemption';
+
+COMMENT ON COLUMN ledger.transaction.digest IS 'chains it to the member''s transaction before it';
 
 CREATE TABLE ledger.confirmation (
     member_id UUID NOT NULL,
@@ -393,6 +462,7 @@ CREATE TABLE ledger.member_head (
     blocked BOOLEAN DEFAULT false NOT NULL,
     last_sequence BIGINT DEFAULT 0 NOT NULL,
     last_recorded_at TIMESTAMP WITH TIME ZONE,
+    digest BYTEA DEFAULT decode(repeat('00', 32), 'hex') NOT NULL,
     next_due_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT member_head_pkey PRIMARY KEY (member_id),
     CONSTRAINT member_head_never_negative_check CHECK (available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0),
@@ -402,7 +472,25 @@ CREATE TABLE ledger.member_head (
 
 CREATE INDEX members_due ON ledger.member_head (next_due_at) WHERE next_due_at IS NOT NULL;
 
-COMMENT ON COLUMN ledger.member_head.next_due_at IS 'no maturity or expiry falls due before it; may be early, never late';
+COMMENT ON COLUMN ledger.member_head.digest IS 'of the member''s last transaction: the end of the chain';
+
+COMMENT ON COLUMN ledger.member_head.next_due_at IS 'no maturity, lapse or expiry falls due before it; may be early, never late';
+
+CREATE TABLE ledger.window_node (
+    business_date DATE NOT NULL,
+    position BIGINT NOT NULL,
+    first_member_id UUID NOT NULL,
+    first_sequence BIGINT NOT NULL,
+    digest BYTEA NOT NULL,
+    CONSTRAINT window_node_pkey PRIMARY KEY (business_date, position),
+    CONSTRAINT window_node_business_date_fkey FOREIGN KEY(business_date) REFERENCES ledger.settlement_window (business_date)
+);
+
+COMMENT ON COLUMN ledger.window_node.position IS '0, 1, 2 … of the whole subtrees, left to right';
+
+COMMENT ON COLUMN ledger.window_node.first_member_id IS 'with first_sequence: its first transaction';
+
+COMMENT ON COLUMN ledger.window_node.digest IS 'the root of the subtree of 1,024 transactions';
 
 CREATE TABLE ledger.window_total (
     business_date DATE NOT NULL,

@@ -28,7 +28,8 @@ def keys_have_one_effect(session: Session) -> Iterator[Finding]:
            END AS message
       FROM ledger.idempotency k
       FULL JOIN (SELECT * FROM ledger.transaction
-                  WHERE idempotency_key IS NOT NULL OR kind NOT IN ('mature', 'expire', 'recovery')) t
+                  WHERE idempotency_key IS NOT NULL
+                     OR kind NOT IN ('mature', 'lapse', 'expire', 'recovery', 'reverse_issue')) t
         ON t.member_id = k.member_id AND t.business_date = k.business_date
                 AND t.transaction_id = k.transaction_id
      WHERE (t.transaction_id IS NULL OR k.key IS NULL
@@ -51,8 +52,10 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
         SELECT *, lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before
           FROM ledger.transaction
     ), grouped AS (
-        -- What a posting recovers, and what of its points lapses, follows it in the same moment: a group.
-        SELECT *, count(*) FILTER (WHERE kind NOT IN ('recovery', 'expire')
+        -- What a posting recovers or recalls, and what of its points lapses, follows it in the same moment:
+        -- a group.
+        SELECT *, count(*) FILTER (WHERE idempotency_key IS NOT NULL
+                                      OR kind NOT IN ('recovery', 'expire', 'reverse_issue')
                                       OR recorded_at IS DISTINCT FROM recorded_before)
                 OVER (PARTITION BY member_id ORDER BY sequence) AS number
           FROM ordered
@@ -107,14 +110,18 @@ def receipts_are_revised_after_reversal(session: Session) -> Iterator[Finding]:
     query = """
     SELECT concat_ws('/', r.partner_id, r.kind, r.store, r.terminal, r.number, r.line, r.revision) AS id,
            CASE WHEN e.transaction_id IS NULL THEN format('revision %s was never posted', r.revision - 1)
-                ELSE format('revision %s was never reversed', e.revision) END AS message
+                ELSE format('revision %s was never wholly reversed', e.revision) END AS message
       FROM ledger.receipt r
       LEFT JOIN ledger.receipt e
         ON (e.partner_id, e.kind, e.store, e.terminal, e.number, e.line, e.revision)
            = (r.partner_id, r.kind, r.store, r.terminal, r.number, r.line, r.revision - 1)
      WHERE r.revision <> 0
-       AND NOT EXISTS (SELECT FROM ledger.transaction t
-                        WHERE t.member_id = e.member_id AND t.reverses_id = e.transaction_id)
+       AND (e.transaction_id IS NULL
+            OR (SELECT t.points FROM ledger.transaction t
+                 WHERE t.member_id = e.member_id AND t.business_date = e.business_date
+                   AND t.transaction_id = e.transaction_id)
+               IS DISTINCT FROM (SELECT sum(t.undone_points) FROM ledger.transaction t
+                                  WHERE t.member_id = e.member_id AND t.reverses_id = e.transaction_id))
      ORDER BY 1
     """
     return findings(receipts_are_revised_after_reversal, session, subject="receipt", query=query)

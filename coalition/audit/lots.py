@@ -120,7 +120,7 @@ def entries_carry_their_lots_terms(session: Session) -> Iterator[Finding]:
 
 
 def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
-    """What a redemption burned had matured, and had not expired, when it was recorded."""
+    """What a redemption burned, or a hold held, had matured and had not expired when it was recorded."""
     query = """
     SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
            format('recorded at %s, spends lot %s that lived from %s to %s', t.recorded_at, e.lot_id,
@@ -128,7 +128,7 @@ def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
       FROM ledger.transaction t
       JOIN ledger.entry e USING (member_id, business_date, transaction_id)
       JOIN ledger.lot l USING (member_id, lot_id)
-     WHERE t.kind = 'redeem' AND e.bucket = 'burned'
+     WHERE (t.kind, e.bucket) IN (('redeem', 'burned'), ('authorize', 'held'))
        AND (t.recorded_at < l.matures_at OR t.recorded_at >= l.expires_at OR t.recorded_at < l.issued_at)
      ORDER BY 1
     """
@@ -171,7 +171,8 @@ def terms_held_when_it_occurred(session: Session) -> Iterator[Finding]:
       FROM ledger.transaction t
       JOIN partners.agreement a USING (agreement_id)
      CROSS JOIN ledger.programme p
-     WHERE t.kind IN ('issue', 'redeem') AND a.valid_from > (t.occurred_at AT TIME ZONE p.zone)::date
+     WHERE t.kind IN ('issue', 'redeem', 'authorize')
+       AND a.valid_from > (t.occurred_at AT TIME ZONE p.zone)::date
      ORDER BY 1
     """
     return findings(terms_held_when_it_occurred, session, subject="transaction", query=query)
@@ -186,7 +187,7 @@ def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
         SELECT concat_ws('/', member_id, business_date, transaction_id), 'transaction', agreement_id,
                 partner_id
           FROM ledger.transaction
-         WHERE kind NOT IN ('mature', 'expire')
+         WHERE kind NOT IN ('mature', 'lapse', 'expire')
          UNION ALL
         SELECT concat_ws('/', member_id, deficit_id), 'deficit', agreement_id, claimant_id FROM ledger.deficit
     )
@@ -204,7 +205,7 @@ def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
            format('%s is by %s under agreement %s, and nobody''s but the network''s', kind, partner_id,
                    coalesce(agreement_id::text, 'none'))
       FROM ledger.transaction
-     WHERE kind IN ('mature', 'expire')
+     WHERE kind IN ('mature', 'lapse', 'expire')
        AND (partner_id <> '00000000-0000-0000-0000-000000000000' OR agreement_id IS NOT NULL)
      ORDER BY 1
     """

@@ -48,9 +48,12 @@ def heads_know_what_is_due(session: Session) -> Iterator[Finding]:
     """Nothing falls due before the moment that the head remembers, or points would lapse unseen."""
     query = """
     WITH due AS (
-        SELECT member_id, min(least(CASE WHEN pending > 0 THEN matures_at END,
-                                    CASE WHEN available > 0 THEN expires_at END)) AS due_at
-          FROM ledger.lot
+        SELECT member_id, min(due_at) AS due_at
+          FROM (SELECT member_id, least(CASE WHEN pending > 0 THEN matures_at END,
+                                        CASE WHEN available > 0 THEN expires_at END) AS due_at
+                  FROM ledger.lot
+                 UNION ALL
+                SELECT member_id, lapses_at FROM ledger.hold WHERE state = 'open') AS each
          GROUP BY member_id
     )
     SELECT h.member_id::text AS id,
@@ -95,6 +98,7 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
              UNION ALL SELECT 'identifier', member_id FROM ledger.identifier
              UNION ALL SELECT 'lot', member_id FROM ledger.lot
              UNION ALL SELECT 'transaction', member_id FROM ledger.transaction
+             UNION ALL SELECT 'hold', member_id FROM ledger.hold
              UNION ALL SELECT 'deficit', member_id FROM ledger.deficit
              UNION ALL SELECT 'idempotency', member_id FROM ledger.idempotency
              UNION ALL SELECT 'receipt', member_id FROM ledger.receipt

@@ -151,17 +151,18 @@ def lines_are_priced_from_entries(session: Session) -> Iterator[Finding]:
           FROM settlement.run
          WHERE state = 'calculated'
     ), moved AS (
-        SELECT e.business_date, t.kind, t.partner_id, t.agreement_id, e.issuer_id,
+        SELECT e.business_date, CASE t.kind WHEN 'capture' THEN 'redeem' ELSE t.kind END AS kind,
+               t.partner_id, t.agreement_id, e.issuer_id,
                e.agreement_id AS lot_agreement_id, e.funding_plan_id, abs(sum(e.points)) AS points
           FROM ledger.entry e
           JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
           JOIN run USING (business_date)
          WHERE e.lot_id IS NOT NULL
            AND (t.kind, e.bucket) IN (('issue', 'issued'), ('reverse_issue', 'reversed'),
-                                      ('redeem', 'burned'),
+                                      ('redeem', 'burned'), ('capture', 'burned'),
                                       ('reverse_redemption', 'burned'), ('recovery', 'burned'),
                                       ('expire', 'expired'))
-         GROUP BY e.business_date, t.kind, t.partner_id, t.agreement_id, e.issuer_id, e.agreement_id,
+         GROUP BY e.business_date, 2, t.partner_id, t.agreement_id, e.issuer_id, e.agreement_id,
                   e.funding_plan_id
     ), owed (business_date, party_id, kind, price, pays, points) AS (
         SELECT m.business_date, coalesce(f.party_id, m.issuer_id), rule.line, rule.price, rule.pays,

@@ -60,7 +60,8 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
                coalesce(sum(points) FILTER (WHERE bucket = 'burned'), 0) AS burned,
                coalesce(sum(points) FILTER (WHERE bucket = 'expired'), 0) AS expired,
                coalesce(sum(points) FILTER (WHERE bucket = 'reversed' AND lot_id IS NOT NULL), 0) AS reversed,
-               coalesce(-sum(points) FILTER (WHERE bucket = 'pending'), 0) AS matured
+               coalesce(-sum(points) FILTER (WHERE bucket = 'pending'), 0) AS matured,
+               coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0) AS held
           FROM ledger.entry
          GROUP BY member_id, business_date, transaction_id
     ), compared AS (
@@ -68,6 +69,10 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
                coalesce(CASE t.kind
                    WHEN 'issue' THEN m.issued
                    WHEN 'redeem' THEN m.burned
+                   WHEN 'authorize' THEN m.held
+                   WHEN 'capture' THEN m.burned
+                   WHEN 'void' THEN -m.held
+                   WHEN 'lapse' THEN -m.held
                    WHEN 'recovery' THEN m.burned
                    WHEN 'reverse_redemption' THEN -m.burned
                    WHEN 'reverse_issue' THEN m.reversed
@@ -92,6 +97,10 @@ def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
     WITH allowed (kind, bucket, direction, holder) AS (VALUES
         ('issue', 'issued', -1, 'lot'), ('issue', 'pending', 1, 'lot'), ('issue', 'available', 1, 'lot'),
         ('redeem', 'available', -1, 'lot'), ('redeem', 'burned', 1, 'lot'),
+        ('authorize', 'available', -1, 'lot'), ('authorize', 'held', 1, 'lot'),
+        ('capture', 'held', -1, 'lot'), ('capture', 'burned', 1, 'lot'), ('capture', 'available', 1, 'lot'),
+        ('void', 'held', -1, 'lot'), ('void', 'available', 1, 'lot'),
+        ('lapse', 'held', -1, 'lot'), ('lapse', 'available', 1, 'lot'),
         ('recovery', 'available', -1, 'lot'), ('recovery', 'burned', 1, 'lot'),
         ('recovery', 'available', 1, 'deficit'), ('recovery', 'reversed', -1, 'deficit'),
         ('mature', 'pending', -1, 'lot'), ('mature', 'available', 1, 'lot'),
@@ -195,19 +204,21 @@ def balances_after_are_running_sums(session: Session) -> Iterator[Finding]:
 
 
 def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:
-    """A reversal follows what it undoes: of the right kind, the same partner's, and undone once."""
+    """A reversal follows what it undoes, of the right kind, the same partner's; all together no more."""
     query = """
     SELECT concat_ws('/', r.member_id, r.business_date, r.transaction_id) AS id,
            CASE WHEN t.transaction_id IS NULL THEN
                     format('reverses %s/%s, which is not there', r.reverses_date, r.reverses_id)
-                WHEN t.kind <> CASE r.kind WHEN 'reverse_issue' THEN 'issue' ELSE 'redeem' END THEN
+                WHEN (r.kind = 'reverse_issue') <> (t.kind = 'issue')
+                  OR t.kind NOT IN ('issue', 'redeem', 'capture') THEN
                     format('is a %s of a %s', r.kind, t.kind)
                 WHEN t.sequence >= r.sequence THEN format('reverses number %s before it', t.sequence)
                 WHEN t.partner_id <> r.partner_id THEN format('reverses what partner %s did', t.partner_id)
                 WHEN t.agreement_id IS DISTINCT FROM r.agreement_id THEN
                     format('carries agreement %s, what it reverses carries %s', r.agreement_id,
                             t.agreement_id)
-                ELSE format('moves %s points, what it reverses moved %s', r.points, t.points)
+                ELSE format('undoes %s points and moves %s, what it reverses moved %s', r.undone_points,
+                            r.points, t.points)
            END AS message
       FROM ledger.transaction r
       LEFT JOIN ledger.transaction t
@@ -215,25 +226,33 @@ def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:
                 AND t.transaction_id = r.reverses_id
      WHERE r.reverses_id IS NOT NULL
        AND (t.transaction_id IS NULL
-            OR t.kind <> CASE r.kind WHEN 'reverse_issue' THEN 'issue' ELSE 'redeem' END
+            OR (r.kind = 'reverse_issue') <> (t.kind = 'issue')
+            OR t.kind NOT IN ('issue', 'redeem', 'capture')
             OR t.sequence >= r.sequence
             OR t.partner_id <> r.partner_id
             OR t.agreement_id IS DISTINCT FROM r.agreement_id
-            OR r.points > t.points
-            OR (r.kind = 'reverse_redemption' AND r.points <> t.points))
+            -- Without a key it takes what a hold released, which the reversal before it had counted.
+            OR (r.idempotency_key IS NOT NULL AND r.points > r.undone_points)
+            OR (r.idempotency_key IS NULL AND r.undone_points <> 0)
+            OR (r.kind = 'reverse_redemption' AND r.points <> r.undone_points))
      UNION ALL
-    SELECT concat_ws('/', member_id, reverses_date, reverses_id), format('was reversed %s times', count(*))
-      FROM ledger.transaction
-     WHERE reverses_id IS NOT NULL
-     GROUP BY member_id, reverses_date, reverses_id
-    HAVING count(*) > 1
+    SELECT concat_ws('/', r.member_id, r.reverses_date, r.reverses_id),
+           format('of its %s points %s were undone and %s moved back', t.points, sum(r.undone_points),
+                  sum(r.points))
+      FROM ledger.transaction r
+      JOIN ledger.transaction t
+        ON t.member_id = r.member_id AND t.business_date = r.reverses_date
+                AND t.transaction_id = r.reverses_id
+     GROUP BY r.member_id, r.reverses_date, r.reverses_id, t.points
+    HAVING sum(r.undone_points) > t.points OR sum(r.points) > t.points
+        OR (t.points = 0 AND count(*) > 1)
      ORDER BY 1
     """
     return findings(reversals_name_what_they_undo, session, subject="transaction", query=query)
 
 
 def reversals_use_the_lots_they_undo(session: Session) -> Iterator[Finding]:
-    """A reversed redemption gives each lot what it took; a reversed issue touches its own lot only."""
+    """Reversed redemptions give each lot no more than it gave; a reversed issue touches its own lot only."""
     query = """
     WITH reversal AS (
         SELECT member_id, business_date, transaction_id, kind, reverses_date, reverses_id,
@@ -242,27 +261,27 @@ def reversals_use_the_lots_they_undo(session: Session) -> Iterator[Finding]:
           FROM ledger.transaction
          WHERE reverses_id IS NOT NULL
     ), leg AS (
-        SELECT r.member_id, r.business_date, r.transaction_id, r.kind, e.lot_id, e.points AS undone, 0 AS done
+        SELECT r.member_id, r.reverses_date, r.reverses_id, r.kind, e.lot_id, e.points AS undone, 0 AS done
           FROM reversal r
           JOIN ledger.entry e USING (member_id, business_date, transaction_id)
          WHERE e.lot_id IS NOT NULL AND e.bucket = r.undoes
          UNION ALL
-        SELECT r.member_id, r.business_date, r.transaction_id, r.kind, e.lot_id, 0, e.points
-          FROM reversal r
+        SELECT r.member_id, r.reverses_date, r.reverses_id, r.kind, e.lot_id, 0, e.points
+          FROM (SELECT DISTINCT member_id, reverses_date, reverses_id, kind, of_what FROM reversal) r
           JOIN ledger.entry e
             ON e.member_id = r.member_id AND e.business_date = r.reverses_date
                AND e.transaction_id = r.reverses_id
          WHERE e.lot_id IS NOT NULL AND e.bucket = r.of_what
     ), legs AS (
-        SELECT member_id, business_date, transaction_id, kind, lot_id, sum(undone) AS undone,
-                sum(done) AS done
+        SELECT member_id, reverses_date, reverses_id, kind, lot_id, sum(undone) AS undone, sum(done) AS done
           FROM leg
-         GROUP BY member_id, business_date, transaction_id, kind, lot_id
+         GROUP BY member_id, reverses_date, reverses_id, kind, lot_id
     )
-    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
-           format('moves %s points of lot %s, what it reverses moved %s', undone, lot_id, done) AS message
+    SELECT concat_ws('/', member_id, reverses_date, reverses_id) AS id,
+           format('its reversals move %s points of lot %s, itself it moved %s', undone, lot_id, done)
+               AS message
       FROM legs
-     WHERE CASE kind WHEN 'reverse_redemption' THEN undone <> -done ELSE undone > -done END
+     WHERE CASE kind WHEN 'reverse_redemption' THEN -undone > done ELSE undone > -done END
      ORDER BY 1
     """
     return findings(reversals_use_the_lots_they_undo, session, subject="transaction", query=query)
@@ -273,7 +292,7 @@ def reversals_keep_to_their_policy(session: Session) -> Iterator[Finding]:
     query = """
     SELECT concat_ws('/', r.member_id, r.business_date, r.transaction_id) AS id,
            format('of %s points %s came back under %s, %s of them spendable, and %s became a claim',
-                  t.points, r.points, a.return_policy,
+                  r.undone_points, r.points, a.return_policy,
                   coalesce(-sum(e.points) FILTER (WHERE e.lot_id IS NOT NULL AND e.bucket = 'available'), 0),
                   coalesce(-sum(e.points) FILTER (WHERE e.deficit_id IS NOT NULL AND e.bucket = 'available'),
                            0)) AS message
@@ -286,9 +305,10 @@ def reversals_keep_to_their_policy(session: Session) -> Iterator[Finding]:
         ON e.member_id = r.member_id AND e.business_date = r.business_date
            AND e.transaction_id = r.transaction_id
      WHERE r.kind = 'reverse_issue' AND a.return_policy <> 'unlimited'
-     GROUP BY r.member_id, r.business_date, r.transaction_id, r.points, t.points, a.return_policy
+     GROUP BY r.member_id, r.business_date, r.transaction_id, r.points, r.undone_points, a.return_policy
     HAVING bool_or(e.deficit_id IS NOT NULL)
-        OR (a.return_policy = 'pending_only' AND (r.points <> t.points OR bool_or(e.bucket = 'available')))
+        OR (a.return_policy = 'pending_only'
+            AND (r.points <> r.undone_points OR bool_or(e.bucket = 'available')))
      ORDER BY 1
     """
     return findings(reversals_keep_to_their_policy, session, subject="transaction", query=query)

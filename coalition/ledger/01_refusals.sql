@@ -35,6 +35,7 @@ CREATE TYPE ledger.wish AS (
     now             timestamptz,     -- the programme's time
     business_date   date,            -- the open window
     window_opened   timestamptz,
+    oldest          timestamptz,     -- what occurred before it is not taken
     transaction_id  uuid,
     store           text,
     terminal        text,

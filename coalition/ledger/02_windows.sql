@@ -27,16 +27,20 @@ END $$;
 -- that waited would still see the window as it was before the wait.
 CREATE FUNCTION ledger.enter_window(p_wish ledger.wish, p_now timestamptz) RETURNS ledger.wish
 LANGUAGE plpgsql AS $$
+DECLARE
+    late_limit interval;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'postings run in READ COMMITTED: an older snapshot could miss the cut of the window';
     END IF;
     PERFORM pg_advisory_xact_lock_shared(ledger.window_lock());
     p_wish.now := ledger.programme_time(p_now);
-    SELECT business_date, opened_at INTO p_wish.business_date, p_wish.window_opened
-    FROM settlement_window WHERE state = 'open';
+    SELECT business_date, opened_at, make_interval(days => late_days)
+    INTO p_wish.business_date, p_wish.window_opened, late_limit
+    FROM settlement_window, programme WHERE state = 'open';
     ASSERT FOUND, 'a programme always has an open window';
     p_wish.now := greatest(p_wish.now, p_wish.window_opened);
+    p_wish.oldest := p_wish.now - late_limit;
     p_wish.occurred_at := coalesce(p_wish.occurred_at, p_wish.now);
     RETURN p_wish;
 END $$;
@@ -111,6 +115,22 @@ BEGIN
     IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
 END $$;
 
+-- How long a hold lasts, where a partner names no time and at the longest.
+CREATE FUNCTION ledger.set_hold_limits(p_seconds integer, p_longest_seconds integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+    UPDATE programme SET hold_seconds = p_seconds, longest_hold_seconds = p_longest_seconds;
+    IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
+END $$;
+
+-- How many days after it occurred a transaction is still taken.
+CREATE FUNCTION ledger.set_late_days(p_days integer) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+    UPDATE programme SET late_days = p_days;
+    IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
+END $$;
+
 -- Close the window and open the next in the same moment. Returns whether this call closed it;
 -- false: it was closed before. The caller sets lock_timeout: postings queue behind a waiting closer.
 CREATE FUNCTION ledger.close_window(p_business_date date, p_now timestamptz) RETURNS boolean
@@ -136,7 +156,7 @@ BEGIN
     RETURN true;
 END $$;
 
--- Store a closed window's control totals. It is frozen, so this needs no lock that postings take.
+-- Store a closed window's control totals and Merkle root. It is frozen, so this needs no lock that postings take.
 CREATE FUNCTION ledger.seal_window(p_business_date date) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -156,7 +176,8 @@ BEGIN
     SET state = 'sealed',
         sealed_at = greatest(ledger.programme_time(NULL), sealing.closed_at),
         transactions = (SELECT count(*) FROM transaction WHERE business_date = p_business_date),
-        entries = (SELECT coalesce(sum(t.entries), 0) FROM window_total t WHERE business_date = p_business_date)
+        entries = (SELECT coalesce(sum(t.entries), 0) FROM window_total t WHERE business_date = p_business_date),
+        merkle_root = ledger.plant_tree(p_business_date)
     WHERE business_date = p_business_date;
     RETURN true;
 END $$;

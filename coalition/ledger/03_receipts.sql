@@ -19,12 +19,19 @@ BEGIN
         WHERE partner_id = p_wish.partner_id AND kind = p_wish.kind AND store = p_wish.store
           AND terminal = p_wish.terminal AND number = p_wish.receipt_number AND line = p_wish.receipt_line
           AND revision = p_wish.receipt_revision - 1;
-        IF NOT FOUND OR NOT EXISTS (
-            SELECT FROM transaction WHERE member_id = earlier.member_id AND reverses_id = earlier.transaction_id
-        ) THEN
+        IF NOT FOUND OR NOT ledger.is_wholly_reversed(earlier) THEN
             p_wish.refused := 'RECEIPT_REVISION';
             p_wish.refused_facts := jsonb_build_object('revision', p_wish.receipt_revision);
         END IF;
     END IF;
     RETURN p_wish;
 END $$;
+
+-- Whether all that a receipt line's posting moved was taken back.
+CREATE FUNCTION ledger.is_wholly_reversed(p_line receipt) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+    SELECT count(*) > 0 AND coalesce(sum(undone_points), 0) = (
+        SELECT points FROM transaction
+        WHERE member_id = p_line.member_id AND business_date = p_line.business_date AND transaction_id = p_line.transaction_id)
+    FROM transaction WHERE member_id = p_line.member_id AND reverses_id = p_line.transaction_id
+$$;

@@ -1,41 +1,65 @@
 -- The pieces that postings are made of: append a transaction, move points out of lots,
--- pay deficits off, bring a member up to date, remember and replay an answer.
+-- pay deficits off, bring a member up to date, remember and replay an answer, judge who acts.
 -- Each works on the member whose head the caller has locked; the head travels through as a value
 -- and is stored once, at the end.
 
--- Append one transaction to the member's journal and count it in the head.
+-- Append one transaction, whose entries are written, to the member's journal: number it, chain it to
+-- the one before, and count it in the head. What the kernel posts by itself beside a wish (what matures,
+-- lapses, expires, is recovered or recalled) has neither key nor receipt.
 CREATE FUNCTION ledger.append_transaction(
     INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_kind text, p_partner uuid, p_agreement uuid,
-    p_points bigint, p_reverses_date date DEFAULT NULL, p_reverses_id uuid DEFAULT NULL,
-    p_confirmation uuid DEFAULT NULL, p_reason text DEFAULT NULL
+    p_points bigint, p_confirmation uuid DEFAULT NULL, p_reason text DEFAULT NULL,
+    p_reverses_date date DEFAULT NULL, p_reverses_id uuid DEFAULT NULL, p_undone bigint DEFAULT NULL,
+    p_hold_date date DEFAULT NULL, p_hold_id uuid DEFAULT NULL
 ) LANGUAGE plpgsql AS $$
 DECLARE
-    -- What matures, expires or is recovered by itself has neither key nor receipt.
-    own boolean := p_id = p_wish.transaction_id;
+    posted transaction;
 BEGIN
     head.last_sequence := head.last_sequence + 1;
     head.last_recorded_at := p_wish.now;
-    INSERT INTO transaction (
-        member_id, business_date, transaction_id, sequence, kind, partner_id, agreement_id, points, amount,
-        store, terminal, receipt_number, receipt_line, receipt_revision,
-        occurred_at, recorded_at, late, reverses_date, reverses_id, confirmation_id, idempotency_key, reason,
-        available_after, pending_after, held_after, deficit_after
-    ) VALUES (
-        head.member_id, p_wish.business_date, p_id, head.last_sequence, p_kind, p_partner, p_agreement, p_points,
-        CASE WHEN own THEN p_wish.amount END,
-        CASE WHEN own THEN p_wish.store END, CASE WHEN own THEN p_wish.terminal END,
-        CASE WHEN own THEN p_wish.receipt_number END, CASE WHEN own THEN p_wish.receipt_line END,
-        CASE WHEN own THEN p_wish.receipt_revision END,
-        CASE WHEN own THEN p_wish.occurred_at ELSE p_wish.now END, p_wish.now,
-        own AND p_wish.occurred_at < p_wish.window_opened,
-        p_reverses_date, p_reverses_id, p_confirmation, CASE WHEN own THEN p_wish.key END, p_reason,
-        head.available, head.pending, head.held, head.deficit
-    );
+    posted.member_id := head.member_id;
+    posted.business_date := p_wish.business_date;
+    posted.transaction_id := p_id;
+    posted.sequence := head.last_sequence;
+    posted.kind := p_kind;
+    posted.partner_id := p_partner;
+    posted.agreement_id := p_agreement;
+    posted.points := p_points;
+    posted.recorded_at := p_wish.now;
+    posted.occurred_at := p_wish.now;
+    posted.late := false;
+    IF p_id = p_wish.transaction_id THEN
+        posted.amount := p_wish.amount;
+        posted.store := p_wish.store;
+        posted.terminal := p_wish.terminal;
+        posted.receipt_number := p_wish.receipt_number;
+        posted.receipt_line := p_wish.receipt_line;
+        posted.receipt_revision := p_wish.receipt_revision;
+        posted.occurred_at := p_wish.occurred_at;
+        posted.late := p_wish.occurred_at < p_wish.window_opened;
+        posted.idempotency_key := p_wish.key;
+    END IF;
+    posted.confirmation_id := p_confirmation;
+    posted.reason := p_reason;
+    posted.reverses_date := p_reverses_date;
+    posted.reverses_id := p_reverses_id;
+    posted.undone_points := p_undone;
+    posted.hold_date := p_hold_date;
+    posted.hold_id := p_hold_id;
+    posted.available_after := head.available;
+    posted.pending_after := head.pending;
+    posted.held_after := head.held;
+    posted.deficit_after := head.deficit;
+    posted.digest := ledger.chained(head.digest, posted);
+    head.digest := posted.digest;
+    posted.inserted_at := clock_timestamp();
+    INSERT INTO transaction VALUES (posted.*);
 END $$;
 
--- Burn points of the member's available lots, soonest expiry first, then oldest lot; of the named
--- lots only, where some are named. Reads no more lots than it needs. Returns how many entries it made.
-CREATE FUNCTION ledger.burn(p_member uuid, p_business_date date, p_id uuid, p_points bigint, p_only uuid[])
+-- Draw points from the member's available lots, soonest expiry first, then oldest lot, to be burned or held;
+-- from the named lots only, where some are named. Reads no more lots than it needs. Returns how many
+-- entries it made.
+CREATE FUNCTION ledger.draw(p_member uuid, p_business_date date, p_id uuid, p_points bigint, p_to text, p_only uuid[])
 RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     spendable refcursor;
@@ -67,14 +91,16 @@ BEGIN
     WITH drawn AS (
         SELECT lot_id, points, ordinality FROM unnest(lots, takes) WITH ORDINALITY AS u (lot_id, points, ordinality)
     ), moved AS (
-        UPDATE lot SET available = available - drawn.points, burned = burned + drawn.points
+        UPDATE lot SET available = available - drawn.points,
+                       burned = burned + CASE p_to WHEN 'burned' THEN drawn.points ELSE 0 END,
+                       held = held + CASE p_to WHEN 'held' THEN drawn.points ELSE 0 END
         FROM drawn WHERE lot.member_id = p_member AND lot.lot_id = drawn.lot_id
         RETURNING lot.lot_id, drawn.points, drawn.ordinality, lot.issuer_id, lot.agreement_id, lot.funding_plan_id
     )
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
     SELECT p_member, p_business_date, p_id, 2 * ordinality - leg.before, leg.bucket, leg.sign * points,
            lot_id, issuer_id, agreement_id, funding_plan_id
-    FROM moved CROSS JOIN (VALUES ('available', -1, 1), ('burned', 1, 0)) AS leg (bucket, sign, before);
+    FROM moved CROSS JOIN (VALUES ('available', -1, 1), (p_to, 1, 0)) AS leg (bucket, sign, before);
     RETURN 2 * cardinality(lots);
 END $$;
 
@@ -97,7 +123,7 @@ BEGIN
         paid := least(fresh, claim.open_points);
         EXIT WHEN paid = 0;
         id := gen_random_uuid();
-        ordinal := ledger.burn(head.member_id, p_wish.business_date, id, paid, p_lots);
+        ordinal := ledger.draw(head.member_id, p_wish.business_date, id, paid, 'burned', p_lots);
         UPDATE deficit SET open_points = open_points - paid
         WHERE member_id = head.member_id AND deficit_id = claim.deficit_id;
         INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, deficit_id)
@@ -110,14 +136,15 @@ BEGIN
     END LOOP;
 END $$;
 
--- Post what has come due by now: maturities first (and what they pay off), then expiries.
--- One transaction for each of the two, however many lots.
+-- Post what has come due by now: maturities first (and what they pay off), then holds that lapse, then
+-- expiries. One transaction for all maturities, one for each hold, one for all expiries.
 CREATE FUNCTION ledger.bring_up_to_date(INOUT head ledger.member_head, p_wish ledger.wish)
 LANGUAGE plpgsql AS $$
 DECLARE
     id    uuid;
     due   uuid[];
     moved bigint;
+    dying hold;
 BEGIN
     IF head.next_due_at IS NULL OR head.next_due_at > p_wish.now THEN RETURN; END IF;
 
@@ -132,6 +159,15 @@ BEGIN
         head := ledger.pay_deficits(head, p_wish, due, moved);
     END IF;
 
+    IF head.held > 0 THEN
+        FOR dying IN
+            SELECT * FROM hold WHERE member_id = head.member_id AND state = 'open' AND lapses_at <= p_wish.now
+            ORDER BY lapses_at, authorized_at, transaction_id
+        LOOP
+            head := ledger.end_hold(head, p_wish, gen_random_uuid(), dying, 'lapse', 0);
+        END LOOP;
+    END IF;
+
     SELECT array_agg(lot_id ORDER BY expires_at, lot_id), sum(available) INTO due, moved
     FROM lot WHERE member_id = head.member_id AND available > 0 AND expires_at <= p_wish.now;
     IF moved > 0 THEN
@@ -143,7 +179,8 @@ BEGIN
 
     head.next_due_at := least(
         (SELECT min(matures_at) FROM lot WHERE member_id = head.member_id AND pending > 0),
-        (SELECT min(expires_at) FROM lot WHERE member_id = head.member_id AND available > 0)
+        (SELECT min(expires_at) FROM lot WHERE member_id = head.member_id AND available > 0),
+        (SELECT min(lapses_at) FROM hold WHERE member_id = head.member_id AND state = 'open')
     );
 END $$;
 
@@ -218,7 +255,8 @@ LANGUAGE plpgsql AS $$
 BEGIN
     UPDATE member_head SET
         available = head.available, pending = head.pending, held = head.held, deficit = head.deficit,
-        last_sequence = head.last_sequence, last_recorded_at = head.last_recorded_at, next_due_at = head.next_due_at
+        last_sequence = head.last_sequence, last_recorded_at = head.last_recorded_at, next_due_at = head.next_due_at,
+        digest = head.digest
     WHERE member_id = head.member_id;
 END $$;
 
@@ -259,5 +297,42 @@ BEGIN
     END IF;
     IF in_force IS DISTINCT FROM p_wish.agreement_id THEN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'priced by an agreement that is not in force';
+    END IF;
+END $$;
+
+-- A clock that stood still for months, or a file found in a drawer: not taken.
+CREATE FUNCTION ledger.check_age(p_wish ledger.wish) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+    IF p_wish.occurred_at < p_wish.oldest THEN
+        PERFORM ledger.refuse('OCCURRED_TOO_LONG_AGO', jsonb_build_object('occurred_at', p_wish.occurred_at, 'oldest', p_wish.oldest));
+    END IF;
+END $$;
+
+-- What one partner takes of a member in one window without the member's own word: redemptions, holds that
+-- are open and what was captured of the others.
+CREATE FUNCTION ledger.check_consent(p_member uuid, p_wish ledger.wish, p_confirmation uuid, p_limit bigint) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    taken bigint;
+BEGIN
+    IF p_confirmation IS NOT NULL THEN
+        UPDATE confirmation SET used_by = p_wish.transaction_id
+        WHERE member_id = p_member AND confirmation_id = p_confirmation AND partner_id = p_wish.partner_id
+          AND points >= p_wish.points AND used_by IS NULL AND expires_at > p_wish.now;
+        IF NOT FOUND THEN PERFORM ledger.refuse('CONFIRMATION_INVALID'); END IF;
+        RETURN;
+    END IF;
+    SELECT (
+        SELECT coalesce(sum(points), 0) FROM transaction
+        WHERE member_id = p_member AND business_date = p_wish.business_date
+          AND kind = 'redeem' AND partner_id = p_wish.partner_id AND confirmation_id IS NULL
+    ) + (
+        SELECT coalesce(sum(CASE state WHEN 'open' THEN points ELSE captured END), 0) FROM hold
+        WHERE member_id = p_member AND business_date = p_wish.business_date
+          AND partner_id = p_wish.partner_id AND NOT confirmed
+    ) INTO taken;
+    IF taken + p_wish.points > p_limit THEN
+        PERFORM ledger.refuse('CONSENT_REQUIRED', jsonb_build_object('allowed', greatest(p_limit - taken, 0)));
     END IF;
 END $$;

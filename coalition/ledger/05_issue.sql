@@ -16,6 +16,7 @@ BEGIN
     earlier := ledger.replay(p_wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     IF p_wish.refused IS NOT NULL      THEN PERFORM ledger.refuse(p_wish.refused, coalesce(p_wish.refused_facts, '{}')); END IF;
+    PERFORM ledger.check_age(p_wish);
     PERFORM ledger.check_partner(p_wish, 'an issuer');
     IF p_funding_plan IS NOT NULL AND NOT EXISTS (SELECT FROM partners.funding_plan WHERE funding_plan_id = p_funding_plan) THEN
         PERFORM ledger.refuse('FUNDING_PLAN_UNKNOWN');

@@ -6,7 +6,6 @@ RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     head    member_head;
     earlier ledger.posting;
-    taken   bigint;
 BEGIN
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
 
@@ -15,29 +14,18 @@ BEGIN
     earlier := ledger.replay(p_wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     IF p_wish.refused IS NOT NULL      THEN PERFORM ledger.refuse(p_wish.refused, coalesce(p_wish.refused_facts, '{}')); END IF;
+    PERFORM ledger.check_age(p_wish);
     PERFORM ledger.check_partner(p_wish, 'a redeemer');
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
-    IF p_confirmation IS NOT NULL THEN
-        UPDATE confirmation SET used_by = p_wish.transaction_id
-        WHERE member_id = p_member AND confirmation_id = p_confirmation AND partner_id = p_wish.partner_id
-          AND points >= p_wish.points AND used_by IS NULL AND expires_at > p_wish.now;
-        IF NOT FOUND                   THEN PERFORM ledger.refuse('CONFIRMATION_INVALID'); END IF;
-    ELSE
-        SELECT coalesce(sum(points), 0) INTO taken FROM transaction
-        WHERE member_id = p_member AND business_date = p_wish.business_date
-          AND kind = 'redeem' AND partner_id = p_wish.partner_id AND confirmation_id IS NULL;
-        IF taken + p_wish.points > p_consent_limit THEN
-            PERFORM ledger.refuse('CONSENT_REQUIRED', jsonb_build_object('allowed', greatest(p_consent_limit - taken, 0)));
-        END IF;
-    END IF;
+    PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
     head := ledger.bring_up_to_date(head, p_wish);
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
     END IF;
     -- From here on nothing is refused.
 
-    PERFORM ledger.burn(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, NULL);
+    PERFORM ledger.draw(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, 'burned', NULL);
     head.available := head.available - p_wish.points;
     head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'redeem', p_wish.partner_id, p_wish.agreement_id,
                                       p_wish.points, p_confirmation => p_confirmation);

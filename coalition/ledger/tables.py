@@ -35,7 +35,20 @@ SCHEMA = "ledger"
 Timestamp = DateTime(timezone=True)
 
 BUCKETS = ("pending", "available", "held", "issued", "burned", "expired", "reversed", "transferred")
-KINDS = ("issue", "redeem", "reverse_issue", "reverse_redemption", "mature", "expire", "recovery")
+HOLD_STATES = ("open", "captured", "voided", "lapsed")
+KINDS = (
+    "issue",
+    "redeem",
+    "authorize",
+    "capture",
+    "void",
+    "lapse",
+    "reverse_issue",
+    "reverse_redemption",
+    "mature",
+    "expire",
+    "recovery",
+)
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -51,12 +64,36 @@ programme = Table(
     Column("zone", Text, nullable=False, comment="IANA name; business dates are in this zone"),
     Column("currency", Text, nullable=False, comment="ISO 4217; the programme settles in it"),
     Column("consent_limit_points", BigInteger, nullable=False),
+    Column(
+        "hold_seconds",
+        Integer,
+        nullable=False,
+        server_default=text("900"),
+        comment="how long a hold lasts where the partner names no time",
+    ),
+    Column(
+        "longest_hold_seconds",
+        Integer,
+        nullable=False,
+        server_default=text("604800"),
+        comment="how long a partner may ask for",
+    ),
+    Column(
+        "late_days",
+        SmallInteger,
+        nullable=False,
+        server_default=text("90"),
+        comment="a transaction that occurred longer ago is not taken",
+    ),
     Column("clock_at", Timestamp, comment="NULL: the wall clock; else the time at which the clock stands"),
     CheckConstraint("programme_id = 1", name="only_one"),
     CheckConstraint(_one_of("mode", ("production", "sandbox", "demo")), name="mode"),
     CheckConstraint("clock_at IS NULL OR mode <> 'production'", name="production_has_the_wall_clock"),
     CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency"),
     CheckConstraint("consent_limit_points >= 0", name="consent_limit"),
+    CheckConstraint("hold_seconds BETWEEN 1 AND longest_hold_seconds", name="hold_time"),
+    CheckConstraint("longest_hold_seconds <= 31536000", name="longest_hold"),
+    CheckConstraint("late_days BETWEEN 0 AND 3660", name="late_days"),
     schema=SCHEMA,
 )
 
@@ -70,12 +107,16 @@ settlement_window = Table(
     Column("sealed_at", Timestamp, comment="when its control totals were stored"),
     Column("transactions", BigInteger, comment="control total: how many, set when sealed"),
     Column("entries", BigInteger, comment="control total: how many, set when sealed"),
+    Column(
+        "merkle_root", LargeBinary, comment="of its transactions by member and sequence (RFC 9162, 2.1.1)"
+    ),
     CheckConstraint(_one_of("state", ("open", "closed", "sealed")), name="state"),
     CheckConstraint("(state = 'open') = (closed_at IS NULL)", name="closed_when_closed"),
     CheckConstraint("(state = 'sealed') = (sealed_at IS NOT NULL)", name="sealed_when_sealed"),
     CheckConstraint(
         "(state = 'sealed') = (transactions IS NOT NULL AND entries IS NOT NULL)", name="totals_when_sealed"
     ),
+    CheckConstraint("(state = 'sealed') = (merkle_root IS NOT NULL)", name="root_when_sealed"),
     Index("one_open_window", text("(state = 'open')"), unique=True, postgresql_where=text("state = 'open'")),
     schema=SCHEMA,
 )
@@ -89,6 +130,19 @@ window_total = Table(
     Column("entries", BigInteger, nullable=False),
     Column("points", Numeric(38, 0), nullable=False, comment="sum of the signed points"),
     PrimaryKeyConstraint("business_date", "kind", "bucket"),
+    ForeignKeyConstraint(["business_date"], ["ledger.settlement_window.business_date"]),
+    schema=SCHEMA,
+)
+
+window_node = Table(
+    "window_node",
+    metadata,
+    Column("business_date", Date, nullable=False),
+    Column("position", BigInteger, nullable=False, comment="0, 1, 2 … of the whole subtrees, left to right"),
+    Column("first_member_id", Uuid, nullable=False, comment="with first_sequence: its first transaction"),
+    Column("first_sequence", BigInteger, nullable=False),
+    Column("digest", LargeBinary, nullable=False, comment="the root of the subtree of 1,024 transactions"),
+    PrimaryKeyConstraint("business_date", "position"),
     ForeignKeyConstraint(["business_date"], ["ledger.settlement_window.business_date"]),
     schema=SCHEMA,
 )
@@ -135,9 +189,16 @@ member_head = Table(
     Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
     Column("last_recorded_at", Timestamp),
     Column(
+        "digest",
+        LargeBinary,
+        nullable=False,
+        server_default=text("decode(repeat('00', 32), 'hex')"),
+        comment="of the member's last transaction: the end of the chain",
+    ),
+    Column(
         "next_due_at",
         Timestamp,
-        comment="no maturity or expiry falls due before it; may be early, never late",
+        comment="no maturity, lapse or expiry falls due before it; may be early, never late",
     ),
     CheckConstraint("available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0", name="never_negative"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
@@ -167,6 +228,13 @@ lot = Table(
     Column("pending", BigInteger, nullable=False),
     Column("available", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False, server_default=text("0")),
+    Column(
+        "recalled",
+        BigInteger,
+        nullable=False,
+        server_default=text("0"),
+        comment="of those held: their issue was reversed, and they leave when the hold ends",
+    ),
     Column("burned", BigInteger, nullable=False, server_default=text("0")),
     Column("expired", BigInteger, nullable=False, server_default=text("0")),
     Column("reversed", BigInteger, nullable=False, server_default=text("0")),
@@ -180,6 +248,7 @@ lot = Table(
         " AND burned >= 0 AND expired >= 0 AND reversed >= 0 AND transferred >= 0",
         name="never_negative",
     ),
+    CheckConstraint("recalled BETWEEN 0 AND held", name="recalled_are_held"),
     CheckConstraint("pending = 0 OR matures_at IS NOT NULL", name="pending_matures"),
     CheckConstraint(
         "matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at", name="matures_first"
@@ -220,9 +289,19 @@ transaction = Table(
     Column("late", Boolean, nullable=False, comment="it occurred before its window opened"),
     Column("reverses_date", Date),
     Column("reverses_id", Uuid),
+    Column(
+        "undone_points",
+        BigInteger,
+        comment="how many points of what it reverses it takes back, still there or not",
+    ),
+    Column("hold_date", Date),
+    Column(
+        "hold_id", Uuid, comment="with hold_date: the authorisation that it captures, voids or lets lapse"
+    ),
     Column("confirmation_id", Uuid, comment="the member's own consent to a redemption"),
     Column("idempotency_key", Text),
     Column("reason", Text),
+    Column("digest", LargeBinary, nullable=False, comment="chains it to the member's transaction before it"),
     Column("available_after", BigInteger, nullable=False),
     Column("pending_after", BigInteger, nullable=False),
     Column("held_after", BigInteger, nullable=False),
@@ -233,6 +312,11 @@ transaction = Table(
     CheckConstraint("points >= 0", name="unsigned"),
     CheckConstraint("(reverses_id IS NULL) = (kind NOT LIKE 'reverse%')", name="reversal_names_what"),
     CheckConstraint("(reverses_id IS NULL) = (reverses_date IS NULL)", name="reference_is_whole"),
+    CheckConstraint("(undone_points IS NULL) = (reverses_id IS NULL)", name="reversal_says_how_much"),
+    CheckConstraint("undone_points >= 0", name="undone"),
+    CheckConstraint("(hold_id IS NULL) = (kind NOT IN ('capture', 'void', 'lapse'))", name="hold_is_named"),
+    CheckConstraint("(hold_id IS NULL) = (hold_date IS NULL)", name="hold_reference_is_whole"),
+    CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint("amount >= 0 AND amount <> 'NaN'", name="amount"),
     CheckConstraint("isfinite(occurred_at)", name="finite"),
     CheckConstraint(
@@ -270,6 +354,35 @@ entry = Table(
     Index("entries_by_date", "business_date", postgresql_using="brin"),
     schema=SCHEMA,
     postgresql_partition_by="RANGE (business_date)",
+)
+
+hold = Table(
+    "hold",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("business_date", Date, nullable=False, comment="with transaction_id: the authorisation"),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("partner_id", Uuid, nullable=False),
+    Column("agreement_id", Uuid, nullable=False, comment="the redeemer's when it authorised; its R counts"),
+    Column("points", BigInteger, nullable=False, comment="held; its entries say of which lots"),
+    Column("authorized_at", Timestamp, nullable=False),
+    Column("lapses_at", Timestamp, nullable=False),
+    Column("confirmed", Boolean, nullable=False, comment="the member consented to it"),
+    Column("state", Text, nullable=False, server_default=text("'open'")),
+    Column("captured", BigInteger, nullable=False, server_default=text("0")),
+    Column("closed_date", Date),
+    Column("closed_id", Uuid, comment="with closed_date: the transaction that captured, voided or ended it"),
+    PrimaryKeyConstraint("member_id", "business_date", "transaction_id"),
+    CheckConstraint(_one_of("state", HOLD_STATES), name="state"),
+    CheckConstraint("points > 0 AND captured BETWEEN 0 AND points", name="captured_within"),
+    CheckConstraint("(state = 'captured') = (captured > 0)", name="captured_when_captured"),
+    CheckConstraint(
+        "(state = 'open') = (closed_id IS NULL) AND (closed_id IS NULL) = (closed_date IS NULL)",
+        name="closed_when_closed",
+    ),
+    CheckConstraint("lapses_at > authorized_at AND isfinite(lapses_at)", name="lapses_later"),
+    Index("open_holds", "member_id", "lapses_at", postgresql_where=text("state = 'open'")),
+    schema=SCHEMA,
 )
 
 deficit = Table(

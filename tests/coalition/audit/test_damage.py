@@ -145,7 +145,10 @@ CASES = (
                 " 'reverse_redemption'"
             ),
         ),
-        one("transaction", "kind = 'reverse_redemption'"),
+        one(
+            "transaction",
+            "transaction_id IN (SELECT reverses_id FROM ledger.transaction WHERE kind = 'reverse_redemption')",
+        ),
     ),
     row("lots_conserve_their_points", "lot", "UPDATE ledger.lot SET burned = burned + 1", "burned > 0"),
     row(

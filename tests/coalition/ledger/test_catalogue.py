@@ -21,12 +21,13 @@ MEMBER_TABLES = {
     "lot",
     "transaction",
     "entry",
+    "hold",
     "deficit",
     "idempotency",
     "confirmation",
 }
 OWN_KEY = {"receipt", "identifier"}
-COORDINATOR = {"programme", "settlement_window", "window_total"}
+COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}
 
 
 def _all(engine: Engine, statement: str) -> list[tuple]:
@@ -173,9 +174,10 @@ def test_the_members_part_of_a_posting_takes_the_member_first(owner_engine: Engi
     names = _all(
         owner_engine,
         "SELECT proname, proargnames[1] FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace"
-        " AND proname IN ('issue', 'redeem', 'reverse', 'post_issue', 'post_redeem', 'post_reverse')",
+        " AND proname IN ('issue', 'redeem', 'reverse', 'authorize', 'close_hold', 'post_issue', 'post_redeem',"
+        " 'post_reverse', 'post_authorize', 'post_capture', 'post_void')",
     )
-    assert len(names) == 6
+    assert len(names) == 11
     assert {first for _, first in names} == {"p_member"}
 
 
@@ -184,10 +186,11 @@ def test_the_members_part_touches_only_the_members_tables_and_reference_tables(o
     bodies = _all(
         owner_engine,
         "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND proname IN"
-        " ('issue', 'redeem', 'reverse', 'bring_up_to_date', 'pay_deficits', 'burn', 'move_lots', 'unburn',"
-        " 'claim_deficit', 'append_transaction', 'conclude', 'replay', 'store_head')",
+        " ('issue', 'redeem', 'reverse', 'authorize', 'close_hold', 'end_hold', 'bring_up_to_date', 'pay_deficits',"
+        " 'draw', 'move_lots', 'take_back', 'give_back', 'recall', 'claim_deficit', 'append_transaction', 'chained',"
+        " 'public_text', 'private_text', 'conclude', 'replay', 'store_head', 'check_consent', 'check_age')",
     )
-    assert len(bodies) == 13
+    assert len(bodies) == 23
     for name, body in bodies:
         for word in ("advisory", "settlement_window", "FROM receipt", "INTO receipt", "SKIP LOCKED"):
             assert word not in body, (name, word)

@@ -103,6 +103,7 @@ def test_refusals_of_an_issue_move_nothing(ledger: LedgerDriver) -> None:
 
 def test_an_agreement_that_is_missing_for_the_date_is_refused(ledger: LedgerDriver) -> None:
     member = ledger.member(available=10)
+    ledger.accept_late(days=3660)
     before = ledger.snapshot()
     with pytest.raises(errors.AgreementMissing) as refusal:
         ledger.issue(member, 5, agreement_id=None, occurred_at=ledger.now.replace(year=2019))

@@ -1,0 +1,103 @@
+-- Tamper evidence: each member's transactions form a hash chain, and each closed window's a Merkle tree.
+--
+-- A transaction's digest is SHA-256(digest before || SHA-256(public) || SHA-256(private)), where `public` is
+-- what the acting partner knows of it and `private` its legs and the balances after it. So a partner can be
+-- handed `public` and two digests, and check that its transaction is in the window whose root was published,
+-- and learns nothing of other issuers' lots.
+
+-- What the acting partner knows of its transaction: JSON, with the keys in this order and without nulls.
+CREATE FUNCTION ledger.public_text(p transaction) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT json_strip_nulls(json_build_object(
+        'member', p.member_id, 'window', p.business_date, 'transaction', p.transaction_id, 'sequence', p.sequence,
+        'kind', p.kind, 'partner', p.partner_id, 'agreement', p.agreement_id, 'points', p.points, 'amount', p.amount::text,
+        'store', p.store, 'terminal', p.terminal, 'receipt', p.receipt_number, 'line', p.receipt_line, 'revision', p.receipt_revision,
+        'occurred_at', to_char(p.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'recorded_at', to_char(p.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
+        'reverses', p.reverses_id, 'undone', p.undone_points, 'hold', p.hold_id,
+        'confirmation', p.confirmation_id, 'key', p.idempotency_key, 'reason', p.reason))::text
+$$;
+
+-- Its legs, one a line in their order, and the balances after it.
+CREATE FUNCTION ledger.private_text(p transaction) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    legs text;
+BEGIN
+    SELECT string_agg(concat_ws('|', ordinal, bucket, points, lot_id, deficit_id, issuer_id, agreement_id, funding_plan_id), E'\n'
+                      ORDER BY ordinal) INTO legs
+    FROM entry
+    WHERE member_id = p.member_id AND business_date = p.business_date AND transaction_id = p.transaction_id;
+    RETURN concat_ws(E'\n', legs, concat_ws('|', 'after', p.available_after, p.pending_after, p.held_after, p.deficit_after));
+END $$;
+
+-- The digest of a transaction that follows one with the given digest.
+CREATE FUNCTION ledger.chained(p_before bytea, p transaction) RETURNS bytea
+LANGUAGE sql STABLE AS $$
+    SELECT sha256(p_before || sha256(convert_to(ledger.public_text(p), 'UTF8')) || sha256(convert_to(ledger.private_text(p), 'UTF8')))
+$$;
+
+-- What one needs to recompute a transaction's digest and is not told its legs.
+CREATE FUNCTION ledger.witness(p_member uuid, p_date date, p_id uuid)
+RETURNS TABLE (public_text text, private_digest bytea, digest_before bytea, sequence bigint, digest bytea)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    posted transaction;
+BEGIN
+    SELECT * INTO posted FROM transaction WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id;
+    IF posted.transaction_id IS NULL THEN PERFORM ledger.refuse('TRANSACTION_UNKNOWN'); END IF;
+    public_text := ledger.public_text(posted);
+    private_digest := sha256(convert_to(ledger.private_text(posted), 'UTF8'));
+    digest_before := coalesce(
+        (SELECT t.digest FROM transaction t
+         WHERE t.member_id = p_member AND t.business_date <= p_date AND t.sequence = posted.sequence - 1),
+        decode(repeat('00', 32), 'hex'));
+    sequence := posted.sequence;
+    digest := posted.digest;
+    RETURN NEXT;
+END $$;
+
+-- The Merkle root of a window, by RFC 9162, section 2.1.1, over its transactions' digests in the order of
+-- member and sequence. Keeps the root of each whole subtree of 1,024, from which proofs are made without
+-- reading the window again. The stack holds one digest per level: memory stays small whatever the window.
+CREATE FUNCTION ledger.plant_tree(p_business_date date) RETURNS bytea
+LANGUAGE plpgsql AS $$
+DECLARE
+    leaf    record;
+    levels  integer[] := '{}';
+    digests bytea[]   := '{}';
+    node    bytea;
+    level   integer;
+    top     integer   := 0;
+    planted bigint    := 0;
+    opening record;
+BEGIN
+    FOR leaf IN
+        SELECT member_id, sequence, digest FROM transaction
+        WHERE business_date = p_business_date ORDER BY member_id, sequence
+    LOOP
+        IF planted % 1024 = 0 THEN opening := leaf; END IF;
+        planted := planted + 1;
+        node := sha256('\x00'::bytea || leaf.digest);
+        level := 0;
+        WHILE top > 0 AND levels[top] = level LOOP
+            node := sha256('\x01'::bytea || digests[top] || node);
+            top := top - 1;
+            level := level + 1;
+            IF level = 10 THEN
+                INSERT INTO window_node (business_date, position, first_member_id, first_sequence, digest)
+                VALUES (p_business_date, planted / 1024 - 1, opening.member_id, opening.sequence, node);
+            END IF;
+        END LOOP;
+        top := top + 1;
+        levels[top] := level;
+        digests[top] := node;
+    END LOOP;
+    IF top = 0 THEN RETURN sha256(''::bytea); END IF;
+    node := digests[top];
+    WHILE top > 1 LOOP
+        top := top - 1;
+        node := sha256('\x01'::bytea || digests[top] || node);
+    END LOOP;
+    RETURN node;
+END $$;
