@@ -5,7 +5,9 @@ CoalitionError
 ├── ProgrammeRefusal     ProgrammeNotOpen, ProgrammeAlreadyOpen, ClockRefused, ClockSkew
 ├── InputRefusal         InvalidInput, PointsInvalid, OccurredInFuture, HoldTimeInvalid,
 │                        OccurredTooLongAgo
-├── MemberRefusal        MemberUnknown, MemberBlocked, IdentifierTaken
+├── MemberRefusal        MemberUnknown, MemberMerged, MemberBlocked, IdentifierTaken,
+│                        TransferToOneself, MergeWithOneself, NotMerged, MemberHasHolds
+├── AdjustmentRefusal    AdjustmentUnknown, AdjustmentDecided, SecondPersonNeeded
 ├── IdempotencyConflict
 ├── ReceiptRefusal       ReceiptDuplicate, ReceiptRevision
 ├── PartnerRefusal       PartnerUnknown, PartnerNotActive, PartnerRoleMissing, PartnerCodeTaken, ClientUnknown
@@ -13,7 +15,7 @@ CoalitionError
 ├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded,
 │                        ReturnPolicyForbids
 ├── HoldRefusal          HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded
-├── PointsRefusal        ConfirmationInvalid, ConsentRequired, InsufficientPoints
+├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, InsufficientPoints
 └── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
 
 Order is precedence: where several hold, the first in `REFUSALS` is reported. The kernel's codes,
@@ -146,6 +148,47 @@ class MemberUnknown(MemberRefusal):
     code = "MEMBER_UNKNOWN"
     summary = "No member is known by that id or identifier."
     field = ("input", "member")
+
+
+class MemberMerged(MemberRefusal):
+    """The member was merged into another, who has the points now."""
+
+    code = "MEMBER_MERGED"
+    summary = "The member was merged into another, who has the points now; name that one."
+    retryable = True
+    field = ("input", "member")
+
+
+class TransferToOneself(MemberRefusal):
+    """A transfer goes to somebody else."""
+
+    code = "TRANSFER_TO_ONESELF"
+    summary = "Points are transferred to another member; these are yours already."
+    field = ("input", "to")
+
+
+class MergeWithOneself(MemberRefusal):
+    """Two different members are merged."""
+
+    code = "MERGE_WITH_ONESELF"
+    summary = "Both are the same member; there is nothing to merge."
+    field = ("input", "merged")
+
+
+class NotMerged(MemberRefusal):
+    """Only what was merged can be un-merged, and only from whom it was merged into."""
+
+    code = "NOT_MERGED"
+    summary = "That member is not merged into this one."
+    field = ("input", "merged")
+
+
+class MemberHasHolds(MemberRefusal):
+    """A merge moves no held points: they belong to a partner's authorisation."""
+
+    code = "MEMBER_HAS_HOLDS"
+    summary = "{held} points are held for a redemption; capture or void the hold, or wait until it lapses."
+    field = ("input", "merged")
 
 
 class IdempotencyConflict(CoalitionError):
@@ -392,6 +435,42 @@ class InsufficientPoints(PointsRefusal):
     field = ("input", "points")
 
 
+class TransferLimitExceeded(PointsRefusal):
+    """A member gives away at most so many points in one window."""
+
+    code = "TRANSFER_LIMIT_EXCEEDED"
+    summary = "{requested} points were to be transferred, and {allowed} more may be today."
+    field = ("input", "points")
+
+
+class AdjustmentRefusal(CoalitionError):
+    """The operator's adjustment cannot be decided."""
+
+
+class AdjustmentUnknown(AdjustmentRefusal):
+    """No such adjustment."""
+
+    code = "ADJUSTMENT_UNKNOWN"
+    summary = "No adjustment is known by that id."
+    field = ("input", "adjustment")
+
+
+class AdjustmentDecided(AdjustmentRefusal):
+    """Somebody has decided it before."""
+
+    code = "ADJUSTMENT_DECIDED"
+    summary = "This adjustment was decided already: it is {state}."
+    field = ("input", "adjustment")
+
+
+class SecondPersonNeeded(AdjustmentRefusal):
+    """Above the programme's limit an adjustment is approved by somebody else than who proposed it."""
+
+    code = "SECOND_PERSON_NEEDED"
+    summary = "An adjustment of more than {limit} points is approved by a second person."
+    field = ("input", "adjustment")
+
+
 class SettlementRefusal(CoalitionError):
     """The night cannot go on."""
 
@@ -437,6 +516,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     HoldTimeInvalid,
     MemberUnknown,
     IdempotencyConflict,
+    MemberMerged,
     ReceiptDuplicate,
     ReceiptRevision,
     OccurredTooLongAgo,
@@ -449,6 +529,13 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     AgreementBackdated,
     FundingPlanUnknown,
     FundingPlanInvalid,
+    TransferToOneself,
+    MergeWithOneself,
+    NotMerged,
+    MemberHasHolds,
+    AdjustmentUnknown,
+    AdjustmentDecided,
+    SecondPersonNeeded,
     MemberBlocked,
     IdentifierTaken,
     TransactionUnknown,
@@ -463,6 +550,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     HoldExceeded,
     ConfirmationInvalid,
     ConsentRequired,
+    TransferLimitExceeded,
     InsufficientPoints,
     WindowUnknown,
     WindowNotOver,

@@ -88,7 +88,7 @@ _LOTS: Final = text("""
         SELECT DISTINCT member_id FROM ledger.transaction WHERE business_date = :business_date
     ), derived AS (
         SELECT member_id, e.lot_id,
-               -coalesce(sum(e.points) FILTER (WHERE e.bucket = 'issued'), 0) AS points,
+               -coalesce(sum(e.points) FILTER (WHERE e.bucket IN ('issued', 'received')), 0) AS points,
                coalesce(sum(e.points) FILTER (WHERE e.bucket = 'pending'), 0) AS pending,
                coalesce(sum(e.points) FILTER (WHERE e.bucket = 'available'), 0) AS available,
                coalesce(sum(e.points) FILTER (WHERE e.bucket = 'held'), 0) AS held,
@@ -154,7 +154,9 @@ _WINDOWS_AND_LOTS: Final = text("""
          WHERE business_date > :business_date AND lot_id IS NOT NULL
          GROUP BY issuer_id
     ), lots AS (
-        SELECT issuer_id, sum(points) AS issued, sum(burned) AS burned, sum(expired) AS expired,
+        -- A lot that came from another holds no new points.
+        SELECT issuer_id, coalesce(sum(points) FILTER (WHERE from_lot_id IS NULL), 0) AS issued,
+               sum(burned) AS burned, sum(expired) AS expired,
                sum(reversed) AS reversed, sum(pending + available + held) AS outstanding
           FROM ledger.lot GROUP BY issuer_id
     ), by_windows AS (
@@ -209,7 +211,8 @@ def lines_follow_from_entries(session: Session, run: Run) -> Iterator[str]:
 
 _LINES: Final = text("""
     WITH legs AS (
-        SELECT CASE t.kind WHEN 'capture' THEN 'redeem' ELSE t.kind END AS cause, t.partner_id,
+        SELECT CASE t.kind WHEN 'capture' THEN 'redeem' WHEN 'adjust_in' THEN 'issue'
+                    WHEN 'adjust_out' THEN 'reverse_issue' ELSE t.kind END AS cause, t.partner_id,
                t.agreement_id AS own_id, e.issuer_id, e.agreement_id,
                e.funding_plan_id, abs(sum(e.points)) AS points
           FROM ledger.transaction t JOIN ledger.entry e USING (member_id, business_date, transaction_id)

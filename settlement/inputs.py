@@ -120,9 +120,12 @@ def read_inputs(session: Session, *, business_date: date) -> Inputs:
 
 # Each move between a member and the outside has exactly one leg in an outside bucket, so these legs are
 # all that settlement needs; what matures or is held stays the member's. A deficit's legs have no lot.
-# A capture is a redemption, at the terms of its authorisation.
+# A capture is a redemption, at the terms of its authorisation; what an operator gives is an issue, and what
+# it takes is taken back.
 _GROUPS: Final = text("""
-    SELECT CASE t.kind WHEN 'capture' THEN 'redeem' ELSE t.kind END AS kind, t.partner_id, t.agreement_id,
+    SELECT CASE t.kind WHEN 'capture' THEN 'redeem' WHEN 'adjust_in' THEN 'issue'
+                       WHEN 'adjust_out' THEN 'reverse_issue' ELSE t.kind END AS kind,
+           t.partner_id, t.agreement_id,
            e.issuer_id, e.agreement_id AS lot_agreement_id,
            e.funding_plan_id, e.bucket, sum(e.points)::bigint AS points
       FROM ledger.entry e

@@ -27,10 +27,12 @@ from coalition.holding import (
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Balance, Posting, TransactionRef
+from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.programme import Mode, OpenProgramme, open_programme, set_late_days
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
+from coalition.transferring import TransferPoints, transfer_points
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -61,6 +63,7 @@ LEDGER_TABLES = (
     "idempotency",
     "receipt",
     "confirmation",
+    "adjustment",
 )
 
 
@@ -298,6 +301,27 @@ class LedgerDriver:
                     request={"hold": hold.transaction_id},
                     **more,
                 ),
+            )
+
+    def transfer(self, member_id: MemberId, points: int, *, to: MemberId, key: str | None = None) -> Posting:
+        with self.database.single_call() as session:
+            return transfer_points(
+                session,
+                TransferPoints(
+                    member_id=member_id, to=to, points=Points(points), idempotency_key=key or self.key()
+                ),
+            )
+
+    def merge(self, survivor: MemberId, merged: MemberId, *, key: str | None = None) -> Posting:
+        with self.database.single_call() as session:
+            return merge_members(
+                session, MergeMembers(survivor=survivor, merged=merged, idempotency_key=key or self.key())
+            )
+
+    def unmerge(self, survivor: MemberId, merged: MemberId, *, key: str | None = None) -> Posting:
+        with self.database.single_call() as session:
+            return unmerge_members(
+                session, MergeMembers(survivor=survivor, merged=merged, idempotency_key=key or self.key())
             )
 
     def accept_late(self, *, days: int) -> None:

@@ -108,6 +108,8 @@ CREATE TABLE ledger.deficit (
     claimant_id UUID NOT NULL,
     agreement_id UUID NOT NULL,
     lot_id UUID NOT NULL,
+    from_member_id UUID,
+    from_deficit_id UUID,
     business_date DATE NOT NULL,
     transaction_id UUID NOT NULL,
     claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -115,7 +117,8 @@ CREATE TABLE ledger.deficit (
     points BIGINT NOT NULL,
     open_points BIGINT NOT NULL,
     CONSTRAINT deficit_pkey PRIMARY KEY (member_id, deficit_id),
-    CONSTRAINT deficit_open_within_check CHECK (points > 0 AND open_points BETWEEN 0 AND points)
+    CONSTRAINT deficit_open_within_check CHECK (points > 0 AND open_points BETWEEN 0 AND points),
+    CONSTRAINT deficit_origin_is_whole_check CHECK ((from_member_id IS NULL) = (from_deficit_id IS NULL))
 );
 
 CREATE INDEX open_deficits ON ledger.deficit (member_id, sequence) WHERE open_points > 0;
@@ -123,6 +126,8 @@ CREATE INDEX open_deficits ON ledger.deficit (member_id, sequence) WHERE open_po
 COMMENT ON COLUMN ledger.deficit.agreement_id IS 'the claimant''s when the claim arose; its R is paid';
 
 COMMENT ON COLUMN ledger.deficit.lot_id IS 'whose reversed issue left it';
+
+COMMENT ON COLUMN ledger.deficit.from_member_id IS 'with from_deficit_id: the claim that it was, before a merge';
 
 COMMENT ON COLUMN ledger.deficit.sequence IS 'of that reversal in the member''s journal: its age';
 
@@ -139,7 +144,7 @@ CREATE TABLE ledger.entry (
     agreement_id UUID,
     funding_plan_id UUID,
     CONSTRAINT entry_pkey PRIMARY KEY (member_id, business_date, transaction_id, ordinal),
-    CONSTRAINT entry_bucket_check CHECK (bucket IN ('pending', 'available', 'held', 'issued', 'burned', 'expired', 'reversed', 'transferred')),
+    CONSTRAINT entry_bucket_check CHECK (bucket IN ('pending', 'available', 'held', 'issued', 'received', 'burned', 'expired', 'reversed', 'transferred')),
     CONSTRAINT entry_moves_something_check CHECK (points <> 0),
     CONSTRAINT entry_lot_or_deficit_check CHECK (num_nonnulls(lot_id, deficit_id) = 1),
     CONSTRAINT entry_priced_check CHECK ((lot_id IS NULL) = (issuer_id IS NULL) AND (lot_id IS NULL) = (agreement_id IS NULL))
@@ -232,6 +237,8 @@ CREATE TABLE ledger.lot (
     transaction_id UUID NOT NULL,
     issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
     sequence BIGINT NOT NULL,
+    from_member_id UUID,
+    from_lot_id UUID,
     matures_at TIMESTAMP WITH TIME ZONE,
     expires_at TIMESTAMP WITH TIME ZONE,
     points BIGINT NOT NULL,
@@ -247,10 +254,13 @@ CREATE TABLE ledger.lot (
     CONSTRAINT lot_conserved_check CHECK (pending + available + held + burned + expired + reversed + transferred = points),
     CONSTRAINT lot_never_negative_check CHECK (points > 0 AND pending >= 0 AND available >= 0 AND held >= 0 AND burned >= 0 AND expired >= 0 AND reversed >= 0 AND transferred >= 0),
     CONSTRAINT lot_recalled_are_held_check CHECK (recalled BETWEEN 0 AND held),
+    CONSTRAINT lot_origin_is_whole_check CHECK ((from_member_id IS NULL) = (from_lot_id IS NULL)),
     CONSTRAINT lot_pending_matures_check CHECK (pending = 0 OR matures_at IS NOT NULL),
     CONSTRAINT lot_matures_first_check CHECK (matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at),
     CONSTRAINT lot_finite_check CHECK (isfinite(matures_at) AND isfinite(expires_at))
 );
+
+CREATE INDEX lots_from ON ledger.lot (from_member_id, from_lot_id) WHERE from_member_id IS NOT NULL;
 
 CREATE INDEX lots_to_mature ON ledger.lot (member_id, matures_at) WHERE pending > 0;
 
@@ -260,9 +270,15 @@ COMMENT ON COLUMN ledger.lot.agreement_id IS 'the issuer''s, whose prices are th
 
 COMMENT ON COLUMN ledger.lot.funding_plan_id IS 'NULL: the issuer alone funds it';
 
-COMMENT ON COLUMN ledger.lot.business_date IS 'with transaction_id: the issue that made it';
+COMMENT ON COLUMN ledger.lot.business_date IS 'with transaction_id: what made it here';
 
-COMMENT ON COLUMN ledger.lot.sequence IS 'of that issue in the member''s journal: its age';
+COMMENT ON COLUMN ledger.lot.issued_at IS 'when its points came into being, at whomever';
+
+COMMENT ON COLUMN ledger.lot.sequence IS 'of what made it in the member''s journal: its age';
+
+COMMENT ON COLUMN ledger.lot.from_member_id IS 'with from_lot_id: the lot that its points came from';
+
+COMMENT ON COLUMN ledger.lot.from_lot_id IS 'NULL: they were issued to this member';
 
 COMMENT ON COLUMN ledger.lot.matures_at IS 'NULL: matured when issued';
 
@@ -291,6 +307,8 @@ CREATE TABLE ledger.programme (
     hold_seconds INTEGER DEFAULT 900 NOT NULL,
     longest_hold_seconds INTEGER DEFAULT 604800 NOT NULL,
     late_days SMALLINT DEFAULT 90 NOT NULL,
+    transfer_limit_points BIGINT DEFAULT 10000 NOT NULL,
+    adjustment_limit_points BIGINT DEFAULT 1000 NOT NULL,
     clock_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT programme_pkey PRIMARY KEY (programme_id),
     CONSTRAINT programme_only_one_check CHECK (programme_id = 1),
@@ -300,7 +318,9 @@ CREATE TABLE ledger.programme (
     CONSTRAINT programme_consent_limit_check CHECK (consent_limit_points >= 0),
     CONSTRAINT programme_hold_time_check CHECK (hold_seconds BETWEEN 1 AND longest_hold_seconds),
     CONSTRAINT programme_longest_hold_check CHECK (longest_hold_seconds <= 31536000),
-    CONSTRAINT programme_late_days_check CHECK (late_days BETWEEN 0 AND 3660)
+    CONSTRAINT programme_late_days_check CHECK (late_days BETWEEN 0 AND 3660),
+    CONSTRAINT programme_transfer_limit_check CHECK (transfer_limit_points >= 0),
+    CONSTRAINT programme_adjustment_limit_check CHECK (adjustment_limit_points >= 0)
 );
 
 COMMENT ON COLUMN ledger.programme.programme_id IS 'always 1';
@@ -314,6 +334,10 @@ COMMENT ON COLUMN ledger.programme.hold_seconds IS 'how long a hold lasts where 
 COMMENT ON COLUMN ledger.programme.longest_hold_seconds IS 'how long a partner may ask for';
 
 COMMENT ON COLUMN ledger.programme.late_days IS 'a transaction that occurred longer ago is not taken';
+
+COMMENT ON COLUMN ledger.programme.transfer_limit_points IS 'what a member may give to others in one window';
+
+COMMENT ON COLUMN ledger.programme.adjustment_limit_points IS 'what one operator may adjust without a second person';
 
 COMMENT ON COLUMN ledger.programme.clock_at IS 'NULL: the wall clock; else the time at which the clock stands';
 
@@ -384,6 +408,8 @@ CREATE TABLE ledger.transaction (
     undone_points BIGINT,
     hold_date DATE,
     hold_id UUID,
+    other_member_id UUID,
+    other_id UUID,
     confirmation_id UUID,
     idempotency_key TEXT,
     reason TEXT,
@@ -394,7 +420,7 @@ CREATE TABLE ledger.transaction (
     deficit_after BIGINT NOT NULL,
     CONSTRAINT transaction_pkey PRIMARY KEY (member_id, business_date, transaction_id),
     CONSTRAINT transaction_member_id_business_date_sequence_key UNIQUE (member_id, business_date, sequence),
-    CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'lapse', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery')),
+    CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'lapse', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery', 'transfer_out', 'transfer_in', 'merge_out', 'merge_in', 'unmerge_out', 'unmerge_in', 'adjust_in', 'adjust_out')),
     CONSTRAINT transaction_unsigned_check CHECK (points >= 0),
     CONSTRAINT transaction_reversal_names_what_check CHECK ((reverses_id IS NULL) = (kind NOT LIKE 'reverse%%')),
     CONSTRAINT transaction_reference_is_whole_check CHECK ((reverses_id IS NULL) = (reverses_date IS NULL)),
@@ -402,6 +428,8 @@ CREATE TABLE ledger.transaction (
     CONSTRAINT transaction_undone_check CHECK (undone_points >= 0),
     CONSTRAINT transaction_hold_is_named_check CHECK ((hold_id IS NULL) = (kind NOT IN ('capture', 'void', 'lapse'))),
     CONSTRAINT transaction_hold_reference_is_whole_check CHECK ((hold_id IS NULL) = (hold_date IS NULL)),
+    CONSTRAINT transaction_other_side_is_named_check CHECK ((other_id IS NULL) = (kind NOT IN ('transfer_out', 'transfer_in', 'merge_out', 'merge_in', 'unmerge_out', 'unmerge_in'))),
+    CONSTRAINT transaction_other_side_is_whole_check CHECK ((other_id IS NULL) = (other_member_id IS NULL)),
     CONSTRAINT transaction_digest_check CHECK (octet_length(digest) = 32),
     CONSTRAINT transaction_amount_check CHECK (amount >= 0 AND amount <> 'NaN'),
     CONSTRAINT transaction_finite_check CHECK (isfinite(occurred_at)),
@@ -433,9 +461,52 @@ COMMENT ON COLUMN ledger.transaction.undone_points IS 'how many points of what i
 
 COMMENT ON COLUMN ledger.transaction.hold_id IS 'with hold_date: the authorisation that it captures, voids or lets lapse';
 
+COMMENT ON COLUMN ledger.transaction.other_member_id IS 'the other side of a transfer or a merge';
+
+COMMENT ON COLUMN ledger.transaction.other_id IS 'with other_member_id: its transaction there, in the same window';
+
 COMMENT ON COLUMN ledger.transaction.confirmation_id IS 'the member''s own consent to a redemption';
 
 COMMENT ON COLUMN ledger.transaction.digest IS 'chains it to the member''s transaction before it';
+
+CREATE TABLE ledger.adjustment (
+    member_id UUID NOT NULL,
+    adjustment_id UUID NOT NULL,
+    points BIGINT NOT NULL,
+    reason TEXT NOT NULL,
+    note TEXT,
+    issuer_id UUID,
+    funding_plan_id UUID,
+    proposed_by TEXT NOT NULL,
+    proposed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT NOT NULL,
+    decided_by TEXT,
+    decided_at TIMESTAMP WITH TIME ZONE,
+    business_date DATE,
+    transaction_id UUID,
+    CONSTRAINT adjustment_pkey PRIMARY KEY (member_id, adjustment_id),
+    CONSTRAINT adjustment_points_check CHECK (points <> 0 AND abs(points) <= 1000000000),
+    CONSTRAINT adjustment_issuer_of_what_is_given_check CHECK ((issuer_id IS NULL) = (points < 0)),
+    CONSTRAINT adjustment_reason_check CHECK (reason IN ('goodwill', 'service_failure', 'correction', 'fraud', 'migration')),
+    CONSTRAINT adjustment_state_check CHECK (state IN ('proposed', 'posted', 'rejected')),
+    CONSTRAINT adjustment_posted_when_posted_check CHECK ((state = 'posted') = (transaction_id IS NOT NULL)),
+    CONSTRAINT adjustment_reference_is_whole_check CHECK ((transaction_id IS NULL) = (business_date IS NULL)),
+    CONSTRAINT adjustment_rejected_by_somebody_check CHECK (state <> 'rejected' OR decided_by IS NOT NULL),
+    CONSTRAINT adjustment_two_people_check CHECK (decided_by <> proposed_by OR state = 'rejected'),
+    CONSTRAINT adjustment_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id)
+);
+
+CREATE INDEX adjustments_proposed ON ledger.adjustment (proposed_at) WHERE state = 'proposed';
+
+COMMENT ON COLUMN ledger.adjustment.points IS 'signed: given to the member, or taken';
+
+COMMENT ON COLUMN ledger.adjustment.note IS 'in the operator''s words';
+
+COMMENT ON COLUMN ledger.adjustment.issuer_id IS 'who issues, and pays, what is given; NULL: points are taken';
+
+COMMENT ON COLUMN ledger.adjustment.decided_by IS 'who approved or rejected it; NULL: it needed no second person';
+
+COMMENT ON COLUMN ledger.adjustment.business_date IS 'with transaction_id: what posted it';
 
 CREATE TABLE ledger.confirmation (
     member_id UUID NOT NULL,
@@ -460,17 +531,23 @@ CREATE TABLE ledger.member_head (
     held BIGINT DEFAULT 0 NOT NULL,
     deficit BIGINT DEFAULT 0 NOT NULL,
     blocked BOOLEAN DEFAULT false NOT NULL,
+    merged_into UUID,
     last_sequence BIGINT DEFAULT 0 NOT NULL,
     last_recorded_at TIMESTAMP WITH TIME ZONE,
     digest BYTEA DEFAULT decode(repeat('00', 32), 'hex') NOT NULL,
     next_due_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT member_head_pkey PRIMARY KEY (member_id),
     CONSTRAINT member_head_never_negative_check CHECK (available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0),
-    CONSTRAINT member_head_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id)
+    CONSTRAINT member_head_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id),
+    CONSTRAINT member_head_merged_into_another_check CHECK (merged_into <> member_id)
 )
  WITH (fillfactor = 70);
 
 CREATE INDEX members_due ON ledger.member_head (next_due_at) WHERE next_due_at IS NOT NULL;
+
+CREATE INDEX members_merged ON ledger.member_head (merged_into) WHERE merged_into IS NOT NULL;
+
+COMMENT ON COLUMN ledger.member_head.merged_into IS 'the member who has this one''s points now; NULL: nobody';
 
 COMMENT ON COLUMN ledger.member_head.digest IS 'of the member''s last transaction: the end of the chain';
 

@@ -29,7 +29,8 @@ def keys_have_one_effect(session: Session) -> Iterator[Finding]:
       FROM ledger.idempotency k
       FULL JOIN (SELECT * FROM ledger.transaction
                   WHERE idempotency_key IS NOT NULL
-                     OR kind NOT IN ('mature', 'lapse', 'expire', 'recovery', 'reverse_issue')) t
+                     OR kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'reverse_redemption',
+                                 'transfer_out', 'adjust_in', 'adjust_out')) t
         ON t.member_id = k.member_id AND t.business_date = k.business_date
                 AND t.transaction_id = k.transaction_id
      WHERE (t.transaction_id IS NULL OR k.key IS NULL

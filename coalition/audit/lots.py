@@ -34,7 +34,7 @@ def lots_agree_with_entries(session: Session) -> Iterator[Finding]:
     query = """
     WITH derived AS (
         SELECT member_id, lot_id,
-               ARRAY[coalesce(-sum(points) FILTER (WHERE bucket = 'issued'), 0),
+               ARRAY[coalesce(-sum(points) FILTER (WHERE bucket IN ('issued', 'received')), 0),
                      coalesce(sum(points) FILTER (WHERE bucket = 'pending'), 0),
                      coalesce(sum(points) FILTER (WHERE bucket = 'available'), 0),
                      coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0),
@@ -83,8 +83,8 @@ def lots_have_their_issue(session: Session) -> Iterator[Finding]:
                     format('age %s, its issue is number %s', l.sequence, t.sequence)
                 ELSE format('issued at %s, its issue was recorded at %s', l.issued_at, t.recorded_at)
            END AS message
-      FROM ledger.lot l
-      FULL JOIN (SELECT * FROM ledger.transaction WHERE kind = 'issue') t
+      FROM (SELECT * FROM ledger.lot WHERE from_lot_id IS NULL) l
+      FULL JOIN (SELECT * FROM ledger.transaction WHERE kind IN ('issue', 'adjust_in')) t
      USING (member_id, business_date, transaction_id)
      WHERE (t.transaction_id IS NULL OR l.lot_id IS NULL
             OR l.points <> t.points OR l.issuer_id <> t.partner_id
@@ -95,6 +95,7 @@ def lots_have_their_issue(session: Session) -> Iterator[Finding]:
     SELECT concat_ws('/', member_id, 'several'),
            format('the issue %s/%s made %s lots', business_date, transaction_id, count(*))
       FROM ledger.lot
+     WHERE from_lot_id IS NULL
      GROUP BY member_id, business_date, transaction_id
     HAVING count(*) > 1
      ORDER BY 1
@@ -187,7 +188,8 @@ def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
         SELECT concat_ws('/', member_id, business_date, transaction_id), 'transaction', agreement_id,
                 partner_id
           FROM ledger.transaction
-         WHERE kind NOT IN ('mature', 'lapse', 'expire')
+         WHERE kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'reverse_issue',
+                        'reverse_redemption', 'recovery', 'adjust_in')
          UNION ALL
         SELECT concat_ws('/', member_id, deficit_id), 'deficit', agreement_id, claimant_id FROM ledger.deficit
     )
@@ -205,7 +207,8 @@ def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
            format('%s is by %s under agreement %s, and nobody''s but the network''s', kind, partner_id,
                    coalesce(agreement_id::text, 'none'))
       FROM ledger.transaction
-     WHERE kind IN ('mature', 'lapse', 'expire')
+     WHERE kind NOT IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'reverse_issue',
+                        'reverse_redemption', 'recovery', 'adjust_in')
        AND (partner_id <> '00000000-0000-0000-0000-000000000000' OR agreement_id IS NOT NULL)
      ORDER BY 1
     """

@@ -102,6 +102,7 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
              UNION ALL SELECT 'deficit', member_id FROM ledger.deficit
              UNION ALL SELECT 'idempotency', member_id FROM ledger.idempotency
              UNION ALL SELECT 'receipt', member_id FROM ledger.receipt
+             UNION ALL SELECT 'adjustment', member_id FROM ledger.adjustment
              UNION ALL SELECT 'confirmation', member_id FROM ledger.confirmation) AS named
       LEFT JOIN ledger.member m USING (member_id)
      WHERE m.member_id IS NULL
@@ -152,7 +153,7 @@ def deficits_come_from_reversed_issues(session: Session) -> Iterator[Finding]:
                 ELSE format('claimed by %s, reversed by %s, issued by %s', d.claimant_id, t.partner_id,
                         l.issuer_id)
            END AS message
-      FROM ledger.deficit d
+      FROM (SELECT * FROM ledger.deficit WHERE from_deficit_id IS NULL) d
       LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
       LEFT JOIN ledger.lot l ON l.member_id = d.member_id AND l.lot_id = d.lot_id
      WHERE t.transaction_id IS NULL OR l.lot_id IS NULL OR t.kind <> 'reverse_issue'

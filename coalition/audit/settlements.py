@@ -151,7 +151,8 @@ def lines_are_priced_from_entries(session: Session) -> Iterator[Finding]:
           FROM settlement.run
          WHERE state = 'calculated'
     ), moved AS (
-        SELECT e.business_date, CASE t.kind WHEN 'capture' THEN 'redeem' ELSE t.kind END AS kind,
+        SELECT e.business_date, CASE t.kind WHEN 'capture' THEN 'redeem' WHEN 'adjust_in' THEN 'issue'
+                    WHEN 'adjust_out' THEN 'reverse_issue' ELSE t.kind END AS kind,
                t.partner_id, t.agreement_id, e.issuer_id,
                e.agreement_id AS lot_agreement_id, e.funding_plan_id, abs(sum(e.points)) AS points
           FROM ledger.entry e
@@ -159,6 +160,7 @@ def lines_are_priced_from_entries(session: Session) -> Iterator[Finding]:
           JOIN run USING (business_date)
          WHERE e.lot_id IS NOT NULL
            AND (t.kind, e.bucket) IN (('issue', 'issued'), ('reverse_issue', 'reversed'),
+                                      ('adjust_in', 'issued'), ('adjust_out', 'reversed'),
                                       ('redeem', 'burned'), ('capture', 'burned'),
                                       ('reverse_redemption', 'burned'), ('recovery', 'burned'),
                                       ('expire', 'expired'))

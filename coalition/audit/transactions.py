@@ -51,7 +51,7 @@ def entries_have_their_transaction(session: Session) -> Iterator[Finding]:
 
 
 def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
-    """A transaction's points are what its entries move; only an issue, or its reversal, may move none."""
+    """A transaction's points are what its entries move; none only in an issue, its reversal, or a merge."""
     # Each kind is measured in the bucket that only it fills, or, undone, empties.
     query = """
     WITH moved AS (
@@ -61,7 +61,9 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
                coalesce(sum(points) FILTER (WHERE bucket = 'expired'), 0) AS expired,
                coalesce(sum(points) FILTER (WHERE bucket = 'reversed' AND lot_id IS NOT NULL), 0) AS reversed,
                coalesce(-sum(points) FILTER (WHERE bucket = 'pending'), 0) AS matured,
-               coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0) AS held
+               coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0) AS held,
+               coalesce(sum(points) FILTER (WHERE bucket = 'transferred'), 0) AS transferred,
+               coalesce(-sum(points) FILTER (WHERE bucket = 'received'), 0) AS received
           FROM ledger.entry
          GROUP BY member_id, business_date, transaction_id
     ), compared AS (
@@ -74,6 +76,14 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
                    WHEN 'void' THEN -m.held
                    WHEN 'lapse' THEN -m.held
                    WHEN 'recovery' THEN m.burned
+                   WHEN 'transfer_out' THEN m.transferred
+                   WHEN 'transfer_in' THEN m.received
+                   WHEN 'merge_out' THEN m.transferred
+                   WHEN 'merge_in' THEN m.received
+                   WHEN 'unmerge_out' THEN m.transferred
+                   WHEN 'unmerge_in' THEN -m.transferred
+                   WHEN 'adjust_in' THEN m.issued
+                   WHEN 'adjust_out' THEN m.reversed
                    WHEN 'reverse_redemption' THEN -m.burned
                    WHEN 'reverse_issue' THEN m.reversed
                    WHEN 'expire' THEN m.expired
@@ -85,7 +95,9 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
     SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
            format('%s of %s points, its entries move %s', kind, points, by_entries) AS message
       FROM compared
-     WHERE points <> by_entries OR (points = 0 AND kind NOT IN ('issue', 'reverse_issue'))
+     WHERE points <> by_entries
+        OR (points = 0 AND kind NOT IN ('issue', 'reverse_issue', 'merge_out', 'merge_in', 'unmerge_out',
+                                        'unmerge_in'))
      ORDER BY 1
     """
     return findings(transactions_move_what_they_say, session, subject="transaction", query=query)
@@ -101,6 +113,22 @@ def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
         ('capture', 'held', -1, 'lot'), ('capture', 'burned', 1, 'lot'), ('capture', 'available', 1, 'lot'),
         ('void', 'held', -1, 'lot'), ('void', 'available', 1, 'lot'),
         ('lapse', 'held', -1, 'lot'), ('lapse', 'available', 1, 'lot'),
+        ('transfer_out', 'available', -1, 'lot'), ('transfer_out', 'transferred', 1, 'lot'),
+        ('transfer_in', 'received', -1, 'lot'), ('transfer_in', 'available', 1, 'lot'),
+        ('merge_out', 'pending', -1, 'lot'), ('merge_out', 'available', -1, 'lot'),
+        ('merge_out', 'transferred', 1, 'lot'),
+        ('merge_out', 'available', 1, 'deficit'), ('merge_out', 'reversed', -1, 'deficit'),
+        ('merge_in', 'received', -1, 'lot'), ('merge_in', 'pending', 1, 'lot'),
+        ('merge_in', 'available', 1, 'lot'),
+        ('merge_in', 'available', -1, 'deficit'), ('merge_in', 'reversed', 1, 'deficit'),
+        ('unmerge_out', 'pending', -1, 'lot'), ('unmerge_out', 'available', -1, 'lot'),
+        ('unmerge_out', 'transferred', 1, 'lot'),
+        ('unmerge_out', 'available', 1, 'deficit'), ('unmerge_out', 'reversed', -1, 'deficit'),
+        ('unmerge_in', 'transferred', -1, 'lot'), ('unmerge_in', 'pending', 1, 'lot'),
+        ('unmerge_in', 'available', 1, 'lot'),
+        ('unmerge_in', 'available', -1, 'deficit'), ('unmerge_in', 'reversed', 1, 'deficit'),
+        ('adjust_in', 'issued', -1, 'lot'), ('adjust_in', 'available', 1, 'lot'),
+        ('adjust_out', 'available', -1, 'lot'), ('adjust_out', 'reversed', 1, 'lot'),
         ('recovery', 'available', -1, 'lot'), ('recovery', 'burned', 1, 'lot'),
         ('recovery', 'available', 1, 'deficit'), ('recovery', 'reversed', -1, 'deficit'),
         ('mature', 'pending', -1, 'lot'), ('mature', 'available', 1, 'lot'),

@@ -131,6 +131,22 @@ BEGIN
     IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
 END $$;
 
+-- What a member may give to others in one window.
+CREATE FUNCTION ledger.set_transfer_limit(p_points bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+    UPDATE programme SET transfer_limit_points = p_points;
+    IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
+END $$;
+
+-- What one operator may adjust without a second person.
+CREATE FUNCTION ledger.set_adjustment_limit(p_points bigint) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+BEGIN
+    UPDATE programme SET adjustment_limit_points = p_points;
+    IF NOT FOUND THEN PERFORM ledger.refuse('PROGRAMME_NOT_OPEN'); END IF;
+END $$;
+
 -- Close the window and open the next in the same moment. Returns whether this call closed it;
 -- false: it was closed before. The caller sets lock_timeout: postings queue behind a waiting closer.
 CREATE FUNCTION ledger.close_window(p_business_date date, p_now timestamptz) RETURNS boolean

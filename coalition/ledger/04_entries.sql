@@ -10,7 +10,7 @@ CREATE FUNCTION ledger.append_transaction(
     INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_kind text, p_partner uuid, p_agreement uuid,
     p_points bigint, p_confirmation uuid DEFAULT NULL, p_reason text DEFAULT NULL,
     p_reverses_date date DEFAULT NULL, p_reverses_id uuid DEFAULT NULL, p_undone bigint DEFAULT NULL,
-    p_hold_date date DEFAULT NULL, p_hold_id uuid DEFAULT NULL
+    p_hold_date date DEFAULT NULL, p_hold_id uuid DEFAULT NULL, p_other_member uuid DEFAULT NULL, p_other_id uuid DEFAULT NULL
 ) LANGUAGE plpgsql AS $$
 DECLARE
     posted transaction;
@@ -46,6 +46,8 @@ BEGIN
     posted.undone_points := p_undone;
     posted.hold_date := p_hold_date;
     posted.hold_id := p_hold_id;
+    posted.other_member_id := p_other_member;
+    posted.other_id := p_other_id;
     posted.available_after := head.available;
     posted.pending_after := head.pending;
     posted.held_after := head.held;
@@ -56,8 +58,8 @@ BEGIN
     INSERT INTO transaction VALUES (posted.*);
 END $$;
 
--- Draw points from the member's available lots, soonest expiry first, then oldest lot, to be burned or held;
--- from the named lots only, where some are named. Reads no more lots than it needs. Returns how many
+-- Draw points from the member's available lots, soonest expiry first, then oldest lot, to be burned, held or
+-- reversed; from the named lots only, where some are named. Reads no more lots than it needs. Returns how many
 -- entries it made.
 CREATE FUNCTION ledger.draw(p_member uuid, p_business_date date, p_id uuid, p_points bigint, p_to text, p_only uuid[])
 RETURNS integer LANGUAGE plpgsql AS $$
@@ -93,7 +95,8 @@ BEGIN
     ), moved AS (
         UPDATE lot SET available = available - drawn.points,
                        burned = burned + CASE p_to WHEN 'burned' THEN drawn.points ELSE 0 END,
-                       held = held + CASE p_to WHEN 'held' THEN drawn.points ELSE 0 END
+                       held = held + CASE p_to WHEN 'held' THEN drawn.points ELSE 0 END,
+                       reversed = reversed + CASE p_to WHEN 'reversed' THEN drawn.points ELSE 0 END
         FROM drawn WHERE lot.member_id = p_member AND lot.lot_id = drawn.lot_id
         RETURNING lot.lot_id, drawn.points, drawn.ordinality, lot.issuer_id, lot.agreement_id, lot.funding_plan_id
     )
@@ -210,7 +213,7 @@ BEGIN
     RETURN made;
 END $$;
 
--- The answer that this key got before, or nothing. A different request under the key is refused,
+-- The answer that this key got before, of this member or of one who was merged into it, or nothing. A different request under the key is refused,
 -- and so is one with a receipt that was free until now: the first had claimed its own.
 CREATE FUNCTION ledger.replay(p_wish ledger.wish, p_member uuid) RETURNS ledger.posting
 LANGUAGE plpgsql AS $$
@@ -220,7 +223,12 @@ DECLARE
 BEGIN
     SELECT * INTO known FROM idempotency
     WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key;
-    IF NOT FOUND THEN RETURN NULL; END IF;
+    IF NOT FOUND AND EXISTS (SELECT FROM member_head WHERE merged_into = p_member) THEN
+        SELECT * INTO known FROM idempotency
+        WHERE member_id = ANY (ledger.absorbed(p_member)) AND partner_id = p_wish.partner_id AND key = p_wish.key
+        ORDER BY member_id LIMIT 1;
+    END IF;
+    IF known.key IS NULL THEN RETURN NULL; END IF;
     IF known.fingerprint IS DISTINCT FROM p_wish.fingerprint
        OR (p_wish.receipt_number IS NOT NULL AND p_wish.refused IS DISTINCT FROM 'RECEIPT_DUPLICATE') THEN
         PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT');
@@ -229,7 +237,7 @@ BEGIN
            known.available, known.pending, known.held, known.deficit
     INTO answer
     FROM transaction
-    WHERE member_id = p_member AND business_date = known.business_date AND transaction_id = known.transaction_id;
+    WHERE member_id = known.member_id AND business_date = known.business_date AND transaction_id = known.transaction_id;
     ASSERT FOUND, 'a remembered answer has its transaction';
     RETURN answer;
 END $$;

@@ -1,7 +1,8 @@
 -- Points come into being: one lot for the member, at the issuer's prices, pending or at once available.
 -- The member's part; post_issue has entered the window and claimed the receipt.
 CREATE FUNCTION ledger.issue(
-    p_member uuid, p_wish ledger.wish, p_funding_plan uuid, p_matures_at timestamptz, p_expires_at timestamptz
+    p_member uuid, p_wish ledger.wish, p_funding_plan uuid, p_matures_at timestamptz, p_expires_at timestamptz,
+    p_kind text DEFAULT 'issue', p_reason text DEFAULT NULL
 ) RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     head    member_head;
@@ -15,6 +16,7 @@ BEGIN
     IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     earlier := ledger.replay(p_wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
+    IF head.merged_into IS NOT NULL    THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF p_wish.refused IS NOT NULL      THEN PERFORM ledger.refuse(p_wish.refused, coalesce(p_wish.refused_facts, '{}')); END IF;
     PERFORM ledger.check_age(p_wish);
     PERFORM ledger.check_partner(p_wish, 'an issuer');
@@ -50,7 +52,8 @@ BEGIN
             head.next_due_at := least(head.next_due_at, p_matures_at);
         END IF;
     END IF;
-    head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'issue', p_wish.partner_id, p_wish.agreement_id, p_wish.points);
+    head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, p_kind, p_wish.partner_id, p_wish.agreement_id, p_wish.points,
+                                      p_reason => p_reason);
     IF matured AND head.deficit > 0 THEN
         head := ledger.pay_deficits(head, p_wish, ARRAY[lot_id], p_wish.points);
     END IF;

@@ -110,8 +110,8 @@ BEGIN
     head := ledger.claim_deficit(head, p_wish, p_wish.transaction_id, p_lot, p_wish.agreement_id, p_points - moved - of_held, 3);
 END $$;
 
--- What a reversal could not take back because it was spent becomes the issuer's claim, under `unlimited`.
--- Of a lot no more is claimed than was spent of it.
+-- What a reversal could not take back because it was spent or given away becomes the issuer's claim, under
+-- `unlimited`. Of a lot no more is claimed than was spent of it.
 CREATE FUNCTION ledger.claim_deficit(
     INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_lot ledger.lot, p_agreement uuid, p_missing bigint, p_after integer
 ) LANGUAGE plpgsql AS $$
@@ -120,8 +120,8 @@ DECLARE
     claimed bigint;
 BEGIN
     IF p_missing <= 0 OR ledger.return_policy(p_lot.agreement_id) <> 'unlimited' THEN RETURN; END IF;
-    SELECT least(p_missing, p_lot.burned - coalesce(sum(points), 0)) INTO claimed
-    FROM deficit WHERE member_id = p_lot.member_id AND lot_id = p_lot.lot_id;
+    SELECT least(p_missing, p_lot.burned + p_lot.transferred - coalesce(sum(points), 0)) INTO claimed
+    FROM deficit WHERE member_id = p_lot.member_id AND lot_id = p_lot.lot_id AND from_deficit_id IS NULL;
     IF claimed <= 0 THEN RETURN; END IF;
     INSERT INTO deficit (member_id, deficit_id, claimant_id, agreement_id, lot_id, business_date, transaction_id, claimed_at, sequence, points, open_points)
     VALUES (p_lot.member_id, id, p_lot.issuer_id, coalesce(p_agreement, p_lot.agreement_id), p_lot.lot_id,
@@ -218,6 +218,9 @@ BEGIN
     -- Money that is too little to have earned a point takes none back.
     IF p_points > 1000000000 OR p_points < (p_amount IS NULL)::int THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
+    END IF;
+    IF EXISTS (SELECT FROM member_head WHERE member_id = p_member AND merged_into IS NOT NULL) THEN
+        RETURN ledger.reverse_merged(p_member, wish, p_date, p_id, p_points, p_amount_before, p_reason);
     END IF;
     RETURN ledger.reverse(p_member, wish, p_date, p_id, p_points, p_amount_before, p_reason);
 END $$;

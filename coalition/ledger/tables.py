@@ -34,7 +34,17 @@ from coalition.ids import NETWORK
 SCHEMA = "ledger"
 Timestamp = DateTime(timezone=True)
 
-BUCKETS = ("pending", "available", "held", "issued", "burned", "expired", "reversed", "transferred")
+BUCKETS = (
+    "pending",
+    "available",
+    "held",
+    "issued",
+    "received",
+    "burned",
+    "expired",
+    "reversed",
+    "transferred",
+)
 HOLD_STATES = ("open", "captured", "voided", "lapsed")
 KINDS = (
     "issue",
@@ -48,7 +58,16 @@ KINDS = (
     "mature",
     "expire",
     "recovery",
+    "transfer_out",
+    "transfer_in",
+    "merge_out",
+    "merge_in",
+    "unmerge_out",
+    "unmerge_in",
+    "adjust_in",
+    "adjust_out",
 )
+ADJUSTMENT_REASONS = ("goodwill", "service_failure", "correction", "fraud", "migration")
 
 
 def _one_of(column: str, values: tuple[str, ...]) -> str:
@@ -85,6 +104,20 @@ programme = Table(
         server_default=text("90"),
         comment="a transaction that occurred longer ago is not taken",
     ),
+    Column(
+        "transfer_limit_points",
+        BigInteger,
+        nullable=False,
+        server_default=text("10000"),
+        comment="what a member may give to others in one window",
+    ),
+    Column(
+        "adjustment_limit_points",
+        BigInteger,
+        nullable=False,
+        server_default=text("1000"),
+        comment="what one operator may adjust without a second person",
+    ),
     Column("clock_at", Timestamp, comment="NULL: the wall clock; else the time at which the clock stands"),
     CheckConstraint("programme_id = 1", name="only_one"),
     CheckConstraint(_one_of("mode", ("production", "sandbox", "demo")), name="mode"),
@@ -94,6 +127,8 @@ programme = Table(
     CheckConstraint("hold_seconds BETWEEN 1 AND longest_hold_seconds", name="hold_time"),
     CheckConstraint("longest_hold_seconds <= 31536000", name="longest_hold"),
     CheckConstraint("late_days BETWEEN 0 AND 3660", name="late_days"),
+    CheckConstraint("transfer_limit_points >= 0", name="transfer_limit"),
+    CheckConstraint("adjustment_limit_points >= 0", name="adjustment_limit"),
     schema=SCHEMA,
 )
 
@@ -186,6 +221,7 @@ member_head = Table(
     Column("held", BigInteger, nullable=False, server_default=text("0")),
     Column("deficit", BigInteger, nullable=False, server_default=text("0")),
     Column("blocked", Boolean, nullable=False, server_default=text("false")),
+    Column("merged_into", Uuid, comment="the member who has this one's points now; NULL: nobody"),
     Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
     Column("last_recorded_at", Timestamp),
     Column(
@@ -202,7 +238,9 @@ member_head = Table(
     ),
     CheckConstraint("available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0", name="never_negative"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
+    CheckConstraint("merged_into <> member_id", name="merged_into_another"),
     Index("members_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
+    Index("members_merged", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     schema=SCHEMA,
     # Heads are updated by every posting: room on the page lets the update stay there (HOT).
     postgresql_with={"fillfactor": "70"},
@@ -216,10 +254,14 @@ lot = Table(
     Column("issuer_id", Uuid, nullable=False),
     Column("agreement_id", Uuid, nullable=False, comment="the issuer's, whose prices are the lot's for good"),
     Column("funding_plan_id", Uuid, comment="NULL: the issuer alone funds it"),
-    Column("business_date", Date, nullable=False, comment="with transaction_id: the issue that made it"),
+    Column("business_date", Date, nullable=False, comment="with transaction_id: what made it here"),
     Column("transaction_id", Uuid, nullable=False),
-    Column("issued_at", Timestamp, nullable=False),
-    Column("sequence", BigInteger, nullable=False, comment="of that issue in the member's journal: its age"),
+    Column("issued_at", Timestamp, nullable=False, comment="when its points came into being, at whomever"),
+    Column(
+        "sequence", BigInteger, nullable=False, comment="of what made it in the member's journal: its age"
+    ),
+    Column("from_member_id", Uuid, comment="with from_lot_id: the lot that its points came from"),
+    Column("from_lot_id", Uuid, comment="NULL: they were issued to this member"),
     Column("matures_at", Timestamp, comment="NULL: matured when issued"),
     Column("expires_at", Timestamp, comment="NULL: never"),
     Column(
@@ -249,6 +291,7 @@ lot = Table(
         name="never_negative",
     ),
     CheckConstraint("recalled BETWEEN 0 AND held", name="recalled_are_held"),
+    CheckConstraint("(from_member_id IS NULL) = (from_lot_id IS NULL)", name="origin_is_whole"),
     CheckConstraint("pending = 0 OR matures_at IS NOT NULL", name="pending_matures"),
     CheckConstraint(
         "matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at", name="matures_first"
@@ -262,6 +305,7 @@ lot = Table(
         "lot_id",
         postgresql_where=text("available > 0"),
     ),
+    Index("lots_from", "from_member_id", "from_lot_id", postgresql_where=text("from_member_id IS NOT NULL")),
     Index("lots_to_mature", "member_id", "matures_at", postgresql_where=text("pending > 0")),
     schema=SCHEMA,
 )
@@ -298,6 +342,8 @@ transaction = Table(
     Column(
         "hold_id", Uuid, comment="with hold_date: the authorisation that it captures, voids or lets lapse"
     ),
+    Column("other_member_id", Uuid, comment="the other side of a transfer or a merge"),
+    Column("other_id", Uuid, comment="with other_member_id: its transaction there, in the same window"),
     Column("confirmation_id", Uuid, comment="the member's own consent to a redemption"),
     Column("idempotency_key", Text),
     Column("reason", Text),
@@ -316,6 +362,12 @@ transaction = Table(
     CheckConstraint("undone_points >= 0", name="undone"),
     CheckConstraint("(hold_id IS NULL) = (kind NOT IN ('capture', 'void', 'lapse'))", name="hold_is_named"),
     CheckConstraint("(hold_id IS NULL) = (hold_date IS NULL)", name="hold_reference_is_whole"),
+    CheckConstraint(
+        "(other_id IS NULL) = (kind NOT IN ('transfer_out', 'transfer_in', 'merge_out', 'merge_in',"
+        " 'unmerge_out', 'unmerge_in'))",
+        name="other_side_is_named",
+    ),
+    CheckConstraint("(other_id IS NULL) = (other_member_id IS NULL)", name="other_side_is_whole"),
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint("amount >= 0 AND amount <> 'NaN'", name="amount"),
     CheckConstraint("isfinite(occurred_at)", name="finite"),
@@ -395,6 +447,8 @@ deficit = Table(
         "agreement_id", Uuid, nullable=False, comment="the claimant's when the claim arose; its R is paid"
     ),
     Column("lot_id", Uuid, nullable=False, comment="whose reversed issue left it"),
+    Column("from_member_id", Uuid, comment="with from_deficit_id: the claim that it was, before a merge"),
+    Column("from_deficit_id", Uuid),
     Column("business_date", Date, nullable=False),
     Column("transaction_id", Uuid, nullable=False),
     Column("claimed_at", Timestamp, nullable=False),
@@ -405,6 +459,7 @@ deficit = Table(
     Column("open_points", BigInteger, nullable=False),
     PrimaryKeyConstraint("member_id", "deficit_id"),
     CheckConstraint("points > 0 AND open_points BETWEEN 0 AND points", name="open_within"),
+    CheckConstraint("(from_member_id IS NULL) = (from_deficit_id IS NULL)", name="origin_is_whole"),
     Index("open_deficits", "member_id", "sequence", postgresql_where=text("open_points > 0")),
     schema=SCHEMA,
 )
@@ -442,6 +497,37 @@ receipt = Table(
     PrimaryKeyConstraint("partner_id", "kind", "store", "terminal", "number", "line", "revision"),
     CheckConstraint(_one_of("kind", ("issue", "redeem")), name="kind"),
     CheckConstraint("line >= 0 AND revision >= 0", name="counted"),
+    schema=SCHEMA,
+)
+
+adjustment = Table(
+    "adjustment",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("adjustment_id", Uuid, nullable=False),
+    Column("points", BigInteger, nullable=False, comment="signed: given to the member, or taken"),
+    Column("reason", Text, nullable=False),
+    Column("note", Text, comment="in the operator's words"),
+    Column("issuer_id", Uuid, comment="who issues, and pays, what is given; NULL: points are taken"),
+    Column("funding_plan_id", Uuid),
+    Column("proposed_by", Text, nullable=False),
+    Column("proposed_at", Timestamp, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("decided_by", Text, comment="who approved or rejected it; NULL: it needed no second person"),
+    Column("decided_at", Timestamp),
+    Column("business_date", Date, comment="with transaction_id: what posted it"),
+    Column("transaction_id", Uuid),
+    PrimaryKeyConstraint("member_id", "adjustment_id"),
+    CheckConstraint("points <> 0 AND abs(points) <= 1000000000", name="points"),
+    CheckConstraint("(issuer_id IS NULL) = (points < 0)", name="issuer_of_what_is_given"),
+    CheckConstraint(_one_of("reason", ADJUSTMENT_REASONS), name="reason"),
+    CheckConstraint(_one_of("state", ("proposed", "posted", "rejected")), name="state"),
+    CheckConstraint("(state = 'posted') = (transaction_id IS NOT NULL)", name="posted_when_posted"),
+    CheckConstraint("(transaction_id IS NULL) = (business_date IS NULL)", name="reference_is_whole"),
+    CheckConstraint("state <> 'rejected' OR decided_by IS NOT NULL", name="rejected_by_somebody"),
+    CheckConstraint("decided_by <> proposed_by OR state = 'rejected'", name="two_people"),
+    ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
+    Index("adjustments_proposed", "proposed_at", postgresql_where=text("state = 'proposed'")),
     schema=SCHEMA,
 )
 

@@ -25,6 +25,7 @@ MEMBER_TABLES = {
     "deficit",
     "idempotency",
     "confirmation",
+    "adjustment",
 }
 OWN_KEY = {"receipt", "identifier"}
 COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}

@@ -1,0 +1,71 @@
+"""Merge two records of one person into one, and un-merge them again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from coalition.clock import wall
+from coalition.ids import MemberId
+from coalition.keys import check_key
+from coalition.ledger.posting import Posting, call, fingerprint, posting_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_MERGE: Final = "SELECT * FROM ledger.post_merge(%s, %s, %s, %s, %s, %s)"
+_UNMERGE: Final = "SELECT * FROM ledger.post_unmerge(%s, %s, %s, %s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeMembers:
+    """The operator's wish to make one member of two; or to take them apart again."""
+
+    survivor: MemberId
+    merged: MemberId
+    """Whose points, and what it owes, go to the survivor."""
+    idempotency_key: str
+    """Its scope is the survivor."""
+    reason: str | None = None
+
+
+def merge_members(session: Session, command: MergeMembers) -> Posting:
+    """Hand all that a member has and owes to another, who is found by its identifiers from now on.
+
+    The posting is the survivor's; the merged member's journal has one of its own, that names it.
+
+    Raises:
+        MemberUnknown, MemberMerged, MergeWithOneself, MemberHasHolds: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    return _post(session, _MERGE, "merge", command)
+
+
+def unmerge_members(session: Session, command: MergeMembers) -> Posting:
+    """Give a merged member back what is left of the lots that it brought along, and let it be itself again.
+
+    What the survivor spent of them is spent; what the survivor got since is the survivor's.
+
+    Raises:
+        MemberUnknown, MemberMerged, NotMerged, MemberHasHolds: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    return _post(session, _UNMERGE, "unmerge", command)
+
+
+def _post(session: Session, statement: str, kind: str, command: MergeMembers) -> Posting:
+    check_key(command.idempotency_key)
+    asked = {"merged": command.merged, "reason": command.reason}
+    [row] = call(
+        session,
+        statement,
+        (
+            command.survivor,
+            command.merged,
+            command.idempotency_key,
+            fingerprint(kind, asked),
+            command.reason,
+            wall(),
+        ),
+    )
+    return posting_of(row)

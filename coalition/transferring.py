@@ -1,0 +1,59 @@
+"""Transfer points: one member gives them to another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from coalition.amounts import Points
+from coalition.clock import wall
+from coalition.ids import MemberId
+from coalition.keys import check_key
+from coalition.ledger.posting import Posting, call, fingerprint, posting_of
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_POST: Final = "SELECT * FROM ledger.post_transfer(%s, %s, %s, %s, %s, %s, %s)"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferPoints:
+    """A member's wish to give points to somebody."""
+
+    member_id: MemberId
+    to: MemberId
+    points: Points
+    idempotency_key: str
+    """Its scope is the giver."""
+    reason: str | None = None
+    """In the giver's words; the receiver reads them too."""
+
+
+def transfer_points(session: Session, command: TransferPoints) -> Posting:
+    """Give points to another member: those that expire soonest first, with issuer and expiry kept.
+
+    The receiver's part is a transaction of its own in the same window; what the receiver owes is paid off
+    from what arrives. The posting is the giver's.
+
+    Raises:
+        PointsInvalid, MemberUnknown, MemberMerged, TransferToOneself, MemberBlocked, TransferLimitExceeded,
+        InsufficientPoints: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    check_key(command.idempotency_key)
+    asked = {"to": command.to, "points": command.points, "reason": command.reason}
+    [row] = call(
+        session,
+        _POST,
+        (
+            command.member_id,
+            command.to,
+            command.points,
+            command.idempotency_key,
+            fingerprint("transfer", asked),
+            command.reason,
+            wall(),
+        ),
+    )
+    return posting_of(row)
