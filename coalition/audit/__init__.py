@@ -87,6 +87,9 @@ def run_audit(
     session.execute(text("SET LOCAL statement_timeout = 0"))
     session.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
     session.execute(text("SET LOCAL work_mem = '64MB'"))
+    # Every check reads whole tables. Where the planner has no statistics yet (partitions are new each month)
+    # it may take a journal for a few rows and walk it once for each of them: a year's audit never ended.
+    session.execute(text("SET LOCAL enable_nestloop = off"))
     found: list[Finding] = []
     for check in AUDIT:
         started(check.__name__)

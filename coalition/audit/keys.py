@@ -50,7 +50,9 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
     """The balance answered under a key is that after its transaction, what it paid off and what lapsed."""
     query = """
     WITH ordered AS (
-        SELECT *, lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before
+        SELECT member_id, business_date, transaction_id, sequence, kind, idempotency_key, recorded_at,
+               lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before,
+               ARRAY[available_after, pending_after, held_after, deficit_after] AS balance
           FROM ledger.transaction
     ), grouped AS (
         -- What a posting recovers or recalls, and what of its points lapses, follows it in the same moment:
@@ -60,20 +62,19 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
                                       OR recorded_at IS DISTINCT FROM recorded_before)
                 OVER (PARTITION BY member_id ORDER BY sequence) AS number
           FROM ordered
-    ), last AS (
-        SELECT DISTINCT ON (member_id, number) member_id, number,
-               ARRAY[available_after, pending_after, held_after, deficit_after] AS balance
+    ), answered AS (
+        SELECT member_id, business_date, transaction_id,
+               last_value(balance) OVER (PARTITION BY member_id, number ORDER BY sequence
+                                         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS balance
           FROM grouped
-         ORDER BY member_id, number, sequence DESC
     )
     SELECT concat_ws('/', k.member_id, k.partner_id, k.key) AS id,
            format('available, pending, held, deficit were answered as %s, after the posting they were %s',
                   array_to_string(ARRAY[k.available, k.pending, k.held, k.deficit], ', '),
-                  array_to_string(l.balance, ', ')) AS message
+                  array_to_string(a.balance, ', ')) AS message
       FROM ledger.idempotency k
-      JOIN grouped g USING (member_id, business_date, transaction_id)
-      JOIN last l ON l.member_id = g.member_id AND l.number = g.number
-     WHERE l.balance <> ARRAY[k.available, k.pending, k.held, k.deficit]
+      JOIN answered a USING (member_id, business_date, transaction_id)
+     WHERE a.balance <> ARRAY[k.available, k.pending, k.held, k.deficit]
      ORDER BY 1
     """
     return findings(keys_remember_the_answer, session, subject="idempotency", query=query)
