@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, cast, select, tuple_
+from sqlalchemy import ColumnElement, and_, cast, func, select, tuple_
 
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
@@ -52,8 +52,21 @@ class Transaction:
     recorded_at: datetime
     late: bool
     reverses: TransactionRef | None
+    undone_points: Points | None
+    """A reversal's: how many of the other's points it takes back, still there or not."""
+    hold: TransactionRef | None
+    """The authorisation that it captures, voids or lets lapse."""
     reason: str | None
     available_after: Points
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """What undid a transaction, or a part of it."""
+
+    ref: TransactionRef
+    points: Points
+    """How many of its points."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -190,20 +203,38 @@ def key_of(transaction: Transaction, wanted: Transactions) -> Key:
     return transaction.recorded_at.isoformat(), str(transaction.ref.transaction_id)
 
 
-def reversals_of(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, TransactionRef]:
+def reversals_of(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, list[Reversal]]:
     """Of these transactions, those that were reversed, each with what reversed it; in one statement."""
     rows = session.execute(
-        select(_t.member_id, _t.business_date, _t.transaction_id, _t.reverses_date, _t.reverses_id).where(
+        select(
+            _t.member_id,
+            _t.business_date,
+            _t.transaction_id,
+            _t.reverses_date,
+            _t.reverses_id,
+            _t.undone_points,
+        )
+        .where(
             _t.member_id.in_({ref.member_id for ref in refs}),
             _t.reverses_id.in_({ref.transaction_id for ref in refs}),
         )
+        .order_by(_t.member_id, _t.sequence)
     )
-    return {
-        TransactionRef(
+    found: dict[TransactionRef, list[Reversal]] = {}
+    for row in rows:
+        reversed_ = TransactionRef(
             member_id=row.member_id, business_date=row.reverses_date, transaction_id=row.reverses_id
-        ): _ref(row)
-        for row in rows
-    }
+        )
+        found.setdefault(reversed_, []).append(Reversal(ref=_ref(row), points=row.undone_points))
+    return found
+
+
+def amount_returned(session: Session, ref: TransactionRef) -> Decimal:
+    """How much of the money of an issue its reversals have taken back."""
+    total = select(func.coalesce(func.sum(_t.amount), 0)).where(
+        _t.member_id == ref.member_id, _t.reverses_id == ref.transaction_id
+    )
+    return Decimal(session.execute(total).scalar_one())
 
 
 def entries_of(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, list[Entry]]:
@@ -274,7 +305,7 @@ def _ref(row: Any) -> TransactionRef:
 
 
 def _transaction(row: Any) -> Transaction:
-    receipt = reverses = None
+    receipt = reverses = hold = None
     if row.receipt_number is not None:
         receipt = Receipt(
             store=row.store,
@@ -286,6 +317,10 @@ def _transaction(row: Any) -> Transaction:
     if row.reverses_id is not None:
         reverses = TransactionRef(
             member_id=row.member_id, business_date=row.reverses_date, transaction_id=row.reverses_id
+        )
+    if row.hold_id is not None:
+        hold = TransactionRef(
+            member_id=row.member_id, business_date=row.hold_date, transaction_id=row.hold_id
         )
     return Transaction(
         ref=_ref(row),
@@ -300,6 +335,8 @@ def _transaction(row: Any) -> Transaction:
         recorded_at=row.recorded_at,
         late=row.late,
         reverses=reverses,
+        undone_points=row.undone_points,
+        hold=hold,
         reason=row.reason,
         available_after=row.available_after,
     )

@@ -1,18 +1,24 @@
-"""Hold points for a redemption: authorise them, then capture or void the hold."""
+"""Hold points for a redemption: authorise them, then capture or void the hold; and look holds up."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, Final
+from datetime import date, datetime
+from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
+from sqlalchemy import Select, cast, select, tuple_
+
+from coalition import clock
 from coalition.amounts import Points
 from coalition.clock import wall
-from coalition.ids import AgreementId, MemberId, PartnerId
+from coalition.errors import InvalidInput
+from coalition.ids import AgreementId, MemberId, PartnerId, PartyId, TransactionId
 from coalition.keys import check_key
+from coalition.ledger import tables
 from coalition.ledger.posting import Posting, TransactionRef, call, fingerprint, posting_of
+from coalition.paging import Key, Page, PageRequest, page_of
 from coalition.receipts import NO_RECEIPT, Receipt
 
 if TYPE_CHECKING:
@@ -21,6 +27,32 @@ if TYPE_CHECKING:
 _AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _CAPTURE: Final = "SELECT * FROM ledger.post_capture(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _VOID: Final = "SELECT * FROM ledger.post_void(%s, %s, %s, %s, %s, %s, %s, %s)"
+
+
+_h: Final = tables.hold.c
+_ORDER: Final = (_h.authorized_at, _h.transaction_id)
+
+KEY_LENGTH: Final = 2
+"""Columns of a cursor's key."""
+
+HoldState = Literal["open", "captured", "voided", "lapsed"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """Points that a partner set aside."""
+
+    ref: TransactionRef
+    """The authorisation."""
+    partner_id: PartnerId
+    points: Points
+    authorized_at: datetime
+    lapses_at: datetime
+    state: HoldState
+    """As of now: one whose time is over is lapsed, posted or not."""
+    captured: Points
+    closed_by: TransactionRef | None
+    """What captured or voided it, or posted its lapse."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,3 +184,73 @@ def void_redemption(session: Session, command: VoidRedemption) -> Posting:
         ),
     )
     return posting_of(row)
+
+
+def get_holds(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, Hold]:
+    """Several holds in one statement; those that do not exist are left out."""
+    keys = [(ref.member_id, ref.business_date, ref.transaction_id) for ref in refs]
+    query = select(tables.hold).where(tuple_(_h.member_id, _h.business_date, _h.transaction_id).in_(keys))
+    return {hold.ref: hold for hold in _read(session, query)}
+
+
+def list_holds(
+    session: Session, member_id: MemberId, page: PageRequest, *, partner_id: PartyId | None = None
+) -> Page[Hold]:
+    """A page of a member's holds, the newest first; of one partner's, where one is named.
+
+    Raises:
+        InvalidInput: a cursor's key is none of this list's.
+    """
+    query = select(tables.hold).where(_h.member_id == member_id)
+    if partner_id is not None:
+        query = query.where(_h.partner_id == partner_id)
+    for name, key in (("after", page.after), ("before", page.before)):
+        if key is not None:
+            values = zip(_checked(key, name), _ORDER, strict=True)
+            bound = tuple_(*(cast(value, column.type) for value, column in values))
+            # Newest first: what comes after a row is smaller.
+            query = query.where(tuple_(*_ORDER) < bound if name == "after" else tuple_(*_ORDER) > bound)
+    query = query.order_by(*(column if page.backwards else column.desc() for column in _ORDER))
+
+    def fetch(limit: int) -> Sequence[Hold]:
+        found = _read(session, query.limit(limit))
+        return found[::-1] if page.backwards else found
+
+    return page_of(page, fetch)
+
+
+def key_of(hold: Hold) -> Key:
+    """Where the hold stands in that list."""
+    return hold.authorized_at.isoformat(), str(hold.ref.transaction_id)
+
+
+def _checked(key: Key, name: str) -> tuple[datetime, UUID]:
+    try:
+        return datetime.fromisoformat(key[0]), UUID(key[1])
+    except ValueError as error:
+        raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+
+
+def _read(session: Session, query: Select[Any]) -> list[Hold]:
+    now = clock.now(session)
+    return [_hold(row, now) for row in session.execute(query)]
+
+
+def _hold(row: Any, now: datetime) -> Hold:
+    def ref(business_date: date, transaction_id: UUID) -> TransactionRef:
+        return TransactionRef(
+            member_id=row.member_id,
+            business_date=business_date,
+            transaction_id=TransactionId(transaction_id),
+        )
+
+    return Hold(
+        ref=ref(row.business_date, row.transaction_id),
+        partner_id=row.partner_id,
+        points=row.points,
+        authorized_at=row.authorized_at,
+        lapses_at=row.lapses_at,
+        state="lapsed" if row.state == "open" and row.lapses_at <= now else row.state,
+        captured=row.captured,
+        closed_by=None if row.closed_id is None else ref(row.closed_date, row.closed_id),
+    )

@@ -1,4 +1,4 @@
-"""What a till asks of the network: issue, redeem, reverse.
+"""What a till asks of the network: issue, redeem, reverse; `partners.holds` has the rest.
 
 Evaluates the partner's terms and hands the kernel a wish that is priced and timed. The API, the file
 import and the bench all come through here. In the usual case each is one statement, so that it can run
@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from coalition.amounts import Points
 from coalition.db.engine import driver_of
 from coalition.errors import DatabaseUnavailable, InvalidInput, PointsInvalid
-from coalition.history import find_by_key
+from coalition.history import amount_returned, find_by_key, find_transaction
 from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting, TransactionRef
@@ -26,8 +26,9 @@ from coalition.ledger.posting import TermsSuperseded
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
-from partners.agreements import agreement_in_force
+from partners.agreements import agreement_in_force, get_agreements
 from partners.checks import check_text
+from partners.earning import points_for
 from partners.memory import Memory, memory_of
 from partners.terms import Evaluation, check_amount, check_points, evaluate, local_date
 
@@ -70,11 +71,15 @@ class Redeem:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reverse:
-    """Undo one of the partner's own issues or redemptions, whole."""
+    """Undo one of the partner's own issues, redemptions or captures: a part of it, or all that is left."""
 
     reference: TransactionRef
     partner_id: PartnerId
     idempotency_key: str
+    points: int | None = None
+    """How many points of it to undo."""
+    amount: Decimal | None = None
+    """Or the money that the customer gets back, of an issue that was posted as money."""
     occurred_at: datetime | None = None
     reason: str | None = None
 
@@ -91,7 +96,7 @@ def issue(session: Session, wish: Issue) -> Posting:
         IdempotencyConflict: the key was used for a different request.
     """
     checked_value(points=wish.points, amount=wish.amount)
-    return _at_terms_in_force(session, wish.partner_id, lambda memory: _issue(session, wish, memory))
+    return at_terms_in_force(session, wish.partner_id, lambda memory: _issue(session, wish, memory))
 
 
 def redeem(session: Session, wish: Redeem) -> Posting:
@@ -104,20 +109,31 @@ def redeem(session: Session, wish: Redeem) -> Posting:
         IdempotencyConflict: the key was used for a different request.
     """
     check_points(wish.points)
-    return _at_terms_in_force(session, wish.partner_id, lambda memory: _redeem(session, wish, memory))
+    return at_terms_in_force(session, wish.partner_id, lambda memory: _redeem(session, wish, memory))
 
 
 def reverse(session: Session, wish: Reverse) -> Posting:
-    """Undo an issue or a redemption at the prices that it was made at.
+    """Undo an issue or a redemption, or a part of it, at the prices that it was made at.
+
+    A part that is given as money takes back what that money had earned: what all that was spent and not yet
+    returned earns by the terms of the issue, less what the rest of it does. So the parts of a purchase that
+    is returned bit by bit add up to what it earned, however each is rounded.
 
     Raises:
-        InvalidInput, OccurredInFuture, PartnerNotActive, TransactionUnknown, NotReversible,
-        AlreadyReversed, ReturnPolicyForbids: nothing has moved.
+        InvalidInput, PointsInvalid, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive,
+        TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids: nothing
+        has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     if wish.reason is not None:
         check_text(wish.reason, field="reason", longest=_MAX_REASON)
-    return _at_terms_in_force(session, wish.partner_id, lambda memory: _reverse(session, wish, memory))
+    if wish.points is not None and wish.amount is not None:
+        raise InvalidInput("give points, an amount of money, or neither for all", field=("input", "points"))
+    if wish.points is not None:
+        check_points(wish.points)
+    if wish.amount is not None and not check_amount(wish.amount):
+        raise InvalidInput("give more than no money", field=("input", "amount"))
+    return at_terms_in_force(session, wish.partner_id, lambda memory: _reverse(session, wish, memory))
 
 
 def checked_value(*, points: int | None, amount: Decimal | None) -> None:
@@ -171,7 +187,7 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
                 "amount": _spelled(wish.amount),
                 "funding_plan": wish.funding_plan,
                 "receipt": wish.receipt.as_request() if wish.receipt else None,
-                "occurred_at": _asked_moment(wish.occurred_at),
+                "occurred_at": asked_moment(wish.occurred_at),
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
             funding_plan_id=plan_id,
@@ -198,7 +214,7 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
             request={
                 "points": wish.points,
                 "receipt": wish.receipt.as_request() if wish.receipt else None,
-                "occurred_at": _asked_moment(wish.occurred_at),
+                "occurred_at": asked_moment(wish.occurred_at),
                 "confirmation": wish.confirmation_id,
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
@@ -216,6 +232,7 @@ def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
     # Not from memory: the kernel cannot tell whether these terms are stale, since what it reverses
     # is priced by other ones.
     agreement = agreement_in_force(session, partner_id=wish.partner_id, on=local_date(now, zone))
+    part = _part(session, wish)
     return reverse_transaction(
         session,
         ReverseTransaction(
@@ -225,17 +242,52 @@ def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
             request={
                 "business_date": wish.reference.business_date,
                 "transaction": wish.reference.transaction_id,
-                "occurred_at": _asked_moment(wish.occurred_at),
+                "points": wish.points,
+                "amount": _spelled(wish.amount),
+                "occurred_at": asked_moment(wish.occurred_at),
                 "reason": wish.reason,
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
+            points=part.points,
+            amount=wish.amount,
+            amount_before=part.amount_before,
             occurred_at=occurred_at,
             reason=wish.reason,
         ),
     )
 
 
-def _at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[Memory], Posting]) -> Posting:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Part:
+    points: Points | None
+    amount_before: Decimal = Decimal(0)
+
+
+def _part(session: Session, wish: Reverse) -> _Part:
+    """How many points a reversal undoes; None: all that is left, as the kernel finds it."""
+    if wish.amount is None:
+        return _Part(points=None if wish.points is None else Points(wish.points))
+    posted = find_transaction(session, wish.reference, partner_id=wish.partner_id)
+    if posted is None or posted.kind != "issue":
+        # The kernel refuses both in their place in the order; how many points, it does not come to.
+        return _Part(points=None)
+    if posted.amount is None or posted.agreement_id is None:
+        raise InvalidInput(
+            "This issue was posted as points, not as money; give points.", field=("input", "amount")
+        )
+    before = amount_returned(session, wish.reference)
+    rest = posted.amount - before - wish.amount
+    if rest <= 0:
+        # All of it; or more than there is, which the kernel refuses.
+        return _Part(points=None, amount_before=before)
+    rule = get_agreements(session, [posted.agreement_id])[posted.agreement_id].earn_rule
+    assert rule is not None, "money was turned into points by a rule"
+    points = points_for(rule, posted.amount - before) - points_for(rule, rest)
+    return _Part(points=Points(points), amount_before=before)
+
+
+def at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[Memory], Posting]) -> Posting:
+    """Post by what is remembered of the partner's terms, and once more where that was out of date."""
     memory = memory_of(session)
     for _ in range(_TRIES):
         try:
@@ -255,6 +307,6 @@ def _spelled(amount: Decimal | None) -> str | None:
     return None if amount is None else f"{amount.normalize():f}"
 
 
-def _asked_moment(moment: datetime | None) -> datetime | None:
-    # One instant in two zones is the same wish.
+def asked_moment(moment: datetime | None) -> datetime | None:
+    """A moment as a fingerprint has it: one instant in two zones is the same wish."""
     return None if moment is None else moment.astimezone(UTC)

@@ -17,6 +17,23 @@ if TYPE_CHECKING:
 
 _ROUNDED = {"down": "rounded down", "half_even": "rounded to the nearest, half to even", "up": "rounded up"}
 
+# Kinds of which there is nothing more to tell than how many points it moved.
+_PLAIN = {
+    "authorize": "{points} {were} set aside, those that expire soonest first.",
+    "void": "{points} {were} let go again.",
+    "lapse": "{points} {were} set aside and not taken in time.",
+    "mature": "{points} became spendable: the return period had passed.",
+    "expire": "{points} expired unspent.",
+    "transfer_out": "{points} {were} given to another member.",
+    "transfer_in": "{points} came from another member, with their issuer and expiry.",
+    "merge_out": "{points} went along as this record was merged into another.",
+    "merge_in": "{points} came along as another record was merged into this one.",
+    "unmerge_out": "{points} went back as a merge was undone.",
+    "unmerge_in": "{points} came back as a merge was undone.",
+    "adjust_in": "The operator gave {points}: {reason}.",
+    "adjust_out": "The operator took {points}: {reason}.",
+}
+
 
 def explain(
     transaction: Transaction, loaded: Loaded, viewer: Viewer, *, zone: ZoneInfo, currency: str
@@ -29,14 +46,16 @@ def explain(
     match transaction.kind:
         case "issue":
             said = _issue(transaction, seen, loaded, zone, currency)
-        case "redeem" | "recovery":
+        case "redeem" | "recovery" | "capture":
             said = _spent(transaction, seen, loaded, zone)
         case "reverse_issue" | "reverse_redemption":
             said = _reversed(transaction, entries)
-        case "mature":
-            said = [f"{_counted(transaction.points)} became spendable: the return period had passed."]
-        case _:
-            said = [f"{_counted(transaction.points)} expired unspent."]
+        case plain:
+            said = [
+                _PLAIN[plain].format(
+                    points=_counted(transaction.points), were=_were(transaction), reason=transaction.reason
+                )
+            ]
     return " ".join(said)
 
 
@@ -73,8 +92,12 @@ def _given(transaction: Transaction, terms: Agreement | None, currency: str) -> 
 
 
 def _spent(transaction: Transaction, seen: list[Entry], loaded: Loaded, zone: ZoneInfo) -> list[str]:
-    how = "paid off what the member owed" if transaction.kind == "recovery" else "were spent"
-    said = [f"{_counted(transaction.points)} {how}, those that expire soonest first."]
+    how = {
+        "recovery": "paid off what the member owed",
+        "capture": f"{_were(transaction)} taken of those set aside",
+    }
+    done = how.get(transaction.kind, f"{_were(transaction)} spent")
+    said = [f"{_counted(transaction.points)} {done}, those that expire soonest first."]
     for entry in seen:
         if entry.bucket == "burned":
             issuer = _name(entry.issuer_id, loaded)
@@ -90,6 +113,11 @@ def _reversed(transaction: Transaction, entries: list[Entry]) -> list[str]:
     if what == "redemption":
         said[0] = (
             f"A {what} was undone: {_counted(transaction.points)} moved back to the lots they came from."
+        )
+    elif transaction.undone_points and transaction.undone_points > transaction.points:
+        said[0] = (
+            f"{_counted(transaction.undone_points)} of an {what} were undone:"
+            f" {_counted(transaction.points)} moved back."
         )
     # The claim is the acting partner's own: it may know of it.
     owed = sum(-entry.points for entry in entries if entry.bucket == "reversed" and entry.lot_id is None)
@@ -121,6 +149,10 @@ def _name(party: PartyId | None, loaded: Loaded) -> str:
         return "the network"
     partner = loaded.partners.get(party)
     return partner.name if partner else "a partner"
+
+
+def _were(transaction: Transaction) -> str:
+    return "was" if transaction.points == 1 else "were"
 
 
 def _day(moment: dt.datetime, zone: ZoneInfo) -> str:

@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from schema.coercion import make_inputs_directly
 from schema.mutations.clients import ClientMutations
+from schema.mutations.holds import HoldMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
@@ -32,7 +33,7 @@ class Query(NetworkQueries, HistoryQueries, QuoteQueries, SettlementQueries, Acc
 @strawberry.type(
     description="What can be done. Each takes one input and an idempotency key; a refusal is data."
 )
-class Mutation(PointsMutations, MemberMutations, OperatorMutations, ClientMutations):
+class Mutation(PointsMutations, HoldMutations, MemberMutations, OperatorMutations, ClientMutations):
     """All mutations."""
 
 

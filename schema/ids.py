@@ -56,8 +56,22 @@ def transaction_id(ref: TransactionRef) -> ID:
 
 def transaction_in(given: str) -> TransactionRef | None:
     """The transaction that the global id names; whether it exists is not asked."""
+    return _reference_in(given, "Transaction")
+
+
+def hold_id(ref: TransactionRef) -> ID:
+    """A hold's global id: that of its authorisation, under another name."""
+    return to_global("Hold", ref.member_id, ref.business_date, ref.transaction_id)
+
+
+def hold_in(given: str) -> TransactionRef | None:
+    """The hold that the global id names; whether it exists is not asked."""
+    return _reference_in(given, "Hold")
+
+
+def _reference_in(given: str, kind: str) -> TransactionRef | None:
     match from_global(given):
-        case ("Transaction", rest):
+        case (found, rest) if found == kind:
             return _reference(rest.split(":"))
     return None
 

@@ -170,12 +170,26 @@ class RedeemPointsInput:
     )
 
 
-@strawberry.input(description="An issue or a redemption of yours that is to be undone, whole.")
+@strawberry.input(
+    description="An issue, a redemption or a capture of yours that is to be undone: so many points of it, so"
+    " much money, or, where neither is given, all that is left."
+)
 class ReverseTransactionInput:
     """A reversal."""
 
     idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
-    transaction_id: strawberry.ID = strawberry.field(description="Which.")
+    transaction_id: strawberry.ID | None = strawberry.field(
+        default=None, description="Which; or name it by its receipt."
+    )
+    receipt: TransactionByReceipt | None = strawberry.field(
+        default=None, description="The receipt line that it was posted for."
+    )
+    points: Points | None = strawberry.field(default=None, description="How many of its points to undo.")
+    amount: Decimal | None = strawberry.field(
+        default=None,
+        description="Or the money that goes back, of an issue that was posted as money: what it had earned"
+        " is undone.",
+    )
     reason: str | None = strawberry.field(
         default=None, description="Why, in your words; at most 200 characters."
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 
-from coalition import history, members
+from coalition import history, holding, members
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartyId
 from coalition.ledger import Balance, TransactionRef
 from partners import agreements, directory, funding
@@ -64,7 +64,10 @@ class Loaded:
         self.entries: Batch[TransactionRef, list[history.Entry]] = Batch(
             lambda refs: history.entries_of(session(), refs)
         )
-        self.reversals: Batch[TransactionRef, TransactionRef] = Batch(
+        self.holds: Batch[TransactionRef, holding.Hold] = Batch(
+            lambda refs: holding.get_holds(session(), refs)
+        )
+        self.reversals: Batch[TransactionRef, list[history.Reversal]] = Batch(
             lambda refs: history.reversals_of(session(), refs)
         )
 

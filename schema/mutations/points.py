@@ -1,10 +1,13 @@
 """Points that move: what a partner does in its own name, with its own token."""
 
 from datetime import date
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import strawberry
 
+from coalition.errors import InvalidInput
+from coalition.history import find_by_receipt
 from coalition.ids import PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
 from partners import till
@@ -17,6 +20,9 @@ from schema.mutations.payloads import Payload
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
 from schema.viewer import Requires
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _NOTHING = UUID(int=0)
 _NO_TRANSACTION = TransactionRef(
@@ -45,6 +51,11 @@ class PointsPayload(Payload):
         )
 
 
+def confirmation_in(given: strawberry.ID | None) -> UUID | None:
+    """The confirmation that was named; what is none at all is refused as one that does not exist."""
+    return None if given is None else uuid_in(str(given), "Confirmation") or _NOTHING
+
+
 def issue(context: Context, partner_id: PartnerId, wish: IssuePointsInput) -> Outcome[Posting]:
     """Issue, in one call where the member was named by id."""
     return context.post(
@@ -66,10 +77,6 @@ def issue(context: Context, partner_id: PartnerId, wish: IssuePointsInput) -> Ou
 
 def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> Outcome[Posting]:
     """Redeem, in one call where the member was named by id."""
-    confirmation = None
-    if wish.confirmation is not None:
-        # What is no confirmation at all is refused as one that does not exist.
-        confirmation = uuid_in(str(wish.confirmation), "Confirmation") or _NOTHING
     return context.post(
         lambda session: till.redeem(
             session,
@@ -80,7 +87,7 @@ def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> 
                 points=wish.points,
                 receipt=wish.receipt.receipt() if wish.receipt else None,
                 occurred_at=wish.occurred_at,
-                confirmation_id=confirmation,
+                confirmation_id=confirmation_in(wish.confirmation),
             ),
         )
     )
@@ -92,14 +99,33 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
         lambda session: till.reverse(
             session,
             till.Reverse(
-                reference=transaction_in(str(wish.transaction_id)) or _NO_TRANSACTION,
+                reference=_reversed(session, wish, partner_id) or _NO_TRANSACTION,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
+                points=wish.points,
+                amount=wish.amount,
                 occurred_at=wish.occurred_at,
                 reason=wish.reason,
             ),
         )
     )
+
+
+def _reversed(
+    session: "Session", wish: ReverseTransactionInput, partner_id: PartnerId
+) -> TransactionRef | None:
+    if (wish.transaction_id is None) == (wish.receipt is None):
+        raise InvalidInput(
+            "name the transaction by its id or by its receipt line", field=("input", "receipt")
+        )
+    if wish.receipt is not None:
+        return find_by_receipt(
+            session,
+            partner_id=partner_id,
+            kind=str(wish.receipt.kind.value),
+            receipt=wish.receipt.receipt.receipt(),
+        )
+    return transaction_in(str(wish.transaction_id))
 
 
 @strawberry.type
@@ -127,7 +153,8 @@ class PointsMutations:
         return PointsPayload.of(redeem(info.context, info.context.viewer.acting_partner(), input))
 
     @strawberry.mutation(
-        description="Undo one of your issues or redemptions, whole, by a new transaction.",
+        description="Undo one of your issues, redemptions or captures by a new transaction: a part of it,"
+        " given as points or as money, as often as something is left; or all that is left.",
         extensions=[Requires(Scope.POINTS_REVERSE)],
         directives=[WRITES],
     )

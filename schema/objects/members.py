@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import members
+from coalition import holding, members
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId, PartnerId
@@ -14,12 +14,13 @@ from schema.context import Info
 from schema.cost import FEW, PAGE, Cost
 from schema.enums import IdentifierKind
 from schema.ids import to_global
-from schema.objects.nodes import After, Before, Connection, First, Last, Node
+from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transactions import Transaction
 
 if TYPE_CHECKING:
     from schema.inputs import TransactionFilter
+    from schema.objects.holds import Hold
 
 _MAX_DAYS = 36_500
 
@@ -176,6 +177,28 @@ class Member(Node):
         return transactions_page(
             info, filter, member_id=self.member_id, first=first, after=after, last=last, before=before
         )
+
+    @strawberry.field(
+        description="Points of the member that were set aside, the newest first. A partner sees its own.",
+        directives=[PAGE],
+    )
+    def holds(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Annotated["Hold", strawberry.lazy("schema.objects.holds")]]:
+        """Holds, open and ended."""
+        from schema.objects.holds import Hold  # noqa: PLC0415 - each of the two types has fields of the other
+
+        context = info.context
+        asked = asked_page(first=first, after=after, last=last, before=before, key_length=holding.KEY_LENGTH)
+        page = holding.list_holds(
+            context.session, self.member_id, asked, partner_id=context.viewer.partner_id
+        )
+        for hold in page.items:
+            context.loaded.holds.put(hold.ref, hold)
+        made: Connection[Hold] = connection(
+            page, [holding.key_of(hold) for hold in page.items], [Hold.of(hold.ref) for hold in page.items]
+        )
+        return made
 
     @classmethod
     def of(cls, member_id: MemberId) -> "Member":

@@ -21,6 +21,7 @@ from schema.objects.nodes import Node
 from schema.objects.partners import Partner, partner_of
 
 if TYPE_CHECKING:
+    from schema.objects.holds import Hold
     from schema.objects.members import Member
 
 
@@ -30,13 +31,29 @@ class TransactionKind(Enum):
 
     ISSUE = strawberry.enum_value("issue", description="A partner gave points.")
     REDEEM = strawberry.enum_value("redeem", description="A partner took points in payment.")
-    REVERSE_ISSUE = strawberry.enum_value("reverse_issue", description="An issue was undone.")
-    REVERSE_REDEMPTION = strawberry.enum_value("reverse_redemption", description="A redemption was undone.")
+    AUTHORIZE = strawberry.enum_value("authorize", description="A partner set points aside.")
+    CAPTURE = strawberry.enum_value("capture", description="A partner took points that it had set aside.")
+    VOID = strawberry.enum_value("void", description="A partner let points go that it had set aside.")
+    LAPSE = strawberry.enum_value("lapse", description="Nobody took points that were set aside in time.")
+    REVERSE_ISSUE = strawberry.enum_value(
+        "reverse_issue", description="An issue was undone, or a part of it."
+    )
+    REVERSE_REDEMPTION = strawberry.enum_value(
+        "reverse_redemption", description="A redemption or a capture was undone, or a part of it."
+    )
     MATURE = strawberry.enum_value("mature", description="Pending points became spendable.")
-    EXPIRE = strawberry.enum_value("expire", description="Points lapsed.")
+    EXPIRE = strawberry.enum_value("expire", description="Points expired.")
     RECOVERY = strawberry.enum_value(
         "recovery", description="Points paid off what the member owed a partner."
     )
+    TRANSFER_OUT = strawberry.enum_value("transfer_out", description="The member gave points to another.")
+    TRANSFER_IN = strawberry.enum_value("transfer_in", description="Another member gave the member points.")
+    MERGE_OUT = strawberry.enum_value("merge_out", description="The member was merged into another.")
+    MERGE_IN = strawberry.enum_value("merge_in", description="Another member was merged into this one.")
+    UNMERGE_OUT = strawberry.enum_value("unmerge_out", description="What a merge had brought went back.")
+    UNMERGE_IN = strawberry.enum_value("unmerge_in", description="The member is itself again.")
+    ADJUST_IN = strawberry.enum_value("adjust_in", description="The operator gave points.")
+    ADJUST_OUT = strawberry.enum_value("adjust_out", description="The operator took points.")
 
 
 @strawberry.enum(
@@ -49,6 +66,7 @@ class Bucket(Enum):
     AVAILABLE = strawberry.enum_value("available", description="Spendable.")
     HELD = strawberry.enum_value("held", description="Authorised and not captured.")
     ISSUED = strawberry.enum_value("issued", description="Where points come from.")
+    RECEIVED = strawberry.enum_value("received", description="Where points from another member come from.")
     BURNED = strawberry.enum_value("burned", description="Redeemed.")
     EXPIRED = strawberry.enum_value("expired", description="Lapsed.")
     REVERSED = strawberry.enum_value("reversed", description="Taken back.")
@@ -176,11 +194,39 @@ class Transaction(Node):
         ref = self._record(info).reverses
         return None if ref is None else Transaction.of_ref(ref)
 
-    @strawberry.field(description="What undid it, if it was reversed.")
-    def reversed_by(self, info: Info) -> "Transaction | None":
+    @strawberry.field(
+        description="How many points of what it undid it took back, whether they were still there or not."
+    )
+    def undone_points(self, info: Info) -> Points | None:
+        """A reversal's size, of the other transaction."""
+        return self._record(info).undone_points
+
+    @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW])
+    def reversed_by(self, info: Info) -> list["Transaction"]:
         """What undid it."""
-        ref = info.context.loaded.reversals.get(self.ref)
-        return None if ref is None else Transaction.of_ref(ref)
+        found = info.context.loaded.reversals.get(self.ref) or []
+        info.context.loaded.transactions.want(one.ref for one in found)
+        return [Transaction.of_ref(one.ref) for one in found]
+
+    @strawberry.field(
+        description="How many of its points can still be reversed; null where nothing of it ever could."
+    )
+    def reversible_points(self, info: Info) -> Points | None:
+        """What is left of it."""
+        record = self._record(info)
+        if record.kind not in {"issue", "redeem", "capture"}:
+            return None
+        undone = sum(one.points for one in info.context.loaded.reversals.get(self.ref) or [])
+        return Points(record.points - undone)
+
+    @strawberry.field(description="The hold that it opened or ended.")
+    def hold(self, info: Info) -> Annotated["Hold", strawberry.lazy("schema.objects.holds")] | None:
+        """Points set aside."""
+        from schema.objects.holds import Hold  # noqa: PLC0415 - each of the two types has fields of the other
+
+        record = self._record(info)
+        ref = record.ref if record.kind == "authorize" else record.hold
+        return None if ref is None else Hold.of(ref)
 
     @strawberry.field(description="Why it was reversed, as the partner put it.")
     def reason(self, info: Info) -> str | None:

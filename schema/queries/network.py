@@ -12,8 +12,9 @@ from coalition.programme import get_programme
 from partners import directory
 from schema.context import Context, Info
 from schema.cost import PAGE
-from schema.ids import from_global, member_in, transaction_in
+from schema.ids import from_global, hold_in, member_in, transaction_in
 from schema.inputs import NOBODY, MemberBy
+from schema.objects.holds import visible_hold
 from schema.objects.members import Member
 from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 from schema.objects.partners import Partner
@@ -57,7 +58,12 @@ def _transaction(context: Context, given: str) -> Node | None:
     return visible_transaction(context, transaction_in(given))
 
 
+def _hold(context: Context, given: str) -> Node | None:
+    return visible_hold(context, hold_in(given)) if context.viewer.has(*READS_HISTORY) else None
+
+
 _NODES: Final[Mapping[str, Callable[[Context, str], Any]]] = {
+    "Hold": _hold,
     "Member": _member,
     "Partner": _partner,
     "Transaction": _transaction,

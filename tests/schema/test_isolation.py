@@ -67,7 +67,7 @@ def _elsewhere(given: str) -> str:
 
 
 WHOLE = """id points kind recordedAt explanation partner { code } member { id } receipt { number }
-    entries { points } reversedBy { id }"""
+    entries { points } reversedBy { id } undonePoints reversiblePoints hold { id }"""
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,162 @@
+"""What a till asks before it knows the bill: authorise a redemption, then capture or void it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy.orm import Session
+
+from coalition.amounts import Points
+from coalition.holding import (
+    AuthorizeRedemption,
+    CaptureRedemption,
+    VoidRedemption,
+    authorize_redemption,
+    capture_redemption,
+    void_redemption,
+)
+from coalition.ids import MemberId, PartnerId
+from coalition.ledger import Posting, TransactionRef
+from coalition.receipts import Receipt
+from partners.memory import Memory
+from partners.terms import check_points, local_date
+from partners.till import asked_moment, at_terms_in_force
+
+_MOST_SECONDS = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorize:
+    """Set points aside."""
+
+    member_id: MemberId
+    partner_id: PartnerId
+    points: int
+    idempotency_key: str
+    seconds_to_live: int | None = None
+    """None: as long as the programme says."""
+    occurred_at: datetime | None = None
+    confirmation_id: UUID | None = None
+    """The member's own consent, needed beyond the programme's limit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Capture:
+    """Take the points that were set aside, or some of them; the rest is released."""
+
+    hold: TransactionRef
+    partner_id: PartnerId
+    idempotency_key: str
+    points: int | None = None
+    """None: all that are held."""
+    receipt: Receipt | None = None
+    occurred_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Void:
+    """Let a hold go."""
+
+    hold: TransactionRef
+    partner_id: PartnerId
+    idempotency_key: str
+    occurred_at: datetime | None = None
+
+
+def authorize(session: Session, wish: Authorize) -> Posting:
+    """Set points aside; the terms that hold now say what the partner is paid when it captures them.
+
+    Raises:
+        PointsInvalid, OccurredInFuture, HoldTimeInvalid, MemberUnknown, OccurredTooLongAgo,
+        PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid,
+        ConsentRequired, InsufficientPoints: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    check_points(wish.points)
+    return at_terms_in_force(session, wish.partner_id, lambda memory: _authorize(session, wish, memory))
+
+
+def capture(session: Session, wish: Capture) -> Posting:
+    """Spend points of a hold, of the very lots that it set aside, and release the rest.
+
+    Raises:
+        PointsInvalid, OccurredInFuture, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo,
+        PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded: nothing has
+        moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    if wish.points is not None:
+        check_points(wish.points)
+    return at_terms_in_force(session, wish.partner_id, lambda memory: _capture(session, wish, memory))
+
+
+def void(session: Session, wish: Void) -> Posting:
+    """Release all points of a hold.
+
+    Raises:
+        OccurredInFuture, OccurredTooLongAgo, PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided,
+        HoldLapsed: nothing has moved.
+        IdempotencyConflict: the key was used for a different request.
+    """
+    return at_terms_in_force(session, wish.partner_id, lambda memory: _void(session, wish, memory))
+
+
+def _authorize(session: Session, wish: Authorize, memory: Memory) -> Posting:
+    occurred_at = memory.moment(session, wish.occurred_at)
+    agreement = memory.agreement(
+        session, partner_id=wish.partner_id, on=local_date(occurred_at, memory.zone(session))
+    )
+    # What no column can hold is too long as well; the kernel says so in its place in the order.
+    seconds = None if wish.seconds_to_live is None else min(wish.seconds_to_live, _MOST_SECONDS)
+    return authorize_redemption(
+        session,
+        AuthorizeRedemption(
+            member_id=wish.member_id,
+            partner_id=wish.partner_id,
+            points=Points(wish.points),
+            idempotency_key=wish.idempotency_key,
+            request={
+                "points": wish.points,
+                "seconds_to_live": wish.seconds_to_live,
+                "occurred_at": asked_moment(wish.occurred_at),
+                "confirmation": wish.confirmation_id,
+            },
+            agreement_id=None if agreement is None else agreement.agreement_id,
+            seconds_to_live=seconds,
+            occurred_at=occurred_at,
+            confirmation_id=wish.confirmation_id,
+        ),
+    )
+
+
+def _capture(session: Session, wish: Capture, memory: Memory) -> Posting:
+    return capture_redemption(
+        session,
+        CaptureRedemption(
+            hold=wish.hold,
+            partner_id=wish.partner_id,
+            idempotency_key=wish.idempotency_key,
+            request={
+                "hold": wish.hold.transaction_id,
+                "points": wish.points,
+                "receipt": wish.receipt.as_request() if wish.receipt else None,
+                "occurred_at": asked_moment(wish.occurred_at),
+            },
+            points=None if wish.points is None else Points(wish.points),
+            receipt=wish.receipt,
+            occurred_at=memory.moment(session, wish.occurred_at),
+        ),
+    )
+
+
+def _void(session: Session, wish: Void, memory: Memory) -> Posting:
+    return void_redemption(
+        session,
+        VoidRedemption(
+            hold=wish.hold,
+            partner_id=wish.partner_id,
+            idempotency_key=wish.idempotency_key,
+            request={"hold": wish.hold.transaction_id, "occurred_at": asked_moment(wish.occurred_at)},
+            occurred_at=memory.moment(session, wish.occurred_at),
+        ),
+    )

@@ -1,0 +1,181 @@
+"""Holds: what a partner sets aside in its own name, captures and voids."""
+
+import datetime as dt
+from datetime import date
+from uuid import UUID
+
+import strawberry
+
+from coalition.amounts import Points
+from coalition.ids import PartnerId, TransactionId
+from coalition.ledger import Posting, TransactionRef
+from partners import holds
+from partners.scopes import Scope
+from schema.context import Context, Info, Outcome
+from schema.cost import WRITES
+from schema.ids import hold_in
+from schema.inputs import NOBODY, MemberBy, ReceiptInput
+from schema.mutations.payloads import Payload
+from schema.mutations.points import confirmation_in
+from schema.objects.holds import Hold
+from schema.objects.members import Balance
+from schema.objects.transactions import Transaction
+from schema.viewer import Requires
+
+_NO_HOLD = TransactionRef(
+    member_id=NOBODY, business_date=date(2000, 1, 1), transaction_id=TransactionId(UUID(int=0))
+)
+
+
+@strawberry.input(description="Points that a member is about to spend at your business.")
+class AuthorizeRedemptionInput:
+    """An authorisation."""
+
+    idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
+    member: MemberBy = strawberry.field(description="Whose points.")
+    points: Points = strawberry.field(description="How many at the most, 1 to 1,000,000,000.")
+    seconds_to_live: int | None = strawberry.field(
+        default=None,
+        description="How long they are set aside, within the programme's bounds; as long as the programme"
+        " says where nothing is said.",
+    )
+    occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
+    confirmation: strawberry.ID | None = strawberry.field(
+        default=None,
+        description="The member's own confirmation (confirmRedemption), needed beyond the limit.",
+    )
+
+
+@strawberry.input(description="A hold of yours, of which you take points now.")
+class CaptureRedemptionInput:
+    """A capture."""
+
+    idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
+    hold_id: strawberry.ID = strawberry.field(description="Which hold.")
+    points: Points | None = strawberry.field(
+        default=None, description="How many; all where nothing is said. The rest is released."
+    )
+    receipt: ReceiptInput | None = strawberry.field(
+        default=None, description="Your receipt line; it has one effect."
+    )
+    occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
+
+
+@strawberry.input(description="A hold of yours, of which you take nothing.")
+class VoidRedemptionInput:
+    """A void."""
+
+    idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
+    hold_id: strawberry.ID = strawberry.field(description="Which hold.")
+    occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
+
+
+@strawberry.type(description="What came of an authorisation, a capture or a void.")
+class HoldPayload(Payload):
+    """A posting, the hold that it opened or ended, and the balance that it left."""
+
+    hold: Hold | None = strawberry.field(description="The hold.")
+    transaction: Transaction | None = strawberry.field(description="What was posted.")
+    balance: Balance | None = strawberry.field(description="The member's balance after it.")
+
+    @classmethod
+    def of(cls, outcome: Outcome[Posting], hold: TransactionRef | None = None) -> "HoldPayload":
+        """The posting, or why there is none. An authorisation is its own hold."""
+        posting = outcome.value
+        if posting is None:
+            return cls(
+                replayed=False, user_errors=outcome.user_errors, hold=None, transaction=None, balance=None
+            )
+        return cls(
+            replayed=posting.replayed,
+            user_errors=[],
+            hold=Hold.of(hold or posting.ref),
+            transaction=Transaction.of_posting(posting),
+            balance=Balance(member_id=posting.member_id, whole=posting.balance),
+        )
+
+
+def authorize(context: Context, partner_id: PartnerId, wish: AuthorizeRedemptionInput) -> Outcome[Posting]:
+    """Authorise, in one call where the member was named by id."""
+    return context.post(
+        lambda session: holds.authorize(
+            session,
+            holds.Authorize(
+                member_id=wish.member.resolve(session, partner_id=partner_id),
+                partner_id=partner_id,
+                points=wish.points,
+                idempotency_key=str(wish.idempotency_key),
+                seconds_to_live=wish.seconds_to_live,
+                occurred_at=wish.occurred_at,
+                confirmation_id=confirmation_in(wish.confirmation),
+            ),
+        )
+    )
+
+
+def capture(context: Context, partner_id: PartnerId, wish: CaptureRedemptionInput) -> Outcome[Posting]:
+    """Capture; what is not the partner's, does not exist or is no id at all is refused alike."""
+    return context.post(
+        lambda session: holds.capture(
+            session,
+            holds.Capture(
+                hold=hold_in(str(wish.hold_id)) or _NO_HOLD,
+                partner_id=partner_id,
+                idempotency_key=str(wish.idempotency_key),
+                points=wish.points,
+                receipt=wish.receipt.receipt() if wish.receipt else None,
+                occurred_at=wish.occurred_at,
+            ),
+        )
+    )
+
+
+def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> Outcome[Posting]:
+    """Void; as for a capture."""
+    return context.post(
+        lambda session: holds.void(
+            session,
+            holds.Void(
+                hold=hold_in(str(wish.hold_id)) or _NO_HOLD,
+                partner_id=partner_id,
+                idempotency_key=str(wish.idempotency_key),
+                occurred_at=wish.occurred_at,
+            ),
+        )
+    )
+
+
+@strawberry.type
+class HoldMutations:
+    """Authorise, capture, void."""
+
+    @strawberry.mutation(
+        description="Set a member's points aside, those that expire soonest first. They stay set aside until"
+        " you capture or void the hold, or it lapses by itself.",
+        extensions=[Requires(Scope.POINTS_REDEEM)],
+        directives=[WRITES],
+    )
+    def authorize_redemption(self, info: Info, input: AuthorizeRedemptionInput) -> HoldPayload:
+        """Set points aside."""
+        return HoldPayload.of(authorize(info.context, info.context.viewer.acting_partner(), input))
+
+    @strawberry.mutation(
+        description="Spend points that you set aside, once: the very lots of the hold, even such as have"
+        " expired since. What you do not take is released.",
+        extensions=[Requires(Scope.POINTS_REDEEM)],
+        directives=[WRITES],
+    )
+    def capture_redemption(self, info: Info, input: CaptureRedemptionInput) -> HoldPayload:
+        """Take what was set aside."""
+        outcome = capture(info.context, info.context.viewer.acting_partner(), input)
+        return HoldPayload.of(outcome, hold_in(str(input.hold_id)))
+
+    @strawberry.mutation(
+        description="Let points go that you set aside.",
+        extensions=[Requires(Scope.POINTS_REDEEM)],
+        directives=[WRITES],
+    )
+    def void_redemption(self, info: Info, input: VoidRedemptionInput) -> HoldPayload:
+        """Let them go."""
+        outcome = void(info.context, info.context.viewer.acting_partner(), input)
+        return HoldPayload.of(outcome, hold_in(str(input.hold_id)))
