@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import count
 from typing import Any
@@ -39,8 +39,12 @@ TABLES = (
     "ledger.lot",
     "ledger.transaction",
     "ledger.entry",
+    "ledger.hold",
+    "ledger.deficit",
     "ledger.idempotency",
     "ledger.receipt",
+    "ledger.confirmation",
+    "ledger.adjustment",
     "partners.partner",
     "partners.agreement",
     "partners.funding_plan",
@@ -98,6 +102,10 @@ class Coalition:
     def set_clock(self, to: datetime) -> None:
         with self.database.unit_of_work() as session:
             clock.set_clock(session, to=to)
+
+    def pass_time(self, **amount: float) -> None:
+        with self.database.unit_of_work() as session:
+            clock.set_clock(session, to=clock.now(session) + timedelta(**amount))
 
     def snapshot(self) -> dict[str, list[str]]:
         with self.database.reading() as session:

@@ -79,6 +79,7 @@ def test_a_lost_answer_to_an_authorisation_is_replayed(api: Api, till: tuple[str
 def test_a_hold_lapses_before_anybody_posts_that_it_has(api: Api, till: tuple[str, Caller]) -> None:
     member, caller = till
     hold = caller.do(AUTHORIZE, member=named(member), points=10, secondsToLive=30)["hold"]["id"]
+    api.coalition.pass_time(seconds=1)
     voided = caller.do(AUTHORIZE, member=named(member), points=10)["hold"]["id"]
     caller.do(VOID, holdId=voided)
     api.coalition.pass_time(seconds=31)
