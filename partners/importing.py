@@ -7,12 +7,11 @@ costs its own line only.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from coalition import history
@@ -20,7 +19,8 @@ from coalition.db import Database
 from coalition.errors import CoalitionError, DatabaseUnavailable, MemberUnknown, TransactionUnknown
 from coalition.identifiers import Identifier
 from coalition.ids import MemberId, PartnerId
-from coalition.ledger import Posting, tables
+from coalition.ledger import Posting
+from coalition.members import Named, find_all_named
 from coalition.receipts import Receipt
 from partners import till
 from partners.till_files import LineKind, Reject, TillLine, rejected
@@ -116,13 +116,13 @@ def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | Reject]]) ->
 def _post(
     session: Session, lines: list[TillLine], partner_id: PartnerId
 ) -> list[tuple[TillLine, Posting | Reject]]:
-    members = _members(session, {line.member for line in lines})
+    named = find_all_named(session, {line.member for line in lines})
     done: list[tuple[TillLine, Posting | Reject]] = []
     # By member's id: the order in which all who lock several members lock them. Within a member the
     # file's order stays.
-    for line in sorted(lines, key=lambda line: members.get(line.member, _NOBODY)):
+    for line in sorted(lines, key=lambda line: named.get(line.member, _NOBODY).member_id):
         try:
-            done.append((line, _post_line(session, line, partner_id, members)))
+            done.append((line, _post_line(session, line, partner_id, named.get(line.member))))
         except DatabaseUnavailable:
             raise
         except CoalitionError as refusal:
@@ -130,35 +130,19 @@ def _post(
     return done
 
 
-_NOBODY: Final = MemberId(UUID(int=0))
+_NOBODY: Final = Named(member_id=MemberId(UUID(int=0)))
 
 
-def _members(session: Session, identifiers: set[Identifier]) -> Mapping[Identifier, MemberId]:
-    """The members of a chunk, in one query."""
-    column = tables.identifier.c
-    wanted = [(one.kind.value, one.partner_id, one.value) for one in identifiers]
-    rows = session.execute(
-        select(column.kind, column.partner_id, column.value, column.member_id).where(
-            tuple_(column.kind, column.partner_id, column.value).in_(wanted)
-        )
-    )
-    found = {(row.kind, row.partner_id, row.value): MemberId(row.member_id) for row in rows}
-    keyed = {one: (one.kind.value, one.partner_id, one.value) for one in identifiers}
-    return {one: found[key] for one, key in keyed.items() if key in found}
-
-
-def _post_line(
-    session: Session, line: TillLine, partner_id: PartnerId, members: Mapping[Identifier, MemberId]
-) -> Posting:
-    member_id = members.get(line.member)
-    if member_id is None:
+def _post_line(session: Session, line: TillLine, partner_id: PartnerId, named: Named | None) -> Posting:
+    if named is None:
         raise MemberUnknown
     match line.kind:
         case LineKind.ISSUE:
             return till.issue(
                 session,
                 till.Issue(
-                    member_id=member_id,
+                    member_id=named.member_id,
+                    card_id=named.card_id,
                     partner_id=partner_id,
                     idempotency_key=_key(line),
                     points=line.points,
@@ -172,7 +156,8 @@ def _post_line(
             return till.redeem(
                 session,
                 till.Redeem(
-                    member_id=member_id,
+                    member_id=named.member_id,
+                    card_id=named.card_id,
                     partner_id=partner_id,
                     points=line.points,
                     idempotency_key=_key(line),
@@ -181,7 +166,7 @@ def _post_line(
                 ),
             )
         case LineKind.REVERSE_ISSUE | LineKind.REVERSE_REDEMPTION:
-            return _reverse(session, line, partner_id, member_id)
+            return _reverse(session, line, partner_id, named.member_id)
 
 
 def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id: MemberId) -> Posting:

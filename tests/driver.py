@@ -64,6 +64,7 @@ LEDGER_TABLES = (
     "receipt",
     "confirmation",
     "adjustment",
+    "review",
 )
 
 
