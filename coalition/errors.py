@@ -47,6 +47,11 @@ class CoalitionError(Exception):
         self.facts = facts
         super().__init__(self.message)
 
+    @property
+    def told(self) -> dict[str, Any]:
+        """What of the facts whoever was refused may know; the operator may know them all."""
+        return self.facts
+
 
 class _Facts(dict[str, Any]):
     """Facts for a summary's placeholders; one that is absent shows as a question mark."""
@@ -467,6 +472,15 @@ class LimitExceeded(LimitRefusal):
 
     code = "LIMIT_EXCEEDED"
     summary = "A limit of this {scope} leaves no room for it now."
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Whose limit it is; what is left of it, and when there is room again, of one's own postings."""
+        facts = self.facts
+        if not facts.get("own"):
+            return {"scope": facts.get("scope")}
+        left = max(int(facts["most"]) - int(facts["used"]), 0)
+        return {"scope": facts["scope"], "left": left, "again_at": facts.get("again_at")}
 
 
 class ReviewRejected(LimitRefusal):

@@ -37,7 +37,7 @@ store = Table(
     Column("partner_id", Uuid, nullable=False),
     Column("code", Text, nullable=False, comment="as receipts have it"),
     Column("name", Text, nullable=False),
-    Column("since", Date, nullable=False, comment="its first day, in the programme's zone"),
+    Column("since", Date, comment="its first day, in the programme's zone; NULL: it has always been there"),
     Column("closed", Date, comment="its last day; NULL: it is open"),
     Column("published_at", Timestamp, nullable=False),
     Column("published_by", Text, nullable=False),

@@ -23,6 +23,8 @@ from coalition.ledger import Posting
 from coalition.members import Named, find_all_named
 from coalition.receipts import Receipt
 from partners import till
+from partners.limits import keep_fresh
+from partners.refusals import Attempt, register
 from partners.till_files import LineKind, Reject, TillLine, rejected
 
 CHUNK: Final = 200
@@ -89,6 +91,7 @@ def _post_patiently(
     pause = _PAUSE
     for attempt in range(1, _TRIES + 1):
         try:
+            keep_fresh(db)
             with db.unit_of_work() as session:
                 done = _post(session, lines, partner_id)
         except DatabaseUnavailable:
@@ -98,13 +101,15 @@ def _post_patiently(
             pause *= 2
         else:
             _count(counts, done)
-            return [outcome for _, outcome in done if isinstance(outcome, Reject)]
+            refused = [(line, outcome) for line, outcome in done if isinstance(outcome, CoalitionError)]
+            register(db, [(_attempt(line, partner_id), refusal) for line, refusal in refused])
+            return [rejected(line.number, refusal) for line, refusal in refused]
     raise AssertionError("unreachable")
 
 
-def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | Reject]]) -> None:
+def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | CoalitionError]]) -> None:
     for line, outcome in done:
-        if isinstance(outcome, Reject):
+        if isinstance(outcome, CoalitionError):
             continue
         if outcome.replayed:
             counts.replayed += 1
@@ -115,9 +120,9 @@ def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | Reject]]) ->
 
 def _post(
     session: Session, lines: list[TillLine], partner_id: PartnerId
-) -> list[tuple[TillLine, Posting | Reject]]:
+) -> list[tuple[TillLine, Posting | CoalitionError]]:
     named = find_all_named(session, {line.member for line in lines})
-    done: list[tuple[TillLine, Posting | Reject]] = []
+    done: list[tuple[TillLine, Posting | CoalitionError]] = []
     # By member's id: the order in which all who lock several members lock them. Within a member the
     # file's order stays.
     for line in sorted(lines, key=lambda line: named.get(line.member, _NOBODY).member_id):
@@ -126,7 +131,7 @@ def _post(
         except DatabaseUnavailable:
             raise
         except CoalitionError as refusal:
-            done.append((line, rejected(line.number, refusal)))
+            done.append((line, refusal))
     return done
 
 
@@ -187,6 +192,16 @@ def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id:
             idempotency_key=_key(line),
             occurred_at=line.occurred_at,
         ),
+    )
+
+
+def _attempt(line: TillLine, partner_id: PartnerId) -> Attempt:
+    return Attempt(
+        posting=line.kind.value,
+        partner_id=partner_id,
+        client="import",
+        points=line.points,
+        receipt=line.receipt,
     )
 
 

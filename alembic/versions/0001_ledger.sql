@@ -106,7 +106,7 @@ CREATE TABLE partners.store (
     partner_id UUID NOT NULL,
     code TEXT NOT NULL,
     name TEXT NOT NULL,
-    since DATE NOT NULL,
+    since DATE,
     closed DATE,
     published_at TIMESTAMP WITH TIME ZONE NOT NULL,
     published_by TEXT NOT NULL,
@@ -118,7 +118,7 @@ CREATE TABLE partners.store (
 
 COMMENT ON COLUMN partners.store.code IS 'as receipts have it';
 
-COMMENT ON COLUMN partners.store.since IS 'its first day, in the programme''s zone';
+COMMENT ON COLUMN partners.store.since IS 'its first day, in the programme''s zone; NULL: it has always been there';
 
 COMMENT ON COLUMN partners.store.closed IS 'its last day; NULL: it is open';
 

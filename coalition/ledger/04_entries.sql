@@ -290,7 +290,7 @@ BEGIN
     SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
     -- A partner that has published its stores posts from these; one that has published none, from anywhere.
     IF p_wish.store IS NOT NULL AND NOT EXISTS (
-        SELECT FROM partners.store WHERE partner_id = p_wish.partner_id AND code = p_wish.store AND local_day BETWEEN since AND coalesce(closed, 'infinity')
+        SELECT FROM partners.store WHERE partner_id = p_wish.partner_id AND code = p_wish.store AND local_day BETWEEN coalesce(since, '-infinity') AND coalesce(closed, 'infinity')
     ) AND EXISTS (SELECT FROM partners.store WHERE partner_id = p_wish.partner_id) THEN
         PERFORM ledger.refuse('STORE_UNKNOWN', jsonb_build_object('store', p_wish.store, 'date', local_day));
     END IF;
