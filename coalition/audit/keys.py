@@ -96,7 +96,8 @@ def receipts_have_one_effect(session: Session) -> Iterator[Finding]:
            END AS message
       FROM ledger.receipt r
       -- A capture is the redemption of its receipt: what was redeemed at once is not captured again.
-      FULL JOIN (SELECT partner_id, CASE kind WHEN 'capture' THEN 'redeem' ELSE kind END AS kind, store, terminal, receipt_number AS number, receipt_line AS line,
+      FULL JOIN (SELECT partner_id, CASE kind WHEN 'capture' THEN 'redeem' ELSE kind END AS kind,
+                        store, terminal, receipt_number AS number, receipt_line AS line,
                         receipt_revision AS revision, member_id, business_date, transaction_id
                    FROM ledger.transaction
                   WHERE receipt_number IS NOT NULL) t
