@@ -1,6 +1,6 @@
-"""Single issues and redemptions a second: over HTTP with a token, by the domain function, and by pgbench.
+"""Single postings a second: over HTTP with a token, by the domain function, and by pgbench.
 
-pgbench calls the same kernel function with the same arguments over as many connections on the same
+pgbench calls the same kernel functions with the same arguments over as many connections on the same
 database: it is the limit, since it does nothing else. The three take turns, round after round.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import math
 import os
 import random
 import re
@@ -19,20 +20,27 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
 from statistics import median
 from typing import Final
 
+from sqlalchemy import text
 from stage import MEMBERS, Stage, member_id
 
 from coalition.db import roles
 from coalition.db.programs import wheel_folder
 from coalition.ids import MemberId
 from coalition.receipts import Receipt
-from partners import till
+from partners import holds, till
 from partners.clients import CreateClient, create_client
 
-KINDS: Final = ("issue", "redeem")
+KINDS: Final = ("issue", "redeem", "redeem over five lots", "authorise and capture")
+_OVER_HTTP: Final = ("issue", "redeem")
+_LOTS_EACH: Final = 5
+_SMALL: Final = 10  # points of a small lot; five of them are one redemption
 _FINGERPRINT: Final = "'\\x" + "00" * 32 + "'"
 _SCRIPTS: Final = {
     "issue": """
@@ -42,40 +50,114 @@ SELECT * FROM ledger.post_issue(md5('member ' || :member::text)::uuid, '{partner
     10, NULL, 'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
     clock_timestamp() + interval '1 year', clock_timestamp());
 """,
-    "redeem": """
-\\set member random(1, {members})
-\\set key random(1, 9000000000000000000)
+    "redeem": r"""
+\set member random(1, {members})
+\set key random(1, 9000000000000000000)
 SELECT * FROM ledger.post_redeem(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', 10,
     'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
     clock_timestamp());
 """,
+    # Each redemption is the next member's, who has five small lots for it.
+    "redeem over five lots": r"""
+\set n :n + 1
+\set member 1 + (:start + :n * :clients + :client_id) % {members}
+\set key random(1, 9000000000000000000)
+SELECT * FROM ledger.post_redeem(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', 50,
+    'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
+    clock_timestamp());
+""",
+    "authorise and capture": r"""
+\set member random(1, {members})
+\set key random(1, 9000000000000000000)
+SELECT business_date AS date, transaction_id AS hold
+FROM ledger.post_authorize(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', 10,
+    'a' || :key::text, {fingerprint}, NULL, clock_timestamp(), NULL, clock_timestamp()) \gset
+SELECT * FROM ledger.post_capture(md5('member ' || :member::text)::uuid, '{partner}', :date, :hold, 7,
+    'c' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), clock_timestamp());
+""",
 }
+
+
+@dataclass
+class _Small:
+    """Which members have had their small lots spent: the next redemption over five lots is the next one's."""
+
+    next: int = 0
+    each: int = 0
+
+    def fill(self, stage: Stage, redemptions: float) -> None:
+        """Give every member lots for as many such redemptions as make so many in all."""
+        self.each = math.ceil(redemptions / MEMBERS)
+        with ThreadPoolExecutor(2) as pool:
+            list(pool.map(lambda first: self._fill(stage, first), range(1, MEMBERS + 1, 500)))
+
+    def _fill(self, stage: Stage, first: int) -> None:
+        with stage.database.unit_of_work() as session:
+            session.execute(text("SET LOCAL statement_timeout = '120s'"))
+            session.execute(
+                text("""
+                    SELECT ledger.post_issue(md5('member ' || n)::uuid, :partner, :agreement, NULL, :points, NULL,
+                               'small' || k, '\\x00', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                               clock_timestamp() + interval '1 month', clock_timestamp())
+                    FROM generate_series(CAST(:first AS int), CAST(:first AS int) + 499) AS n,
+                         generate_series(1, CAST(:lots AS int)) AS k
+                """),
+                {
+                    "partner": stage.partner_id,
+                    "agreement": stage.agreement_id,
+                    "first": first,
+                    "points": _SMALL,
+                    "lots": self.each * _LOTS_EACH,
+                },
+            )
+
+    def used(self, count: float) -> None:
+        # Clients don't keep step; the next run begins where none of them has been.
+        self.next += math.ceil(count * 1.5)
+        assert self.next <= self.each * MEMBERS, "the small lots are used up"
 
 
 def measure(stage: Stage, *, connections: int, seconds: float, rounds: int) -> dict[str, dict[str, float]]:
     """Medians of postings a second, by kind and by way."""
     rates: dict[str, dict[str, list[float]]] = {kind: {} for kind in KINDS}
+    small = _Small()
+    small.fill(stage, redemptions=rounds * 2 * seconds * 1_500)
+    ways = {
+        "pgbench": lambda kind: pgbench(stage, kind, connections, seconds, small=small),
+        "domain": lambda kind: _domain(stage, kind, connections, seconds, small),
+        "http": lambda kind: asyncio.run(_http(port, headers, kind, connections, seconds)),
+    }
     with _server(stage) as (port, headers):
         for round_ in range(rounds):
             for kind in KINDS:
-                for way, run in (
-                    ("pgbench", lambda k: _pgbench(stage, k, connections, seconds)),
-                    ("domain", lambda k: _domain(stage, k, connections, seconds)),
-                    ("http", lambda k: asyncio.run(_http(port, headers, k, connections, seconds))),
-                ):
+                for way, run in ways.items():
+                    if way == "http" and kind not in _OVER_HTTP:
+                        continue
                     rate = run(kind)
                     rates[kind].setdefault(way, []).append(rate)
-                    print(f"round {round_ + 1} of {rounds}: {kind:6} {way:8} {rate:8,.0f}/s", file=sys.stderr)
+                    print(
+                        f"round {round_ + 1} of {rounds}: {kind:21} {way:8} {rate:8,.0f}/s", file=sys.stderr
+                    )
     return {kind: {way: median(found) for way, found in ways.items()} for kind, ways in rates.items()}
 
 
-def _pgbench(stage: Stage, kind: str, connections: int, seconds: float) -> float:
+def pgbench(
+    stage: Stage,
+    kind: str,
+    connections: int,
+    seconds: float,
+    *,
+    members: int = MEMBERS,
+    small: _Small | None = None,
+) -> float:
+    """Operations a second of the kernel alone, on random ones of so many members."""
     folder = wheel_folder()
     assert folder is not None, "pgbench comes with the wheel"
+    small = small or _Small()
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(
             _SCRIPTS[kind].format(
-                members=MEMBERS,
+                members=members,
                 partner=stage.partner_id,
                 agreement=stage.agreement_id,
                 fingerprint=_FINGERPRINT,
@@ -86,6 +168,7 @@ def _pgbench(stage: Stage, kind: str, connections: int, seconds: float) -> float
             [
                 folder / "pgbench",
                 *("--no-vacuum", "--protocol=prepared", f"--client={connections}", "--jobs=2"),
+                *("-Dn=-1", f"-Dstart={small.next}", f"-Dclients={connections}"),
                 *(f"--time={max(1, round(seconds))}", f"--file={script.name}", roles.conninfo(stage.url)),
             ],
             capture_output=True,
@@ -96,12 +179,16 @@ def _pgbench(stage: Stage, kind: str, connections: int, seconds: float) -> float
     failed = re.search(r"number of failed transactions: (\d+)", done.stdout)
     assert found is not None, done.stderr
     assert failed is None or failed.group(1) == "0", done.stdout
-    return float(found.group(1))
+    rate = float(found.group(1))
+    if kind == "redeem over five lots":
+        small.used(rate * seconds)
+    return rate
 
 
-def _domain(stage: Stage, kind: str, connections: int, seconds: float) -> float:
-    """The till's function as the API and the import call it, from as many threads as connections."""
-    wish = _wishes(stage)[kind]
+def _domain(stage: Stage, kind: str, connections: int, seconds: float, small: _Small) -> float:
+    """The till's functions as the API and the import call them, from as many threads as connections."""
+    numbers = count(small.next)
+    wish = _wishes(stage, numbers)[kind]
     deadline = time.perf_counter() + seconds
     counts = [0] * connections
 
@@ -116,35 +203,69 @@ def _domain(stage: Stage, kind: str, connections: int, seconds: float) -> float:
         thread.start()
     for thread in threads:
         thread.join()
-    return sum(counts) / (time.perf_counter() - started)
+    rate = sum(counts) / (time.perf_counter() - started)
+    if kind == "redeem over five lots":
+        small.used(sum(counts))
+    return rate
 
 
-def _wishes(stage: Stage) -> dict[str, Callable[[], object]]:
+def _wishes(stage: Stage, numbers: Iterator[int]) -> dict[str, Callable[[], object]]:
+    def some() -> MemberId:
+        return MemberId(member_id(random.randint(1, MEMBERS)))
+
+    def receipt(number: str) -> Receipt:
+        return Receipt(store="S-1", terminal="T-1", number=number)
+
     def issue() -> object:
         key = uuid.uuid4().hex
         wish = till.Issue(
-            member_id=MemberId(member_id(random.randint(1, MEMBERS))),
+            member_id=some(),
             partner_id=stage.partner_id,
             points=10,
             idempotency_key=key,
-            receipt=Receipt(store="S-1", terminal="T-1", number=key),
+            receipt=receipt(key),
         )
         with stage.database.single_call() as session:
             return till.issue(session, wish)
 
-    def redeem() -> object:
+    def redeem(member: MemberId | None = None, points: int = 10) -> object:
         key = uuid.uuid4().hex
         wish = till.Redeem(
-            member_id=MemberId(member_id(random.randint(1, MEMBERS))),
+            member_id=member or some(),
             partner_id=stage.partner_id,
-            points=10,
+            points=points,
             idempotency_key=key,
-            receipt=Receipt(store="S-1", terminal="T-1", number=key),
+            receipt=receipt(key),
         )
         with stage.database.single_call() as session:
             return till.redeem(session, wish)
 
-    return {"issue": issue, "redeem": redeem}
+    def redeem_five() -> object:
+        member = MemberId(member_id(1 + next(numbers) % MEMBERS))
+        return redeem(member, _SMALL * _LOTS_EACH)
+
+    def hold() -> object:
+        key = uuid.uuid4().hex
+        with stage.database.single_call() as session:
+            held = holds.authorize(
+                session,
+                holds.Authorize(
+                    member_id=some(), partner_id=stage.partner_id, points=10, idempotency_key=f"a{key}"
+                ),
+            )
+        with stage.database.single_call() as session:
+            return holds.capture(
+                session,
+                holds.Capture(
+                    hold=held.ref,
+                    partner_id=stage.partner_id,
+                    points=7,
+                    idempotency_key=f"c{key}",
+                    receipt=receipt(key),
+                ),
+            )
+
+    return dict(zip(KINDS, (issue, redeem, redeem_five, hold), strict=True))
 
 
 # -- over HTTP -------------------------------------------------------------------------------------

@@ -95,7 +95,9 @@ def receipts_have_one_effect(session: Session) -> Iterator[Finding]:
                             r.transaction_id, t.member_id, t.business_date, t.transaction_id)
            END AS message
       FROM ledger.receipt r
-      FULL JOIN (SELECT partner_id, kind, store, terminal, receipt_number AS number, receipt_line AS line,
+      -- A capture is the redemption of its receipt: what was redeemed at once is not captured again.
+      FULL JOIN (SELECT partner_id, CASE kind WHEN 'capture' THEN 'redeem' ELSE kind END AS kind,
+                        store, terminal, receipt_number AS number, receipt_line AS line,
                         receipt_revision AS revision, member_id, business_date, transaction_id
                    FROM ledger.transaction
                   WHERE receipt_number IS NOT NULL) t

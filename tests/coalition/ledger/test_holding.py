@@ -141,6 +141,16 @@ def test_how_long_a_hold_may_last_is_bounded(ledger: LedgerDriver) -> None:
     assert ledger.snapshot() == before
 
 
+def test_a_receipt_that_was_captured_is_not_redeemed_again(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.capture(ledger.authorize(member, 10).ref, receipt=receipt())
+    before = ledger.snapshot()
+    with pytest.raises(errors.ReceiptDuplicate):
+        ledger.redeem(member, 10, receipt=receipt())
+    assert ledger.snapshot() == before
+    _clean(ledger)
+
+
 def test_a_receipt_that_was_redeemed_is_not_captured_again(ledger: LedgerDriver) -> None:
     member = ledger.member(available=50)
     ledger.redeem(member, 10, receipt=receipt())
