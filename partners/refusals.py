@@ -5,6 +5,7 @@ got the refusal. Where that fails the caller's answer is the same, and the log s
 a process writes at most 100 a second for long, and the table keeps the newest 500,000 of 90 days.
 """
 
+import json
 import logging
 import threading
 import time
@@ -15,7 +16,6 @@ from typing import Any, Final
 from uuid import UUID
 from weakref import WeakKeyDictionary
 
-import orjson
 import psycopg
 from sqlalchemy import Pool, select
 from sqlalchemy.exc import DBAPIError
@@ -137,7 +137,7 @@ def register(db: Database, refused: Sequence[tuple[Attempt, CoalitionError]]) ->
             call(
                 session,
                 "SELECT ledger.record_refusals(%s::jsonb, %s)",
-                (orjson.dumps(rows, default=str).decode(), wall()),
+                (json.dumps(rows, default=str), wall()),
             )
     except (CoalitionError, DBAPIError, psycopg.Error):
         _log.warning("%s refusals could not be written into the register", len(refused), exc_info=True)
