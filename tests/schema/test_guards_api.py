@@ -305,7 +305,7 @@ def test_a_flood_is_counted_and_not_all_written(api: Api, monkeypatch: pytest.Mo
 
 
 def test_a_register_that_cannot_be_written_changes_no_answer(
-    api: Api, till: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    till: Caller, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def broken(*_: Any) -> Any:
         raise refusals.InvalidInput("the register is away")
