@@ -35,6 +35,7 @@ BEGIN
         posted.receipt_number := p_wish.receipt_number;
         posted.receipt_line := p_wish.receipt_line;
         posted.receipt_revision := p_wish.receipt_revision;
+        posted.card_id := p_wish.card_id;
         posted.occurred_at := p_wish.occurred_at;
         posted.late := p_wish.occurred_at < p_wish.window_opened;
         posted.idempotency_key := p_wish.key;
@@ -286,6 +287,13 @@ BEGIN
     IF (p_role = 'an issuer' AND NOT acting.may_issue) OR (p_role = 'a redeemer' AND NOT acting.may_redeem) THEN
         PERFORM ledger.refuse('PARTNER_ROLE_MISSING', jsonb_build_object('role', p_role));
     END IF;
+    SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
+    -- A partner that has published its stores posts from these; one that has published none, from anywhere.
+    IF p_wish.store IS NOT NULL AND NOT EXISTS (
+        SELECT FROM partners.store WHERE partner_id = p_wish.partner_id AND code = p_wish.store AND local_day BETWEEN coalesce(since, '-infinity') AND coalesce(closed, 'infinity')
+    ) AND EXISTS (SELECT FROM partners.store WHERE partner_id = p_wish.partner_id) THEN
+        PERFORM ledger.refuse('STORE_UNKNOWN', jsonb_build_object('store', p_wish.store, 'date', local_day));
+    END IF;
     IF p_role = 'a returner' THEN
         -- What is reversed has its own terms; these say what the claimant will get for a claim paid off.
         IF p_wish.agreement_id IS NOT NULL AND NOT EXISTS (
@@ -296,7 +304,6 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
     SELECT agreement_id INTO in_force FROM partners.agreement
     WHERE partner_id = p_wish.partner_id AND valid_from <= local_day
     ORDER BY valid_from DESC, version DESC LIMIT 1;

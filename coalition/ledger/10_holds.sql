@@ -26,6 +26,7 @@ BEGIN
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
     END IF;
+    PERFORM ledger.check_limits(p_wish, head);
     -- From here on nothing is refused.
 
     PERFORM ledger.draw(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, 'held', NULL);
@@ -42,7 +43,7 @@ END $$;
 
 CREATE FUNCTION ledger.post_authorize(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint, p_key text, p_fingerprint bytea,
-    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz
+    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -57,6 +58,7 @@ BEGIN
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;
     wish.transaction_id := gen_random_uuid();
+    wish.card_id := p_card;
     wish := ledger.enter_window(wish, p_now);
     SELECT * INTO ruling FROM programme;
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
