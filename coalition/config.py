@@ -79,6 +79,15 @@ class Settings(BaseSettings):
     audience: str = Field(default="coalition", min_length=1)
     """Whom the access tokens are meant for: this programme's API."""
 
+    requests_per_second: float = Field(default=1_000, gt=0)
+    """How often one client or member may ask, for long, at each server process."""
+    requests_at_once: int = Field(default=2_000, ge=1)
+    """How many requests it may send in a burst before that rate holds."""
+    tokens_per_second: float = Field(default=20, gt=0)
+    """How often one address may ask for tokens: a guess at a secret costs a request."""
+    tokens_at_once: int = Field(default=200, ge=1)
+    """How many of those in a burst."""
+
     @field_validator("database_url", "migration_url")
     @classmethod
     def _names_postgresql(cls, value: SecretStr | None) -> SecretStr | None:

@@ -5,7 +5,9 @@ of its own, so requests share nothing.
 """
 
 import logging
+import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -45,10 +47,18 @@ _SECURE: Final = "https://coalition.invalid"
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
-def routes(tokens: Tokens) -> list[Route]:
-    """The endpoints of the authorisation server that signs these tokens."""
+def routes(tokens: Tokens, *, wait: Callable[[str], float] = lambda _: 0.0) -> list[Route]:
+    """The endpoints of the authorisation server that signs these tokens.
+
+    Args:
+        tokens: Signs them.
+        wait: Counts a request for a token by the address that it comes from, and says for how many seconds
+            that address must wait; 0 lets it in.
+    """
 
     async def token(request: Request) -> Response:
+        if (seconds := wait(request.client.host if request.client else "")) > 0:
+            return _asked_too_often(seconds)
         body = await _body(request)
         return await anyio.to_thread.run_sync(_answer, tokens, request, body)
 
@@ -160,6 +170,14 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > _LONGEST_BODY:
             return None
     return bytes(body)
+
+
+def _asked_too_often(seconds: float) -> Response:
+    return JSONResponse(
+        {"error": "temporarily_unavailable", "error_description": "This address asks for tokens too often."},
+        status_code=429,
+        headers=_NOT_STORED | {"Retry-After": str(math.ceil(seconds))},
+    )
 
 
 def _answer(tokens: Tokens, request: Request, body: bytes | None) -> Response:

@@ -26,6 +26,7 @@ from schema.web.authentication import Authentication
 from schema.web.downloads import StatementDownload
 from schema.web.faults import RETRY_AFTER_SECONDS
 from schema.web.observing import Metrics, Observing
+from schema.web.throttle import Throttle
 from schema.web.view import GraphQLView
 from settlement import scheduler
 
@@ -61,7 +62,9 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
         authenticate=authenticate,
         make_context=make_context,
         workers=workers,
+        throttle=Throttle(rate=settings.requests_per_second, burst=settings.requests_at_once),
     )
+    token_throttle = Throttle(rate=settings.tokens_per_second, burst=settings.tokens_at_once)
     download = StatementDownload(authenticate=authenticate, make_context=make_context, workers=workers)
 
     async def alive(_: Request) -> Response:
@@ -98,7 +101,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
             Route("/healthz", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/metrics", counted, methods=["GET"]),
-            *oauth.routes(tokens),
+            *oauth.routes(tokens, wait=token_throttle.wait),
         ],
         middleware=[Middleware(Observing, metrics=metrics)],
         exception_handlers={HTTPException: _plain_http_error, Exception: _unexpected},
