@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _r: Final = tables.review.c
+_i: Final = tables.idempotency.c
 _ORDER: Final = (_r.asked_at, _r.review_id)
 
 KEY_LENGTH: Final = 2
@@ -133,6 +134,13 @@ def list_reviews(
             values = zip(_checked(key, name), _ORDER, strict=True)
             bound = tuple_(*(cast(value, column.type) for value, column in values))
             query = query.where(tuple_(*_ORDER) > bound if name == "after" else tuple_(*_ORDER) < bound)
+    if state in {ReviewState.WAITING, ReviewState.RELEASED}:
+        # Not what was posted since without it, as the rule that held it was ended.
+        query = query.where(
+            ~select(_i.key)
+            .where(_i.member_id == _r.member_id, _i.partner_id == _r.partner_id, _i.key == _r.key)
+            .exists()
+        )
     query = query.order_by(*(column.desc() if page.backwards else column for column in _ORDER))
 
     def fetch(limit: int) -> Sequence[Review]:

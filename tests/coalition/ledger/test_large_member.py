@@ -1,6 +1,5 @@
 """A member with very many lots is served like any other: a posting looks at the lots that it needs."""
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest

@@ -21,8 +21,9 @@ from coalition.errors import (
 )
 from coalition.ids import MemberId, PartnerId
 from coalition.members import EnrolMember, Identifier, IdentifierKind, enrol_member, find_named
-from coalition.reviewing import queue_review, reject, release
-from partners.limits import figures_of, refresh_figures
+from coalition.paging import PageRequest
+from coalition.reviewing import ReviewState, list_reviews, queue_review, reject, release
+from partners.limits import end_limit, figures_of, refresh_figures
 
 HOUR = timedelta(hours=1)
 
@@ -366,6 +367,19 @@ def test_of_one_member_at_most_twenty_wait(ledger: LedgerDriver) -> None:
             waits.append(queue_review(session, refusal.value))
     assert waits == [True] * 20 + [False] * 2
     assert ledger.rows("SELECT count(*) FROM ledger.review") == [(20,)]
+
+
+def test_what_was_posted_once_its_rule_was_ended_waits_no_more(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+    held(ledger, lambda: ledger.issue(member, 60, key="k"))
+    with ledger.database.unit_of_work() as session:
+        assert len(list_reviews(session, PageRequest(), state=ReviewState.WAITING).items) == 1
+        end_limit(session, code="large", published_by="test")
+    ledger.issue(member, 60, key="k")
+    with ledger.database.reading() as session:
+        assert list_reviews(session, PageRequest(), state=ReviewState.WAITING).items == []
+    assert clean(ledger)
 
 
 # -- stores ----------------------------------------------------------------------------------------
