@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import history, receipts
+from coalition import history, proving, receipts
 from coalition.amounts import Points
 from coalition.ids import LotId, PartyId
 from coalition.ledger import Posting, TransactionRef
@@ -112,6 +112,25 @@ class Entry:
     def issuer(self, info: Info) -> Partner | None:
         """Where each point comes from."""
         return partner_of(info, self.issuer_id)
+
+
+@strawberry.type(
+    description="That a transaction is in its settlement window, to be checked against the window's Merkle"
+    " root without trusting the network (RFC 9162, 2.1.3)."
+)
+class InclusionProof:
+    """What `docs/verify_proof.py` checks."""
+
+    root: str = strawberry.field(
+        description="The root, in hex. Compare it with the one that you kept: settlementWindows has it from"
+        " the morning on."
+    )
+    leaf_index: int = strawberry.field(description="Which of the window's transactions it is, from 0.")
+    tree_size: int = strawberry.field(description="How many transactions the window has.")
+    document: str = strawberry.field(
+        description="The whole proof as JSON: what the network stores of the transaction, as you know it, and"
+        " the hashes that lead from there to the root."
+    )
 
 
 @strawberry.type(
@@ -228,9 +247,25 @@ class Transaction(Node):
         ref = record.ref if record.kind == "authorize" else record.hold
         return None if ref is None else Hold.of(ref)
 
-    @strawberry.field(description="Why it was reversed, as the partner put it.")
+    @strawberry.field(
+        description="The other member of a transfer or a merge, to the operator. To a member it is null: a"
+        " transfer tells its reason, and who the other is stays between the two."
+    )
+    def counterpart(
+        self, info: Info
+    ) -> Annotated["Member", strawberry.lazy("schema.objects.members")] | None:
+        """The other side."""
+        from schema.objects.members import Member  # noqa: PLC0415 - each of the two types has fields of the other
+
+        other = self._record(info).other_member_id
+        return None if other is None or not info.context.viewer.is_operator else Member.of(other)
+
+    @strawberry.field(
+        description="Why: in the partner's words of a reversal, the giver's of a transfer; an adjustment's"
+        " reason."
+    )
     def reason(self, info: Info) -> str | None:
-        """The partner's words."""
+        """In whose words it was."""
         return self._record(info).reason
 
     @strawberry.field(
@@ -254,6 +289,23 @@ class Transaction(Node):
             )
             for entry in found
         ]
+
+    @strawberry.field(
+        description="That it is in its window, for anyone to check; null until the window is sealed, in the"
+        " night after its day.",
+        directives=[Cost(weight=50)],
+    )
+    def proof(self, info: Info) -> InclusionProof | None:
+        """Tamper evidence."""
+        proof = proving.prove_inclusion(info.context.session, self.ref)
+        if proof is None:
+            return None
+        return InclusionProof(
+            root=proof.root.hex(),
+            leaf_index=proof.leaf_index,
+            tree_size=proof.tree_size,
+            document=proof.document(),
+        )
 
     @strawberry.field(
         description="In plain words: which rule gave what, when it expires, and who funded it. A partner"
