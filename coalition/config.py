@@ -78,6 +78,14 @@ class Settings(BaseSettings):
     """Who signs the access tokens: where clients reach this server, without a path."""
     audience: str = Field(default="coalition", min_length=1)
     """Whom the access tokens are meant for: this programme's API."""
+    client_rate: float = Field(default=1_000, ge=0, le=1_000_000)
+    """Requests a second that one client, or one member, may send to one server for long; 0: no limit."""
+    client_burst: int = Field(default=2_000, ge=1, le=1_000_000)
+    """The most that it may send at once, after a rest."""
+    token_rate: float = Field(default=20, ge=0, le=1_000_000)
+    """Requests for tokens a second that one address may send to one server for long; 0: no limit."""
+    token_burst: int = Field(default=500, ge=1, le=1_000_000)
+    """The most that it may send at once, after a rest."""
 
     @field_validator("database_url", "migration_url")
     @classmethod

@@ -19,6 +19,7 @@ from starlette.routing import Route
 from coalition.db import Database
 from coalition.errors import CoalitionError
 from partners import oauth
+from partners.rates import Rates
 from partners.tokens import Principal, Tokens
 from schema import graph
 from schema.context import Context
@@ -48,14 +49,16 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
     """
     db = database or Database.connect(settings)
     tokens = Tokens(db, issuer=settings.issuer_url, audience=settings.audience)
-    metrics = Metrics()
+    client_rates = Rates(per_second=settings.client_rate, burst=settings.client_burst)
+    token_rates = Rates(per_second=settings.token_rate, burst=settings.token_burst)
+    metrics = Metrics({"client": lambda: client_rates.turned_away, "token": lambda: token_rates.turned_away})
     # No more threads than connections: one that got no connection would only wait for it.
     workers = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
 
     def make_context(principal: Principal, request_id: str) -> Context:
         return Context(db, principal, request_id)
 
-    authenticate = Authentication(tokens)
+    authenticate = Authentication(tokens, client_rates)
     view = GraphQLView(
         graph.core_schema(graph.build()),
         authenticate=authenticate,
@@ -98,7 +101,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
             Route("/healthz", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/metrics", counted, methods=["GET"]),
-            *oauth.routes(tokens),
+            *oauth.routes(tokens, token_rates),
         ],
         middleware=[Middleware(Observing, metrics=metrics)],
         exception_handlers={HTTPException: _plain_http_error, Exception: _unexpected},

@@ -18,6 +18,7 @@ from coalition.config import Settings
 from coalition.db import Database
 from partners.clients import CreateClient, NewClient, create_client, revoke_client, rotate_secret
 from partners.oauth import KEYS_PATH, METADATA_PATH, TOKEN_PATH, routes
+from partners.rates import Rates
 from partners.tokens import Tokens
 
 ISSUER = "https://points.example"
@@ -38,7 +39,9 @@ class Http:
 
     def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(app=Starlette(routes=routes(self.tokens)))
+            transport = httpx.ASGITransport(
+                app=Starlette(routes=routes(self.tokens, Rates(per_second=0, burst=1)))
+            )
             async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
                 return await client.request(method, path, **parts)
 
