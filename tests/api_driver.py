@@ -163,7 +163,9 @@ def serving(app: Starlette) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def serving_api(test_database: TestDatabase, *, consent_limit: int = CONSENT_LIMIT, **other: Any) -> Iterator[Api]:
+def serving_api(
+    test_database: TestDatabase, *, consent_limit: int = CONSENT_LIMIT, **other: Any
+) -> Iterator[Api]:
     """The whole server on a database of its own, in a sandbox whose clock stands at operating.START.
 
     `other`: settings that are not the defaults.
