@@ -26,10 +26,13 @@ from coalition.db.metadata import metadata
 from coalition.db.owner import as_owner
 from coalition.ids import MemberId
 from coalition.paging import PageRequest
+from coalition.windows import open_window
 from partners import till
 
 _FIRST_MEMBERS: Final = 2_000
 _PER_MEMBER: Final = 4  # issues; with the first one and a redemption some 12 entries each
+
+_A_DAY: Final = 1_000  # transactions of the large member between two cuts
 
 _COPY: Final = """
     INSERT INTO ledger.{table} (member_id, {columns})
@@ -195,8 +198,18 @@ def _enlarge(stage: Stage, member: MemberId, *, lots: int, transactions: int) ->
                         "last": min(first + 99, number),
                     },
                 )
+            if first % _A_DAY == 1:
+                _next_window(stage)
     with as_owner(stage.settings) as owner, owner.engine.connect() as connection:
         connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+
+
+def _next_window(stage: Stage) -> None:
+    """Cut the window: nobody makes all of that in a day."""
+    with stage.database.unit_of_work() as session:
+        session.execute(
+            text("SELECT ledger.close_window(:date, NULL)"), {"date": open_window(session).business_date}
+        )
 
 
 def _in_database(stage: Stage, rounds: int, read: Callable[[Session], object]) -> float:

@@ -78,14 +78,15 @@ class Settings(BaseSettings):
     """Who signs the access tokens: where clients reach this server, without a path."""
     audience: str = Field(default="coalition", min_length=1)
     """Whom the access tokens are meant for: this programme's API."""
-    client_rate: float = Field(default=1_000, ge=0, le=1_000_000)
-    """Requests a second that one client, or one member, may send to one server for long; 0: no limit."""
-    client_burst: int = Field(default=2_000, ge=1, le=1_000_000)
-    """The most that it may send at once, after a rest."""
-    token_rate: float = Field(default=20, ge=0, le=1_000_000)
-    """Requests for tokens a second that one address may send to one server for long; 0: no limit."""
-    token_burst: int = Field(default=500, ge=1, le=1_000_000)
-    """The most that it may send at once, after a rest."""
+
+    requests_per_second: float = Field(default=1_000, gt=0)
+    """How often one client or member may ask, for long, at each server process."""
+    requests_at_once: int = Field(default=2_000, ge=1)
+    """How many requests it may send in a burst before that rate holds."""
+    tokens_per_second: float = Field(default=20, gt=0)
+    """How often one address may ask for tokens: a guess at a secret costs a request."""
+    tokens_at_once: int = Field(default=200, ge=1)
+    """How many of those in a burst."""
 
     @field_validator("database_url", "migration_url")
     @classmethod

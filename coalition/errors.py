@@ -10,12 +10,15 @@ CoalitionError
 ├── AdjustmentRefusal    AdjustmentUnknown, AdjustmentDecided, SecondPersonNeeded
 ├── IdempotencyConflict
 ├── ReceiptRefusal       ReceiptDuplicate, ReceiptRevision
-├── PartnerRefusal       PartnerUnknown, PartnerNotActive, PartnerRoleMissing, PartnerCodeTaken, ClientUnknown
+├── PartnerRefusal       PartnerUnknown, PartnerNotActive, PartnerRoleMissing, StoreUnknown, PartnerCodeTaken,
+│                        ClientUnknown
 ├── AgreementRefusal     AgreementMissing, AgreementBackdated, FundingPlanUnknown, FundingPlanInvalid
 ├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded,
 │                        ReturnPolicyForbids
 ├── HoldRefusal          HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded
 ├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, InsufficientPoints
+├── LimitRefusal         LimitExceeded, ReviewRejected, UnderReview, LimitUnknown, ReviewUnknown,
+│                        ReviewDecided
 └── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
 
 Order is precedence: where several hold, the first in `REFUSALS` is reported. The kernel's codes,
@@ -43,6 +46,11 @@ class CoalitionError(Exception):
         self.path = self.field if field is None else field
         self.facts = facts
         super().__init__(self.message)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What of the facts whoever was refused may know; the operator may know them all."""
+        return self.facts
 
 
 class _Facts(dict[str, Any]):
@@ -246,6 +254,14 @@ class PartnerRoleMissing(PartnerRefusal):
     summary = "The partner was not admitted as {role}."
 
 
+class StoreUnknown(PartnerRefusal):
+    """The partner has published its stores, and the receipt's was none of them on that day."""
+
+    code = "STORE_UNKNOWN"
+    summary = "The partner has published its stores, and {store} was none of them on {date}."
+    field = ("input", "receipt", "store")
+
+
 class PartnerCodeTaken(PartnerRefusal):
     """Another partner has that code."""
 
@@ -443,6 +459,69 @@ class TransferLimitExceeded(PointsRefusal):
     field = ("input", "points")
 
 
+class LimitRefusal(CoalitionError):
+    """A guard rail is in the way, or cannot be changed so."""
+
+
+class LimitExceeded(LimitRefusal):
+    """The operator's limit of a member, a card, a store or a partner leaves no room for it now.
+
+    Its facts are the operator's to see. A partner is told whose limit it is, and more only where the rule
+    counts (`own`) that partner's postings and no others.
+    """
+
+    code = "LIMIT_EXCEEDED"
+    summary = "A limit of this {scope} leaves no room for it now."
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Whose limit it is; what is left of it, and when there is room again, of one's own postings."""
+        facts = self.facts
+        if not facts.get("own"):
+            return {"scope": facts.get("scope")}
+        left = max(int(facts["most"]) - int(facts["used"]), 0)
+        return {"scope": facts["scope"], "left": left, "again_at": facts.get("again_at")}
+
+
+class ReviewRejected(LimitRefusal):
+    """The operator has looked at this wish and does not let it pass."""
+
+    code = "REVIEW_REJECTED"
+    summary = "The operator has looked at this wish and does not let it pass."
+
+
+class UnderReview(LimitRefusal):
+    """An operator looks at this wish first. Sent again under its key once it is released, it is posted."""
+
+    code = "UNDER_REVIEW"
+    summary = "An operator looks at this first; nothing has moved. Send the same request again later."
+    retryable = True
+
+
+class LimitUnknown(LimitRefusal):
+    """No such limit, or it was ended before."""
+
+    code = "LIMIT_UNKNOWN"
+    summary = "No limit that holds is known by the code {limit}."
+    field = ("input", "code")
+
+
+class ReviewUnknown(LimitRefusal):
+    """Nothing of that id waits for a decision or did."""
+
+    code = "REVIEW_UNKNOWN"
+    summary = "No posting under review is known by that id."
+    field = ("input", "review")
+
+
+class ReviewDecided(LimitRefusal):
+    """It was decided otherwise before."""
+
+    code = "REVIEW_DECIDED"
+    summary = "This was decided already: it is {state}."
+    field = ("input", "review")
+
+
 class AdjustmentRefusal(CoalitionError):
     """The operator's adjustment cannot be decided."""
 
@@ -523,6 +602,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     PartnerUnknown,
     PartnerNotActive,
     PartnerRoleMissing,
+    StoreUnknown,
     PartnerCodeTaken,
     ClientUnknown,
     AgreementMissing,
@@ -552,6 +632,12 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     ConsentRequired,
     TransferLimitExceeded,
     InsufficientPoints,
+    LimitExceeded,
+    ReviewRejected,
+    UnderReview,
+    LimitUnknown,
+    ReviewUnknown,
+    ReviewDecided,
     WindowUnknown,
     WindowNotOver,
     WindowBusy,

@@ -24,7 +24,7 @@ from coalition.receipts import NO_RECEIPT, Receipt
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _CAPTURE: Final = "SELECT * FROM ledger.post_capture(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _VOID: Final = "SELECT * FROM ledger.post_void(%s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -72,6 +72,8 @@ class AuthorizeRedemption:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent; without one the programme's limit holds."""
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,7 +107,7 @@ def authorize_redemption(session: Session, command: AuthorizeRedemption) -> Post
     Raises:
         PointsInvalid, HoldTimeInvalid, MemberUnknown, OccurredTooLongAgo, PartnerNotActive,
         PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid, ConsentRequired,
-        InsufficientPoints: nothing has moved.
+        InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """
@@ -124,6 +126,7 @@ def authorize_redemption(session: Session, command: AuthorizeRedemption) -> Post
             command.occurred_at,
             command.confirmation_id,
             wall(),
+            command.card_id,
         ),
     )
     return posting_of(row)

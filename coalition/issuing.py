@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 from coalition.amounts import Points
 from coalition.clock import wall
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _POST: Final = (
-    "SELECT * FROM ledger.post_issue(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "SELECT * FROM ledger.post_issue(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -46,6 +47,8 @@ class IssuePoints:
     """None: spendable at once."""
     expires_at: datetime | None = None
     """None: never."""
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 def issue_points(session: Session, command: IssuePoints) -> Posting:
@@ -53,7 +56,8 @@ def issue_points(session: Session, command: IssuePoints) -> Posting:
 
     Raises:
         PointsInvalid, MemberUnknown, MemberBlocked, ReceiptDuplicate, ReceiptRevision, PartnerNotActive,
-        PartnerRoleMissing, AgreementMissing: nothing has moved.
+        PartnerRoleMissing, StoreUnknown, AgreementMissing, LimitExceeded, ReviewRejected, UnderReview:
+        nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """
@@ -75,6 +79,7 @@ def issue_points(session: Session, command: IssuePoints) -> Posting:
             command.matures_at,
             command.expires_at,
             wall(),
+            command.card_id,
         ),
     )
     return posting_of(row)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, tuple_
 
 from coalition import clock
 from coalition.amounts import MAX_POINTS, Points
@@ -36,12 +36,15 @@ __all__ = [
     "IssuerBalance",
     "LinkIdentifier",
     "Lot",
+    "Named",
     "balance_by_issuer",
     "bring_up_to_date",
     "confirm_redemption",
     "enrol_member",
     "expiring",
+    "find_all_named",
     "find_member",
+    "find_named",
     "get_balance",
     "get_balances",
     "identifiers",
@@ -72,6 +75,15 @@ class LinkIdentifier:
     member_id: MemberId
     partner_id: PartnerId
     identifier: Identifier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Named:
+    """A member, as a caller named it."""
+
+    member_id: MemberId
+    card_id: UUID | None = None
+    """The card that it was named by, which the transaction remembers; not its number."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,15 +186,31 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
 
 def find_member(session: Session, identifier: Identifier) -> MemberId | None:
     """The member whom an identifier names, if it is enrolled."""
+    found = find_named(session, identifier)
+    return None if found is None else found.member_id
+
+
+def find_named(session: Session, identifier: Identifier) -> Named | None:
+    """The member whom an identifier names, if it is enrolled, and by which card."""
+    return find_all_named(session, [identifier]).get(identifier)
+
+
+def find_all_named(session: Session, identifiers: Iterable[Identifier]) -> dict[Identifier, Named]:
+    """Whom several identifiers name, in one query; those that are not enrolled are left out."""
     column = tables.identifier.c
-    found = session.execute(
-        select(column.member_id).where(
-            column.kind == identifier.kind.value,
-            column.partner_id == identifier.partner_id,
-            column.value == identifier.value,
+    wanted = {(one.kind.value, one.partner_id, one.value): one for one in identifiers}
+    rows = session.execute(
+        select(column.kind, column.partner_id, column.value, column.member_id, column.identifier_id).where(
+            tuple_(column.kind, column.partner_id, column.value).in_(wanted)
         )
-    ).scalar_one_or_none()
-    return None if found is None else MemberId(found)
+    )
+    return {
+        wanted[row.kind, row.partner_id, row.value]: Named(
+            member_id=MemberId(row.member_id),
+            card_id=row.identifier_id if row.kind == IdentifierKind.CARD else None,
+        )
+        for row in rows
+    }
 
 
 def member_exists(session: Session, member_id: MemberId) -> bool:

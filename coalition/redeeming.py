@@ -18,7 +18,7 @@ from coalition.receipts import NO_RECEIPT, Receipt
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_POST: Final = "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_POST: Final = "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +37,8 @@ class RedeemPoints:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent; without one the programme's limit holds."""
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 def redeem_points(session: Session, command: RedeemPoints) -> Posting:
@@ -46,8 +48,8 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
 
     Raises:
         PointsInvalid, MemberUnknown, MemberBlocked, ReceiptDuplicate, ReceiptRevision, PartnerNotActive,
-        PartnerRoleMissing, AgreementMissing, ConfirmationInvalid, ConsentRequired, InsufficientPoints:
-        nothing has moved.
+        PartnerRoleMissing, StoreUnknown, AgreementMissing, ConfirmationInvalid, ConsentRequired,
+        InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """
@@ -66,6 +68,7 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
             command.occurred_at,
             command.confirmation_id,
             wall(),
+            command.card_id,
         ),
     )
     return posting_of(row)

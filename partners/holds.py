@@ -38,6 +38,8 @@ class Authorize:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent, needed beyond the programme's limit."""
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +71,7 @@ def authorize(session: Session, wish: Authorize) -> Posting:
     Raises:
         PointsInvalid, OccurredInFuture, HoldTimeInvalid, MemberUnknown, OccurredTooLongAgo,
         PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid,
-        ConsentRequired, InsufficientPoints: nothing has moved.
+        ConsentRequired, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     check_points(wish.points)
@@ -81,8 +83,8 @@ def capture(session: Session, wish: Capture) -> Posting:
 
     Raises:
         PointsInvalid, OccurredInFuture, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo,
-        PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded: nothing has
-        moved.
+        PartnerNotActive, StoreUnknown, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded:
+        nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     if wish.points is not None:
@@ -125,6 +127,7 @@ def _authorize(session: Session, wish: Authorize, memory: Memory) -> Posting:
             seconds_to_live=seconds,
             occurred_at=occurred_at,
             confirmation_id=wish.confirmation_id,
+            card_id=wish.card_id,
         ),
     )
 

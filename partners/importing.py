@@ -7,12 +7,11 @@ costs its own line only.
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import select, tuple_
 from sqlalchemy.orm import Session
 
 from coalition import history
@@ -20,9 +19,12 @@ from coalition.db import Database
 from coalition.errors import CoalitionError, DatabaseUnavailable, MemberUnknown, TransactionUnknown
 from coalition.identifiers import Identifier
 from coalition.ids import MemberId, PartnerId
-from coalition.ledger import Posting, tables
+from coalition.ledger import Posting
+from coalition.members import Named, find_all_named
 from coalition.receipts import Receipt
 from partners import till
+from partners.limits import keep_fresh
+from partners.refusals import Attempt, register
 from partners.till_files import LineKind, Reject, TillLine, rejected
 
 CHUNK: Final = 200
@@ -89,6 +91,7 @@ def _post_patiently(
     pause = _PAUSE
     for attempt in range(1, _TRIES + 1):
         try:
+            keep_fresh(db)
             with db.unit_of_work() as session:
                 done = _post(session, lines, partner_id)
         except DatabaseUnavailable:
@@ -98,13 +101,15 @@ def _post_patiently(
             pause *= 2
         else:
             _count(counts, done)
-            return [outcome for _, outcome in done if isinstance(outcome, Reject)]
+            refused = [(line, outcome) for line, outcome in done if isinstance(outcome, CoalitionError)]
+            register(db, [(_attempt(line, partner_id), refusal) for line, refusal in refused])
+            return [rejected(line.number, refusal) for line, refusal in refused]
     raise AssertionError("unreachable")
 
 
-def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | Reject]]) -> None:
+def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | CoalitionError]]) -> None:
     for line, outcome in done:
-        if isinstance(outcome, Reject):
+        if isinstance(outcome, CoalitionError):
             continue
         if outcome.replayed:
             counts.replayed += 1
@@ -115,50 +120,34 @@ def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | Reject]]) ->
 
 def _post(
     session: Session, lines: list[TillLine], partner_id: PartnerId
-) -> list[tuple[TillLine, Posting | Reject]]:
-    members = _members(session, {line.member for line in lines})
-    done: list[tuple[TillLine, Posting | Reject]] = []
+) -> list[tuple[TillLine, Posting | CoalitionError]]:
+    named = find_all_named(session, {line.member for line in lines})
+    done: list[tuple[TillLine, Posting | CoalitionError]] = []
     # By member's id: the order in which all who lock several members lock them. Within a member the
     # file's order stays.
-    for line in sorted(lines, key=lambda line: members.get(line.member, _NOBODY)):
+    for line in sorted(lines, key=lambda line: named.get(line.member, _NOBODY).member_id):
         try:
-            done.append((line, _post_line(session, line, partner_id, members)))
+            done.append((line, _post_line(session, line, partner_id, named.get(line.member))))
         except DatabaseUnavailable:
             raise
         except CoalitionError as refusal:
-            done.append((line, rejected(line.number, refusal)))
+            done.append((line, refusal))
     return done
 
 
-_NOBODY: Final = MemberId(UUID(int=0))
+_NOBODY: Final = Named(member_id=MemberId(UUID(int=0)))
 
 
-def _members(session: Session, identifiers: set[Identifier]) -> Mapping[Identifier, MemberId]:
-    """The members of a chunk, in one query."""
-    column = tables.identifier.c
-    wanted = [(one.kind.value, one.partner_id, one.value) for one in identifiers]
-    rows = session.execute(
-        select(column.kind, column.partner_id, column.value, column.member_id).where(
-            tuple_(column.kind, column.partner_id, column.value).in_(wanted)
-        )
-    )
-    found = {(row.kind, row.partner_id, row.value): MemberId(row.member_id) for row in rows}
-    keyed = {one: (one.kind.value, one.partner_id, one.value) for one in identifiers}
-    return {one: found[key] for one, key in keyed.items() if key in found}
-
-
-def _post_line(
-    session: Session, line: TillLine, partner_id: PartnerId, members: Mapping[Identifier, MemberId]
-) -> Posting:
-    member_id = members.get(line.member)
-    if member_id is None:
+def _post_line(session: Session, line: TillLine, partner_id: PartnerId, named: Named | None) -> Posting:
+    if named is None:
         raise MemberUnknown
     match line.kind:
         case LineKind.ISSUE:
             return till.issue(
                 session,
                 till.Issue(
-                    member_id=member_id,
+                    member_id=named.member_id,
+                    card_id=named.card_id,
                     partner_id=partner_id,
                     idempotency_key=_key(line),
                     points=line.points,
@@ -172,7 +161,8 @@ def _post_line(
             return till.redeem(
                 session,
                 till.Redeem(
-                    member_id=member_id,
+                    member_id=named.member_id,
+                    card_id=named.card_id,
                     partner_id=partner_id,
                     points=line.points,
                     idempotency_key=_key(line),
@@ -181,7 +171,7 @@ def _post_line(
                 ),
             )
         case LineKind.REVERSE_ISSUE | LineKind.REVERSE_REDEMPTION:
-            return _reverse(session, line, partner_id, member_id)
+            return _reverse(session, line, partner_id, named.member_id)
 
 
 def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id: MemberId) -> Posting:
@@ -202,6 +192,16 @@ def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id:
             idempotency_key=_key(line),
             occurred_at=line.occurred_at,
         ),
+    )
+
+
+def _attempt(line: TillLine, partner_id: PartnerId) -> Attempt:
+    return Attempt(
+        posting=line.kind.value,
+        partner_id=partner_id,
+        client="import",
+        points=line.points,
+        receipt=line.receipt,
     )
 
 

@@ -4,9 +4,10 @@ Authlib's core decides; it is synchronous and runs in a worker thread. Each requ
 of its own, so requests share nothing.
 """
 
-import ipaddress
 import logging
+import math
 import re
+from collections.abc import Callable
 from typing import Any, Final
 from urllib.parse import parse_qsl
 
@@ -23,7 +24,6 @@ from starlette.routing import Route
 
 from coalition.errors import DatabaseUnavailable
 from partners.clients import Client, authenticate
-from partners.rates import Rates
 from partners.scopes import Scope
 from partners.tokens import LIFE, REALM, Tokens
 
@@ -47,16 +47,18 @@ _SECURE: Final = "https://coalition.invalid"
 _CREDENTIAL: Final = re.compile(r"[A-Za-z0-9._~-]{1,128}")
 
 
-def routes(tokens: Tokens, rates: Rates) -> list[Route]:
+def routes(tokens: Tokens, *, wait: Callable[[str], float] = lambda _: 0.0) -> list[Route]:
     """The endpoints of the authorisation server that signs these tokens.
 
-    `rates` bound what one address may ask, before anything of the request is read: who guesses secrets
-    has no client to be counted by.
+    Args:
+        tokens: Signs them.
+        wait: Counts a request for a token by the address that it comes from, and says for how many seconds
+            that address must wait; 0 lets it in.
     """
 
     async def token(request: Request) -> Response:
-        if wait := rates.take(_address(request)):
-            return _too_many(wait)
+        if (seconds := wait(request.client.host if request.client else "")) > 0:
+            return _asked_too_often(seconds)
         body = await _body(request)
         return await anyio.to_thread.run_sync(_answer, tokens, request, body)
 
@@ -160,33 +162,6 @@ def _credentials(request: OAuth2Request) -> tuple[str | None, str | None]:
     return client_id, secret
 
 
-def _address(request: Request) -> str:
-    """Where the request comes from; of an IPv6 address the network, since its holder has all of it."""
-    host = request.client.host if request.client else ""
-    try:
-        address = ipaddress.ip_address(host.partition("%")[0])
-    except ValueError:
-        return host
-    if address.version == 4:  # noqa: PLR2004 - as it is called
-        return str(address)
-    mapped = address.ipv4_mapped
-    return str(mapped or ipaddress.ip_network((address, 64), strict=False))
-
-
-def _too_many(wait: int) -> Response:
-    # OAuth has no code of its own for it (RFC 6749, 5.2); both readers find theirs.
-    told = f"Too many requests: send the same again in {wait} s."
-    return JSONResponse(
-        {
-            "error": "temporarily_unavailable",
-            "error_description": told,
-            "errors": [{"message": told, "extensions": {"code": "RATE_LIMITED"}}],
-        },
-        status_code=429,
-        headers=_NOT_STORED | {"Retry-After": str(wait)},
-    )
-
-
 async def _body(request: Request) -> bytes | None:
     """The request's body; None if it is longer than any token request."""
     body = bytearray()
@@ -195,6 +170,14 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > _LONGEST_BODY:
             return None
     return bytes(body)
+
+
+def _asked_too_often(seconds: float) -> Response:
+    return JSONResponse(
+        {"error": "temporarily_unavailable", "error_description": "This address asks for tokens too often."},
+        status_code=429,
+        headers=_NOT_STORED | {"Retry-After": str(math.ceil(seconds))},
+    )
 
 
 def _answer(tokens: Tokens, request: Request, body: bytes | None) -> Response:

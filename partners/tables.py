@@ -23,6 +23,23 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 from coalition.db.metadata import metadata
+from partners.guard_tables import limit_figure, limit_rule, limit_state, refusal, store, tally
+
+__all__ = [
+    "agreement",
+    "funding_part",
+    "funding_plan",
+    "limit_figure",
+    "limit_rule",
+    "limit_state",
+    "oauth_client",
+    "operation",
+    "partner",
+    "refusal",
+    "signing_key",
+    "store",
+    "tally",
+]
 
 SCHEMA = "partners"
 Timestamp = DateTime(timezone=True)

@@ -50,6 +50,8 @@ class Issue:
     """Money spent, in the programme's currency."""
     funding_plan: str | None = None
     """A plan's code; None: the issuer alone pays."""
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
     """By the till's clock; None is now."""
@@ -67,6 +69,8 @@ class Redeem:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent, needed beyond the programme's limit."""
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,8 +95,8 @@ def issue(session: Session, wish: Issue) -> Posting:
 
     Raises:
         InvalidInput, PointsInvalid, OccurredInFuture, MemberUnknown, ReceiptDuplicate, ReceiptRevision,
-        PartnerNotActive, PartnerRoleMissing, AgreementMissing, FundingPlanUnknown, MemberBlocked:
-        nothing has moved.
+        PartnerNotActive, PartnerRoleMissing, StoreUnknown, AgreementMissing, FundingPlanUnknown,
+        MemberBlocked, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     checked_value(points=wish.points, amount=wish.amount)
@@ -104,8 +108,9 @@ def redeem(session: Session, wish: Redeem) -> Posting:
 
     Raises:
         InvalidInput, PointsInvalid, OccurredInFuture, MemberUnknown, ReceiptDuplicate, ReceiptRevision,
-        PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid,
-        ConsentRequired, InsufficientPoints: nothing has moved.
+        PartnerNotActive, PartnerRoleMissing, StoreUnknown, AgreementMissing, MemberBlocked,
+        ConfirmationInvalid, ConsentRequired, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview:
+        nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     check_points(wish.points)
@@ -196,6 +201,7 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
             occurred_at=occurred_at,
             matures_at=evaluated.matures_at,
             expires_at=evaluated.expires_at,
+            card_id=wish.card_id,
         ),
     )
 
@@ -221,6 +227,7 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
             receipt=wish.receipt,
             occurred_at=occurred_at,
             confirmation_id=wish.confirmation_id,
+            card_id=wish.card_id,
         ),
     )
 

@@ -19,7 +19,6 @@ from starlette.routing import Route
 from coalition.db import Database
 from coalition.errors import CoalitionError
 from partners import oauth
-from partners.rates import Rates
 from partners.tokens import Principal, Tokens
 from schema import graph
 from schema.context import Context
@@ -27,6 +26,7 @@ from schema.web.authentication import Authentication
 from schema.web.downloads import StatementDownload
 from schema.web.faults import RETRY_AFTER_SECONDS
 from schema.web.observing import Metrics, Observing
+from schema.web.throttle import Throttle
 from schema.web.view import GraphQLView
 from settlement import scheduler
 
@@ -49,22 +49,22 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
     """
     db = database or Database.connect(settings)
     tokens = Tokens(db, issuer=settings.issuer_url, audience=settings.audience)
-    client_rates = Rates(per_second=settings.client_rate, burst=settings.client_burst)
-    token_rates = Rates(per_second=settings.token_rate, burst=settings.token_burst)
-    metrics = Metrics({"client": lambda: client_rates.turned_away, "token": lambda: token_rates.turned_away})
+    metrics = Metrics()
     # No more threads than connections: one that got no connection would only wait for it.
     workers = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
 
     def make_context(principal: Principal, request_id: str) -> Context:
         return Context(db, principal, request_id)
 
-    authenticate = Authentication(tokens, client_rates)
+    authenticate = Authentication(tokens)
     view = GraphQLView(
         graph.core_schema(graph.build()),
         authenticate=authenticate,
         make_context=make_context,
         workers=workers,
+        throttle=Throttle(rate=settings.requests_per_second, burst=settings.requests_at_once),
     )
+    token_throttle = Throttle(rate=settings.tokens_per_second, burst=settings.tokens_at_once)
     download = StatementDownload(authenticate=authenticate, make_context=make_context, workers=workers)
 
     async def alive(_: Request) -> Response:
@@ -101,7 +101,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
             Route("/healthz", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/metrics", counted, methods=["GET"]),
-            *oauth.routes(tokens, token_rates),
+            *oauth.routes(tokens, wait=token_throttle.wait),
         ],
         middleware=[Middleware(Observing, metrics=metrics)],
         exception_handlers={HTTPException: _plain_http_error, Exception: _unexpected},

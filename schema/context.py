@@ -12,6 +12,8 @@ import strawberry
 from sqlalchemy.exc import DBAPIError
 
 from coalition.errors import CoalitionError, DatabaseUnavailable, InvalidInput
+from partners.limits import keep_fresh
+from partners.refusals import Attempt, register
 from schema.loading import Loaded
 from schema.refusals import UserError, as_user_error
 from schema.viewer import Viewer
@@ -71,15 +73,26 @@ class Context:
             found = self._books[run.run_id] = read_books(self.session, run)
         return found
 
-    def post(self, wish: Callable[[Session], T]) -> Outcome[T]:
+    def attempt(self, posting: str, *, points: int | None = None) -> Attempt:
+        """What the register of refusals will say if this is refused; filled in while it is understood."""
+        return Attempt(
+            posting=posting,
+            partner_id=self.viewer.partner_id,
+            client=self.viewer.client_id,
+            request_id=self.request_id,
+            points=points,
+        )
+
+    def post(self, wish: Callable[[Session], T], attempt: Attempt | None = None) -> Outcome[T]:
         """Do what is one call of the kernel, which commits by itself: one round trip."""
         self._forget()
-        return _outcome(lambda: _within(self.database.single_call(), wish))
+        keep_fresh(self.database)
+        return self._registered(lambda: _within(self.database.single_call(), wish), attempt)
 
-    def execute(self, wish: Callable[[Session], T]) -> Outcome[T]:
+    def execute(self, wish: Callable[[Session], T], attempt: Attempt | None = None) -> Outcome[T]:
         """Do all of it in one database transaction, or nothing."""
         self._forget()
-        return _outcome(lambda: _within(self.database.unit_of_work(), wish))
+        return self._registered(lambda: _within(self.database.unit_of_work(), wish), attempt)
 
     def quote(self, question: Callable[[Session], T]) -> Outcome[T]:
         """Ask what would come of a wish; nothing moves."""
@@ -95,6 +108,13 @@ class Context:
         self._session = self._loaded = None
         self._reading.__exit__(kind, error, trace)
 
+    def _registered(self, act: Callable[[], T], attempt: Attempt | None) -> Outcome[T]:
+        """The outcome; a refusal is written down before it is answered."""
+        refused: list[CoalitionError] = []
+        outcome = _outcome(act, refused.append)
+        register(self.database, [(attempt or self.attempt("other"), refusal) for refusal in refused])
+        return outcome
+
     def _forget(self) -> None:
         # What was read before a mutation is of the time before it.
         self._session = self._loaded = None
@@ -106,18 +126,20 @@ def _within(opened: contextlib.AbstractContextManager[Session], wish: Callable[[
         return wish(session)
 
 
-def _outcome(act: Callable[[], T]) -> Outcome[T]:
+def _outcome(act: Callable[[], T], note: Callable[[CoalitionError], None] = lambda _: None) -> Outcome[T]:
     """The one place where a refusal becomes data."""
     try:
         return Outcome(act(), [])
     except DatabaseUnavailable:
         raise
-    except CoalitionError as refusal:
-        return Outcome(None, [as_user_error(refusal)])
+    except CoalitionError as told:
+        refusal = told
     except (DBAPIError, psycopg.DataError) as error:
         if not cannot_be_stored(error):
             raise
-        return Outcome(None, [as_user_error(InvalidInput(UNSTORABLE))])
+        refusal = InvalidInput(UNSTORABLE)
+    note(refusal)
+    return Outcome(None, [as_user_error(refusal)])
 
 
 UNSTORABLE: Final = "A text holds a character that cannot be stored."

@@ -12,16 +12,30 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import strawberry
 
 from coalition.identifiers import IdentifierKind
+from coalition.reviewing import ReviewState
 from partners.agreements import ReturnPolicy
 from partners.directory import PartnerState
 from partners.earning import EarnRounding
+from partners.limits import LimitAction, LimitMeasure, LimitPosting, LimitScope
 from settlement.netting import Kind
 from settlement.runs import RunState
 
 if TYPE_CHECKING:
     from strawberry.types.enum import StrawberryEnumDefinition
 
-__all__ = ["EarnRounding", "IdentifierKind", "Kind", "PartnerState", "ReturnPolicy", "RunState"]
+__all__ = [
+    "EarnRounding",
+    "IdentifierKind",
+    "Kind",
+    "LimitAction",
+    "LimitMeasure",
+    "LimitPosting",
+    "LimitScope",
+    "PartnerState",
+    "ReturnPolicy",
+    "ReviewState",
+    "RunState",
+]
 
 E = TypeVar("E", bound=type[Enum])
 
@@ -105,4 +119,52 @@ _show(
         "SUPERSEDED": "Other inputs gave another run for its window.",
     },
     name="RunState",
+)
+
+_show(
+    LimitScope,
+    "Whose postings a limit counts together.",
+    {
+        "MEMBER": "A member's. Exact.",
+        "CARD": "Those that named the member by one card. Exact.",
+        "STORE": "Those whose receipt names one store of a partner. Acts on a figure some seconds old.",
+        "PARTNER": "A partner's. Acts on a figure some seconds old.",
+    },
+)
+
+_show(
+    LimitPosting,
+    "Which postings a limit is about.",
+    {
+        "ISSUE": "Issues.",
+        "REDEEM": "Redemptions and authorisations. A capture is never refused: it was promised.",
+        "BOTH": "Issues, redemptions and authorisations, counted together.",
+        "TRANSFER": "What a member gives to other members.",
+    },
+)
+
+_show(
+    LimitMeasure,
+    "What a limit counts.",
+    {"COUNT": "How many postings.", "POINTS": "How many points they moved."},
+)
+
+_show(
+    LimitAction,
+    "What becomes of a posting that a limit leaves no room for.",
+    {
+        "REFUSE": "It is refused: LIMIT_EXCEEDED.",
+        "REVIEW": "It waits for the operator: UNDER_REVIEW until released, and sent again under its key.",
+    },
+)
+
+_show(
+    ReviewState,
+    "Where a wish stands that was held for review.",
+    {
+        "WAITING": "The operator has not decided.",
+        "RELEASED": "It is posted when it is sent again.",
+        "REJECTED": "It is refused when it is sent again: REVIEW_REJECTED.",
+        "POSTED": "It was released, sent again and posted.",
+    },
 )

@@ -9,11 +9,13 @@ from strawberry.schema.config import StrawberryConfig
 
 from schema.coercion import make_inputs_directly
 from schema.mutations.clients import ClientMutations
+from schema.mutations.guards import GuardMutations
 from schema.mutations.holds import HoldMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
 from schema.queries.access import AccessQueries
+from schema.queries.guards import GuardQueries
 from schema.queries.history import HistoryQueries
 from schema.queries.network import NetworkQueries
 from schema.queries.quotes import QuoteQueries
@@ -26,14 +28,16 @@ if TYPE_CHECKING:
 
 
 @strawberry.type(description="What can be asked. Each answer is of one moment.")
-class Query(NetworkQueries, HistoryQueries, QuoteQueries, SettlementQueries, AccessQueries):
+class Query(NetworkQueries, HistoryQueries, QuoteQueries, SettlementQueries, AccessQueries, GuardQueries):
     """All queries."""
 
 
 @strawberry.type(
     description="What can be done. Each takes one input and an idempotency key; a refusal is data."
 )
-class Mutation(PointsMutations, HoldMutations, MemberMutations, OperatorMutations, ClientMutations):
+class Mutation(
+    PointsMutations, HoldMutations, MemberMutations, OperatorMutations, ClientMutations, GuardMutations
+):
     """All mutations."""
 
 

@@ -69,6 +69,22 @@ def hold_in(given: str) -> TransactionRef | None:
     return _reference_in(given, "Hold")
 
 
+def review_id(member: MemberId, review: UUID) -> ID:
+    """A review's id, with its member, by which a sharded database finds it in one step."""
+    return to_global("Review", member, review)
+
+
+def review_in(given: str) -> tuple[MemberId, UUID] | None:
+    """The review that the id names; whether it exists is not asked."""
+    match from_global(given):
+        case ("Review", rest):
+            member, _, review = rest.partition(":")
+            named = _uuid(member), _uuid(review)
+            if named[0] is not None and named[1] is not None:
+                return MemberId(named[0]), named[1]
+    return None
+
+
 def _reference_in(given: str, kind: str) -> TransactionRef | None:
     match from_global(given):
         case (found, rest) if found == kind:

@@ -47,13 +47,22 @@ class MemberBy:
 
     def find(self, session: "Session", *, partner_id: PartyId) -> MemberId | None:
         """The member it names; whether an id exists is not asked."""
-        if isinstance(self.identifier, IdentifierInput):
-            return members.find_member(session, self.identifier.identifier(partner_id=partner_id))
-        return member_in(str(self.id))
+        found = self._find(session, partner_id)
+        return None if found is None else found.member_id
 
     def resolve(self, session: "Session", *, partner_id: PartyId) -> MemberId:
         """The member it names, or nobody."""
         return self.find(session, partner_id=partner_id) or NOBODY
+
+    def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:
+        """The member it names, or nobody, and the card that it names it by."""
+        return self._find(session, partner_id) or members.Named(member_id=NOBODY)
+
+    def _find(self, session: "Session", partner_id: PartyId) -> members.Named | None:
+        if isinstance(self.identifier, IdentifierInput):
+            return members.find_named(session, self.identifier.identifier(partner_id=partner_id))
+        found = member_in(str(self.id))
+        return None if found is None else members.Named(member_id=found)
 
 
 @strawberry.input(description="A receipt line: your natural key for what you post, unique over all members.")

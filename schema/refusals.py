@@ -89,6 +89,22 @@ class PartnerNotActive(UserError):
     state: str | None = strawberry.field(description="The partner's state.")
 
 
+@strawberry.type(
+    description="A limit leaves no room for it now. Of a limit that counts other partners' postings too, no"
+    " more is told than whose it is."
+)
+class LimitExceeded(UserError):
+    """With what the caller may know of it."""
+
+    scope: str | None = strawberry.field(description="Whose: member, card, store or partner.")
+    left: Points | None = strawberry.field(
+        description="What is left of it, in points or postings, whichever it counts."
+    )
+    again_at: dt.datetime | None = strawberry.field(
+        description="When there is room for this again, if nothing else is posted; null: not known, or never."
+    )
+
+
 REFUSAL_TYPES: Final[tuple[type[UserError], ...]] = (
     Refusal,
     InsufficientPoints,
@@ -96,6 +112,7 @@ REFUSAL_TYPES: Final[tuple[type[UserError], ...]] = (
     AgreementMissing,
     AgreementBackdated,
     PartnerNotActive,
+    LimitExceeded,
 )
 
 
@@ -105,6 +122,14 @@ def _whole(value: Any) -> Points:
 
 def _date(value: Any) -> dt.date | None:
     return dt.date.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _moment(value: Any) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _perhaps(value: Any) -> Points | None:
+    return None if value is None else Points(int(value))
 
 
 def _text(value: Any) -> str | None:
@@ -118,13 +143,15 @@ _RICHER: Final[Mapping[str, tuple[type[UserError], Mapping[str, Callable[[Any], 
     errors.AgreementMissing.code: (AgreementMissing, {"date": _date}),
     errors.AgreementBackdated.code: (AgreementBackdated, {"earliest": _date}),
     errors.PartnerNotActive.code: (PartnerNotActive, {"state": _text}),
+    errors.LimitExceeded.code: (LimitExceeded, {"scope": _text, "left": _perhaps, "again_at": _moment}),
 }
 
 
 def as_user_error(refusal: CoalitionError) -> UserError:
     """The refusal as data, with its facts."""
     kind, conversions = _RICHER.get(refusal.code, (Refusal, {}))
-    facts = {name: convert(refusal.facts.get(name)) for name, convert in conversions.items()}
+    told = refusal.told
+    facts = {name: convert(told.get(name)) for name, convert in conversions.items()}
     return kind(
         code=UserErrorCode[refusal.code],
         message=refusal.message,

@@ -21,6 +21,7 @@ from coalition.db import Database
 from coalition.errors import DatabaseUnavailable, WindowBusy, WindowNotOver
 from coalition.programme import get_programme
 from coalition.windows import Window, find_window, open_window
+from partners import refusals
 from settlement.calculation import Outcome, calculate, work_in_bulk
 from settlement.files import complete, write_files
 from settlement.runs import Finding, Run, RunState, read_books, run_of
@@ -180,6 +181,8 @@ def _prepare(db: Database) -> None:
     with contextlib.suppress(DatabaseUnavailable), db.unit_of_work() as session:
         # Postings that use the table may be in the way; it is done months ahead, and tried every night.
         windows.prepare_partitions(session, business_date=local_date(session, clock.now(session)))
+    with db.unit_of_work() as session:
+        refusals.trim(session)
     last = None
     while True:
         with db.unit_of_work() as session:

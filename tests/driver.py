@@ -33,6 +33,15 @@ from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
 from coalition.transferring import TransferPoints, transfer_points
+from partners.limits import (
+    Limit,
+    LimitAction,
+    LimitMeasure,
+    LimitPosting,
+    LimitScope,
+    PublishLimit,
+    publish_limit,
+)
 
 START = datetime(2026, 3, 2, 9, tzinfo=UTC)
 
@@ -64,6 +73,7 @@ LEDGER_TABLES = (
     "receipt",
     "confirmation",
     "adjustment",
+    "review",
 )
 
 
@@ -337,6 +347,29 @@ class LedgerDriver:
     def bring_up_to_date(self, member_id: MemberId) -> int:
         with self.database.single_call() as session:
             return members.bring_up_to_date(session, member_id)
+
+    def limit(self, code: str, **rule: Any) -> Limit:
+        """A rule that holds from now on; a member's redemptions in the window where nothing is said."""
+        given = {
+            "scope": "member",
+            "posting": "redeem",
+            "measure": "count",
+            "period": None,
+            "action": "refuse",
+            "published_by": "test",
+        } | rule
+        with self.database.unit_of_work() as session:
+            return publish_limit(
+                session,
+                PublishLimit(
+                    code=code,
+                    scope=LimitScope(given.pop("scope")),
+                    posting=LimitPosting(given.pop("posting")),
+                    measure=LimitMeasure(given.pop("measure")),
+                    action=LimitAction(given.pop("action")),
+                    **given,
+                ),
+            )
 
     # -- time ---------------------------------------------------------------------------------
 

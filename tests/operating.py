@@ -45,6 +45,7 @@ TABLES = (
     "ledger.receipt",
     "ledger.confirmation",
     "ledger.adjustment",
+    "ledger.review",
     "partners.partner",
     "partners.agreement",
     "partners.funding_plan",

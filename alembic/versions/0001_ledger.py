@@ -28,9 +28,10 @@ def upgrade() -> None:
     for function in FUNCTIONS_FOR_THE_APPLICATION:
         op.execute(f"GRANT EXECUTE ON FUNCTION ledger.{function} TO coalition_app")
     op.execute(
-        "GRANT INSERT ON partners.partner, partners.agreement, partners.funding_plan, partners.funding_part"
-        " TO coalition_app"
+        "GRANT INSERT ON partners.partner, partners.agreement, partners.funding_plan, partners.funding_part,"
+        " partners.store, partners.limit_rule TO coalition_app"
     )
+    op.execute("GRANT UPDATE (name, since, closed) ON partners.store TO coalition_app")
     op.execute("GRANT UPDATE (state) ON partners.partner TO coalition_app")
 
 

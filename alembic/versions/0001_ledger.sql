@@ -102,6 +102,156 @@ COMMENT ON COLUMN partners.funding_part.party_id IS 'a partner or the network';
 
 COMMENT ON COLUMN partners.funding_part.ppm IS 'parts per million';
 
+CREATE TABLE partners.store (
+    partner_id UUID NOT NULL,
+    code TEXT NOT NULL,
+    name TEXT NOT NULL,
+    since DATE,
+    closed DATE,
+    published_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    published_by TEXT NOT NULL,
+    CONSTRAINT store_pkey PRIMARY KEY (partner_id, code),
+    CONSTRAINT store_partner_id_fkey FOREIGN KEY(partner_id) REFERENCES partners.partner (partner_id),
+    CONSTRAINT store_code_check CHECK (length(code) BETWEEN 1 AND 64),
+    CONSTRAINT store_days_check CHECK (closed >= since)
+);
+
+COMMENT ON COLUMN partners.store.code IS 'as receipts have it';
+
+COMMENT ON COLUMN partners.store.since IS 'its first day, in the programme''s zone; NULL: it has always been there';
+
+COMMENT ON COLUMN partners.store.closed IS 'its last day; NULL: it is open';
+
+CREATE TABLE partners.limit_rule (
+    code TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    scope TEXT NOT NULL,
+    posting TEXT NOT NULL,
+    measure TEXT NOT NULL,
+    period_seconds INTEGER,
+    most BIGINT,
+    action TEXT NOT NULL,
+    partner_id UUID,
+    published_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    published_by TEXT NOT NULL,
+    CONSTRAINT limit_rule_pkey PRIMARY KEY (code, version),
+    CONSTRAINT limit_rule_partner_id_fkey FOREIGN KEY(partner_id) REFERENCES partners.partner (partner_id),
+    CONSTRAINT limit_rule_code_check CHECK (code ~ '^[a-z0-9][a-z0-9-]{0,62}$'),
+    CONSTRAINT limit_rule_scope_check CHECK (scope IN ('member', 'card', 'store', 'partner')),
+    CONSTRAINT limit_rule_posting_check CHECK (posting IN ('issue', 'redeem', 'both', 'transfer')),
+    CONSTRAINT limit_rule_transfers_are_the_members_check CHECK (posting <> 'transfer' OR (scope = 'member' AND partner_id IS NULL)),
+    CONSTRAINT limit_rule_measure_check CHECK (measure IN ('count', 'points')),
+    CONSTRAINT limit_rule_period_check CHECK (period_seconds BETWEEN 1 AND 31622400),
+    CONSTRAINT limit_rule_most_check CHECK (most >= 0),
+    CONSTRAINT limit_rule_action_check CHECK (action IN ('refuse', 'review'))
+);
+
+COMMENT ON COLUMN partners.limit_rule.version IS '1, 2, 3 … per code; the last one holds';
+
+COMMENT ON COLUMN partners.limit_rule.scope IS 'whose postings are counted together';
+
+COMMENT ON COLUMN partners.limit_rule.posting IS 'which postings; an authorisation is a redemption';
+
+COMMENT ON COLUMN partners.limit_rule.period_seconds IS 'the last so many seconds; NULL: the open window';
+
+COMMENT ON COLUMN partners.limit_rule.most IS 'so many are allowed; NULL: this version ends the rule';
+
+COMMENT ON COLUMN partners.limit_rule.partner_id IS 'counts and judges this partner''s postings only; NULL: all';
+
+CREATE TABLE partners.limit_figure (
+    code TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    partner_id UUID NOT NULL,
+    store TEXT NOT NULL,
+    used NUMERIC(38, 0) NOT NULL,
+    peak NUMERIC(38, 0) NOT NULL,
+    peak_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT limit_figure_pkey PRIMARY KEY (code, version, partner_id, store),
+    CONSTRAINT limit_figure_code_version_fkey FOREIGN KEY(code, version) REFERENCES partners.limit_rule (code, version)
+);
+
+COMMENT ON COLUMN partners.limit_figure.store IS 'empty: the partner as a whole';
+
+COMMENT ON COLUMN partners.limit_figure.peak IS 'the most that was ever used';
+
+COMMENT ON COLUMN partners.limit_figure.peak_at IS 'when, by the programme''s clock';
+
+CREATE TABLE partners.limit_state (
+    limit_state_id SMALLINT NOT NULL,
+    derived_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    as_of TIMESTAMP WITH TIME ZONE NOT NULL,
+    business_date DATE NOT NULL,
+    rules BIGINT NOT NULL,
+    tallied_from TIMESTAMP WITH TIME ZONE NOT NULL,
+    CONSTRAINT limit_state_pkey PRIMARY KEY (limit_state_id),
+    CONSTRAINT limit_state_only_one_check CHECK (limit_state_id = 1)
+);
+
+COMMENT ON COLUMN partners.limit_state.limit_state_id IS 'always 1';
+
+COMMENT ON COLUMN partners.limit_state.derived_at IS 'when the figures were, by the wall clock';
+
+COMMENT ON COLUMN partners.limit_state.as_of IS 'the same moment by the programme''s clock';
+
+COMMENT ON COLUMN partners.limit_state.business_date IS 'the window that was open';
+
+COMMENT ON COLUMN partners.limit_state.rules IS 'how many versions of rules there were';
+
+COMMENT ON COLUMN partners.limit_state.tallied_from IS 'the tally is whole from here on';
+
+CREATE TABLE partners.tally (
+    partner_id UUID NOT NULL,
+    store TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    business_date DATE NOT NULL,
+    minute TIMESTAMP WITH TIME ZONE NOT NULL,
+    postings BIGINT NOT NULL,
+    points NUMERIC(38, 0) NOT NULL,
+    CONSTRAINT tally_pkey PRIMARY KEY (partner_id, kind, business_date, minute, store)
+);
+
+CREATE INDEX tally_by_minute ON partners.tally (minute);
+
+COMMENT ON COLUMN partners.tally.store IS 'empty: the posting named none';
+
+COMMENT ON COLUMN partners.tally.minute IS 'in which they were recorded';
+
+CREATE TABLE partners.refusal (
+    refusal_id BIGINT GENERATED ALWAYS AS IDENTITY,
+    refused_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    code TEXT NOT NULL,
+    facts JSONB NOT NULL,
+    posting TEXT NOT NULL,
+    partner_id UUID,
+    client TEXT,
+    member_id UUID,
+    points BIGINT,
+    store TEXT,
+    terminal TEXT,
+    receipt_number TEXT,
+    request_id TEXT,
+    unwritten BIGINT DEFAULT 0 NOT NULL,
+    CONSTRAINT refusal_pkey PRIMARY KEY (refusal_id)
+);
+
+CREATE INDEX refusals_of_member ON partners.refusal (member_id, refusal_id) WHERE member_id IS NOT NULL;
+
+CREATE INDEX refusals_of_partner ON partners.refusal (partner_id, refusal_id);
+
+COMMENT ON COLUMN partners.refusal.refused_at IS 'by the programme''s clock';
+
+COMMENT ON COLUMN partners.refusal.facts IS 'the operator''s to see';
+
+COMMENT ON COLUMN partners.refusal.posting IS 'what was asked';
+
+COMMENT ON COLUMN partners.refusal.partner_id IS 'who asked; NULL: the operator, finance, or a member';
+
+COMMENT ON COLUMN partners.refusal.client IS 'the program that asked, or the command';
+
+COMMENT ON COLUMN partners.refusal.member_id IS 'NULL: none was found';
+
+COMMENT ON COLUMN partners.refusal.unwritten IS 'refusals of the same process just before that were too many to be written';
+
 CREATE TABLE ledger.deficit (
     member_id UUID NOT NULL,
     deficit_id UUID NOT NULL,
@@ -213,6 +363,7 @@ CREATE TABLE ledger.identifier (
     kind TEXT NOT NULL,
     partner_id UUID NOT NULL,
     value TEXT NOT NULL,
+    identifier_id UUID NOT NULL,
     member_id UUID NOT NULL,
     linked_at TIMESTAMP WITH TIME ZONE NOT NULL,
     linked_by UUID NOT NULL,
@@ -226,6 +377,8 @@ CREATE INDEX identifier_of_member ON ledger.identifier (member_id);
 COMMENT ON COLUMN ledger.identifier.partner_id IS 'whose reference it is; the network''s id for the other kinds';
 
 COMMENT ON COLUMN ledger.identifier.value IS 'normalised';
+
+COMMENT ON COLUMN ledger.identifier.identifier_id IS 'what a transaction names it by';
 
 CREATE TABLE ledger.lot (
     member_id UUID NOT NULL,
@@ -399,6 +552,7 @@ CREATE TABLE ledger.transaction (
     receipt_number TEXT,
     receipt_line INTEGER,
     receipt_revision INTEGER,
+    card_id UUID,
     occurred_at TIMESTAMP WITH TIME ZONE NOT NULL,
     recorded_at TIMESTAMP WITH TIME ZONE NOT NULL,
     inserted_at TIMESTAMP WITH TIME ZONE DEFAULT clock_timestamp() NOT NULL,
@@ -454,6 +608,8 @@ COMMENT ON COLUMN ledger.transaction.agreement_id IS 'whose R counts, for a rede
 COMMENT ON COLUMN ledger.transaction.points IS 'how many it moved, unsigned';
 
 COMMENT ON COLUMN ledger.transaction.amount IS 'the money spent, where the issue was given as money';
+
+COMMENT ON COLUMN ledger.transaction.card_id IS 'the identifier_id of the card that the member was named by';
 
 COMMENT ON COLUMN ledger.transaction.late IS 'it occurred before its window opened';
 
@@ -552,6 +708,45 @@ COMMENT ON COLUMN ledger.member_head.merged_into IS 'the member who has this one
 COMMENT ON COLUMN ledger.member_head.digest IS 'of the member''s last transaction: the end of the chain';
 
 COMMENT ON COLUMN ledger.member_head.next_due_at IS 'no maturity, lapse or expiry falls due before it; may be early, never late';
+
+CREATE TABLE ledger.review (
+    member_id UUID NOT NULL,
+    review_id UUID NOT NULL,
+    partner_id UUID NOT NULL,
+    key TEXT NOT NULL,
+    fingerprint BYTEA NOT NULL,
+    kind TEXT NOT NULL,
+    points BIGINT NOT NULL,
+    store TEXT,
+    terminal TEXT,
+    receipt_number TEXT,
+    limit_code TEXT NOT NULL,
+    facts JSONB NOT NULL,
+    asked_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    state TEXT DEFAULT 'waiting' NOT NULL,
+    decided_by TEXT,
+    decided_at TIMESTAMP WITH TIME ZONE,
+    business_date DATE,
+    transaction_id UUID,
+    CONSTRAINT review_pkey PRIMARY KEY (member_id, review_id),
+    CONSTRAINT review_member_id_partner_id_key_key UNIQUE (member_id, partner_id, key),
+    CONSTRAINT review_state_check CHECK (state IN ('waiting', 'released', 'rejected', 'posted')),
+    CONSTRAINT review_decided_by_somebody_check CHECK ((state = 'waiting') = (decided_by IS NULL)),
+    CONSTRAINT review_decision_is_whole_check CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
+    CONSTRAINT review_posted_when_posted_check CHECK ((state = 'posted') = (transaction_id IS NOT NULL)),
+    CONSTRAINT review_reference_is_whole_check CHECK ((transaction_id IS NULL) = (business_date IS NULL)),
+    CONSTRAINT review_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id)
+);
+
+CREATE INDEX reviews_by_age ON ledger.review (asked_at, review_id);
+
+COMMENT ON COLUMN ledger.review.key IS 'with fingerprint: the wish that waits';
+
+COMMENT ON COLUMN ledger.review.limit_code IS 'the rule that held it';
+
+COMMENT ON COLUMN ledger.review.facts IS 'what the rule counted';
+
+COMMENT ON COLUMN ledger.review.business_date IS 'with transaction_id: what it became once it was released';
 
 CREATE TABLE ledger.window_node (
     business_date DATE NOT NULL,

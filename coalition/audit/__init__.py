@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from coalition.audit import keys, lots, members, settlements, transactions, windows
+from coalition.audit import guards, keys, lots, members, settlements, transactions, windows
 from coalition.audit.finding import Check, Finding
 
 if TYPE_CHECKING:
@@ -55,6 +55,9 @@ AUDIT: Final[tuple[Check, ...]] = (
     keys.receipts_have_one_effect,
     keys.receipts_are_revised_after_reversal,
     keys.confirmations_are_used_once,
+    guards.limits_of_members_held,
+    guards.tallies_agree_with_the_journal,
+    guards.reviews_became_what_they_say,
     windows.programme_has_one_open_window,
     windows.windows_follow_each_other,
     windows.postings_are_in_their_window,

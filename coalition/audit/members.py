@@ -102,6 +102,7 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
              UNION ALL SELECT 'deficit', member_id FROM ledger.deficit
              UNION ALL SELECT 'idempotency', member_id FROM ledger.idempotency
              UNION ALL SELECT 'receipt', member_id FROM ledger.receipt
+             UNION ALL SELECT 'review', member_id FROM ledger.review
              UNION ALL SELECT 'adjustment', member_id FROM ledger.adjustment
              UNION ALL SELECT 'confirmation', member_id FROM ledger.confirmation) AS named
       LEFT JOIN ledger.member m USING (member_id)

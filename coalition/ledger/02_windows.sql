@@ -42,7 +42,7 @@ BEGIN
     p_wish.now := greatest(p_wish.now, p_wish.window_opened);
     p_wish.oldest := p_wish.now - late_limit;
     p_wish.occurred_at := coalesce(p_wish.occurred_at, p_wish.now);
-    RETURN p_wish;
+    RETURN ledger.with_limits(p_wish);
 END $$;
 
 -- Make sure that the journal has a partition for the month of the date and for the next.

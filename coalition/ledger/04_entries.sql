@@ -35,6 +35,7 @@ BEGIN
         posted.receipt_number := p_wish.receipt_number;
         posted.receipt_line := p_wish.receipt_line;
         posted.receipt_revision := p_wish.receipt_revision;
+        posted.card_id := p_wish.card_id;
         posted.occurred_at := p_wish.occurred_at;
         posted.late := p_wish.occurred_at < p_wish.window_opened;
         posted.idempotency_key := p_wish.key;
@@ -90,18 +91,17 @@ BEGIN
     END LOOP;
     CLOSE spendable;
 
-    WITH drawn AS (
-        SELECT lot_id, points, ordinality FROM unnest(lots, takes) WITH ORDINALITY AS u (lot_id, points, ordinality)
-    ), moved AS (
-        UPDATE lot SET available = available - drawn.points,
-                       burned = burned + CASE p_to WHEN 'burned' THEN drawn.points ELSE 0 END,
-                       held = held + CASE p_to WHEN 'held' THEN drawn.points ELSE 0 END,
-                       reversed = reversed + CASE p_to WHEN 'reversed' THEN drawn.points ELSE 0 END
-        FROM drawn WHERE lot.member_id = p_member AND lot.lot_id = drawn.lot_id
-        RETURNING lot.lot_id, drawn.points, drawn.ordinality, lot.issuer_id, lot.agreement_id, lot.funding_plan_id
+    -- By their ids and not by a join: a member's many other lots are not so much as looked at.
+    WITH moved AS (
+        UPDATE lot SET available = available - takes[array_position(lots, lot_id)],
+                       burned = burned + CASE p_to WHEN 'burned' THEN takes[array_position(lots, lot_id)] ELSE 0 END,
+                       held = held + CASE p_to WHEN 'held' THEN takes[array_position(lots, lot_id)] ELSE 0 END,
+                       reversed = reversed + CASE p_to WHEN 'reversed' THEN takes[array_position(lots, lot_id)] ELSE 0 END
+        WHERE member_id = p_member AND lot_id = ANY (lots)
+        RETURNING lot_id, array_position(lots, lot_id) AS nth, issuer_id, agreement_id, funding_plan_id
     )
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
-    SELECT p_member, p_business_date, p_id, 2 * ordinality - leg.before, leg.bucket, leg.sign * points,
+    SELECT p_member, p_business_date, p_id, 2 * nth - leg.before, leg.bucket, leg.sign * takes[nth],
            lot_id, issuer_id, agreement_id, funding_plan_id
     FROM moved CROSS JOIN (VALUES ('available', -1, 1), (p_to, 1, 0)) AS leg (bucket, sign, before);
     RETURN 2 * cardinality(lots);
@@ -195,12 +195,11 @@ DECLARE
     made integer;
 BEGIN
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
-    SELECT p_member, p_business_date, p_id, p_after + 2 * u.ordinality - leg.before, leg.bucket,
+    SELECT p_member, p_business_date, p_id, p_after + 2 * array_position(p_lots, l.lot_id) - leg.before, leg.bucket,
            leg.sign * CASE p_from WHEN 'pending' THEN l.pending ELSE l.available END,
            l.lot_id, l.issuer_id, l.agreement_id, l.funding_plan_id
-    FROM unnest(p_lots) WITH ORDINALITY AS u (lot_id, ordinality)
-    JOIN lot l ON l.member_id = p_member AND l.lot_id = u.lot_id
-    CROSS JOIN (VALUES (p_from, -1, 1), (p_to, 1, 0)) AS leg (bucket, sign, before);
+    FROM lot l CROSS JOIN (VALUES (p_from, -1, 1), (p_to, 1, 0)) AS leg (bucket, sign, before)
+    WHERE l.member_id = p_member AND l.lot_id = ANY (p_lots);
     GET DIAGNOSTICS made = ROW_COUNT;
     -- The entries above were made from the lots as they stood; only now do these move.
     UPDATE lot SET
@@ -286,6 +285,13 @@ BEGIN
     IF (p_role = 'an issuer' AND NOT acting.may_issue) OR (p_role = 'a redeemer' AND NOT acting.may_redeem) THEN
         PERFORM ledger.refuse('PARTNER_ROLE_MISSING', jsonb_build_object('role', p_role));
     END IF;
+    SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
+    -- A partner that has published its stores posts from these; one that has published none, from anywhere.
+    IF p_wish.store IS NOT NULL AND NOT EXISTS (
+        SELECT FROM partners.store WHERE partner_id = p_wish.partner_id AND code = p_wish.store AND local_day BETWEEN coalesce(since, '-infinity') AND coalesce(closed, 'infinity')
+    ) AND EXISTS (SELECT FROM partners.store WHERE partner_id = p_wish.partner_id) THEN
+        PERFORM ledger.refuse('STORE_UNKNOWN', jsonb_build_object('store', p_wish.store, 'date', local_day));
+    END IF;
     IF p_role = 'a returner' THEN
         -- What is reversed has its own terms; these say what the claimant will get for a claim paid off.
         IF p_wish.agreement_id IS NOT NULL AND NOT EXISTS (
@@ -296,7 +302,6 @@ BEGIN
         RETURN;
     END IF;
 
-    SELECT (p_wish.occurred_at AT TIME ZONE zone)::date INTO local_day FROM programme;
     SELECT agreement_id INTO in_force FROM partners.agreement
     WHERE partner_id = p_wish.partner_id AND valid_from <= local_day
     ORDER BY valid_from DESC, version DESC LIMIT 1;

@@ -24,6 +24,7 @@ BEGIN
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
     END IF;
+    PERFORM ledger.check_limits(p_wish, head);
     -- From here on nothing is refused.
 
     PERFORM ledger.draw(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, 'burned', NULL);
@@ -37,7 +38,7 @@ CREATE FUNCTION ledger.post_redeem(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint,
     p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz
+    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -57,6 +58,7 @@ BEGIN
     wish.receipt_number := p_receipt_number;
     wish.receipt_line := p_receipt_line;
     wish.receipt_revision := p_receipt_revision;
+    wish.card_id := p_card;
     wish := ledger.enter_window(wish, p_now);
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));

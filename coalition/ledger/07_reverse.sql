@@ -185,7 +185,8 @@ BEGIN
     SELECT p_member, p_wish.business_date, p_wish.transaction_id, 2 * u.nth - leg.before, leg.bucket, leg.sign * u.back,
            l.lot_id, l.issuer_id, l.agreement_id, l.funding_plan_id
     FROM unnest(lots, backs) WITH ORDINALITY AS u (lot_id, back, nth)
-    JOIN lot l ON l.member_id = p_member AND l.lot_id = u.lot_id
+    -- The ids once more, here and below: so the member's other lots are not looked at.
+    JOIN lot l ON l.member_id = p_member AND l.lot_id = u.lot_id AND l.lot_id = ANY (lots)
     CROSS JOIN (VALUES ('burned', -1, 1), ('available', 1, 0)) AS leg (bucket, sign, before);
     UPDATE lot SET
         burned = lot.burned - u.back,
@@ -193,7 +194,8 @@ BEGIN
         expires_at = CASE WHEN lot.expires_at <= p_wish.now THEN p_wish.now + make_interval(days => terms.grace_days)
                           ELSE lot.expires_at END
     FROM unnest(lots, backs) AS u (lot_id, back), partners.agreement terms
-    WHERE lot.member_id = p_member AND lot.lot_id = u.lot_id AND terms.agreement_id = lot.agreement_id;
+    WHERE lot.member_id = p_member AND lot.lot_id = u.lot_id AND lot.lot_id = ANY (lots)
+      AND terms.agreement_id = lot.agreement_id;
     RETURN lots;
 END $$;
 

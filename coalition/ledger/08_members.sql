@@ -23,8 +23,8 @@ DECLARE
 BEGIN
     IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
-    INSERT INTO identifier (kind, partner_id, value, member_id, linked_at, linked_by)
-    VALUES (p_kind, p_owner, p_value, p_member, moment, p_partner)
+    INSERT INTO identifier (kind, partner_id, value, identifier_id, member_id, linked_at, linked_by)
+    VALUES (p_kind, p_owner, p_value, gen_random_uuid(), p_member, moment, p_partner)
     ON CONFLICT DO NOTHING;
     IF NOT FOUND THEN
         SELECT member_id INTO holder FROM identifier WHERE kind = p_kind AND partner_id = p_owner AND value = p_value;

@@ -26,6 +26,7 @@ BEGIN
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
     END IF;
+    PERFORM ledger.check_limits(p_wish, head);
     -- From here on nothing is refused.
 
     PERFORM ledger.draw(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, 'held', NULL);
@@ -42,7 +43,7 @@ END $$;
 
 CREATE FUNCTION ledger.post_authorize(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint, p_key text, p_fingerprint bytea,
-    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz
+    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -57,6 +58,7 @@ BEGIN
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;
     wish.transaction_id := gen_random_uuid();
+    wish.card_id := p_card;
     wish := ledger.enter_window(wish, p_now);
     SELECT * INTO ruling FROM programme;
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
@@ -177,18 +179,19 @@ BEGIN
     FROM (
         SELECT e.lot_id, e.ordinal, e.points, lot.recalled,
                greatest(0, least(e.points, p_captured - (sum(e.points) OVER (ORDER BY e.ordinal) - e.points))) AS burn
-        FROM entry e JOIN lot ON lot.member_id = e.member_id AND lot.lot_id = e.lot_id
+        FROM entry e CROSS JOIN LATERAL (
+            SELECT recalled FROM lot WHERE lot.member_id = head.member_id AND lot.lot_id = e.lot_id LIMIT 1) lot
         WHERE e.member_id = head.member_id AND e.business_date = p_hold.business_date
           AND e.transaction_id = p_hold.transaction_id AND e.bucket = 'held'
     ) AS set_aside;
 
-    WITH split AS (
-        SELECT * FROM unnest(lots, burns, frees) WITH ORDINALITY AS u (lot_id, burn, free, nth)
-    ), moved AS (
-        UPDATE lot SET held = held - burn - free, burned = burned + burn, available = available + free,
-                       recalled = least(recalled - least(recalled, free), held - burn - free)
-        FROM split WHERE lot.member_id = head.member_id AND lot.lot_id = split.lot_id
-        RETURNING split.*, lot.issuer_id, lot.agreement_id, lot.funding_plan_id
+    WITH moved AS (
+        UPDATE lot SET held = lot.held - u.burn - u.free, burned = lot.burned + u.burn, available = lot.available + u.free,
+                       recalled = least(lot.recalled - least(lot.recalled, u.free), lot.held - u.burn - u.free)
+        FROM unnest(lots, burns, frees) WITH ORDINALITY AS u (lot_id, burn, free, nth)
+        -- The ids once more: so the member's other lots are not looked at.
+        WHERE lot.member_id = head.member_id AND lot.lot_id = u.lot_id AND lot.lot_id = ANY (lots)
+        RETURNING u.*, lot.issuer_id, lot.agreement_id, lot.funding_plan_id
     )
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
     SELECT head.member_id, p_wish.business_date, p_id, 3 * nth - leg.before, leg.bucket,

@@ -11,7 +11,7 @@ LANGUAGE sql STABLE AS $$
     SELECT json_strip_nulls(json_build_object(
         'member', p.member_id, 'window', p.business_date, 'transaction', p.transaction_id, 'sequence', p.sequence,
         'kind', p.kind, 'partner', p.partner_id, 'agreement', p.agreement_id, 'points', p.points, 'amount', p.amount::text,
-        'store', p.store, 'terminal', p.terminal, 'receipt', p.receipt_number, 'line', p.receipt_line, 'revision', p.receipt_revision,
+        'store', p.store, 'terminal', p.terminal, 'receipt', p.receipt_number, 'line', p.receipt_line, 'revision', p.receipt_revision, 'card', p.card_id,
         'occurred_at', to_char(p.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'recorded_at', to_char(p.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
         'reverses', p.reverses_id, 'undone', p.undone_points, 'hold', p.hold_id,

@@ -186,6 +186,7 @@ BEGIN
     IF giver.available < p_points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', giver.available, 'requested', p_points));
     END IF;
+    PERFORM ledger.check_limits(wish, giver);
     -- From here on nothing is refused.
 
     SELECT * INTO sides FROM ledger.hand_over(giver, taker, wish, 'transfer', wish.transaction_id, gen_random_uuid(), p_points, p_reason);

@@ -34,6 +34,11 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "prepare_partitions",
     "close_window",
     "seal_window",
+    "refresh_figures",
+    "queue_review",
+    "decide_review",
+    "record_refusals",
+    "trim_refusals",
 )
 
 

@@ -27,6 +27,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 
 from coalition.db.metadata import metadata
 from coalition.ids import NETWORK
@@ -45,6 +46,7 @@ BUCKETS = (
     "reversed",
     "transferred",
 )
+REVIEW_STATES = ("waiting", "released", "rejected", "posted")
 HOLD_STATES = ("open", "captured", "voided", "lapsed")
 KINDS = (
     "issue",
@@ -202,6 +204,12 @@ identifier = Table(
         comment="whose reference it is; the network's id for the other kinds",
     ),
     Column("value", Text, nullable=False, comment="normalised"),
+    Column(
+        "identifier_id",
+        Uuid,
+        nullable=False,
+        comment="what a transaction names it by",
+    ),
     Column("member_id", Uuid, nullable=False),
     Column("linked_at", Timestamp, nullable=False),
     Column("linked_by", Uuid, nullable=False),
@@ -327,6 +335,7 @@ transaction = Table(
     Column("receipt_number", Text),
     Column("receipt_line", Integer),
     Column("receipt_revision", Integer),
+    Column("card_id", Uuid, comment="the identifier_id of the card that the member was named by"),
     Column("occurred_at", Timestamp, nullable=False),
     Column("recorded_at", Timestamp, nullable=False),
     Column("inserted_at", Timestamp, nullable=False, server_default=text("clock_timestamp()")),
@@ -543,5 +552,38 @@ confirmation = Table(
     PrimaryKeyConstraint("member_id", "confirmation_id"),
     CheckConstraint("points > 0", name="points"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
+    schema=SCHEMA,
+)
+
+review = Table(
+    "review",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("review_id", Uuid, nullable=False),
+    Column("partner_id", Uuid, nullable=False),
+    Column("key", Text, nullable=False, comment="with fingerprint: the wish that waits"),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("points", BigInteger, nullable=False),
+    Column("store", Text),
+    Column("terminal", Text),
+    Column("receipt_number", Text),
+    Column("limit_code", Text, nullable=False, comment="the rule that held it"),
+    Column("facts", JSONB, nullable=False, comment="what the rule counted"),
+    Column("asked_at", Timestamp, nullable=False),
+    Column("state", Text, nullable=False, server_default=text("'waiting'")),
+    Column("decided_by", Text),
+    Column("decided_at", Timestamp),
+    Column("business_date", Date, comment="with transaction_id: what it became once it was released"),
+    Column("transaction_id", Uuid),
+    PrimaryKeyConstraint("member_id", "review_id"),
+    UniqueConstraint("member_id", "partner_id", "key"),
+    CheckConstraint(_one_of("state", REVIEW_STATES), name="state"),
+    CheckConstraint("(state = 'waiting') = (decided_by IS NULL)", name="decided_by_somebody"),
+    CheckConstraint("(decided_by IS NULL) = (decided_at IS NULL)", name="decision_is_whole"),
+    CheckConstraint("(state = 'posted') = (transaction_id IS NOT NULL)", name="posted_when_posted"),
+    CheckConstraint("(transaction_id IS NULL) = (business_date IS NULL)", name="reference_is_whole"),
+    ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
+    Index("reviews_by_age", "asked_at", "review_id"),
     schema=SCHEMA,
 )

@@ -5,6 +5,7 @@ import click
 from coalition.cli import console
 from partners.cli.agreements import agreement
 from partners.cli.plans import plan
+from partners.cli.stores import store
 from partners.directory import (
     CreatePartner,
     Partner,
@@ -110,6 +111,7 @@ def leave(code: str, finally_: bool, as_json: bool) -> None:
 
 partner.add_command(agreement)
 partner.add_command(plan)
+partner.add_command(store)
 
 
 def _move(code: str, state: PartnerState, *, as_json: bool) -> None:

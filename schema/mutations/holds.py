@@ -2,6 +2,7 @@
 
 import datetime as dt
 from datetime import date
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import strawberry
@@ -16,11 +17,14 @@ from schema.cost import WRITES
 from schema.ids import hold_in
 from schema.inputs import NOBODY, MemberBy, ReceiptInput
 from schema.mutations.payloads import Payload
-from schema.mutations.points import confirmation_in
+from schema.mutations.points import confirmation_in, noted
 from schema.objects.holds import Hold
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
 from schema.viewer import Requires
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
 
 _NO_HOLD = TransactionRef(
     member_id=NOBODY, business_date=date(2000, 1, 1), transaction_id=TransactionId(UUID(int=0))
@@ -97,11 +101,15 @@ class HoldPayload(Payload):
 
 def authorize(context: Context, partner_id: PartnerId, wish: AuthorizeRedemptionInput) -> Outcome[Posting]:
     """Authorise, in one call where the member was named by id."""
-    return context.post(
-        lambda session: holds.authorize(
+    attempt = context.attempt("authorize", points=wish.points)
+
+    def post(session: "Session") -> Posting:
+        named = noted(session, attempt, partner_id, wish.member, None)
+        return holds.authorize(
             session,
             holds.Authorize(
-                member_id=wish.member.resolve(session, partner_id=partner_id),
+                member_id=named.member_id,
+                card_id=named.card_id,
                 partner_id=partner_id,
                 points=wish.points,
                 idempotency_key=str(wish.idempotency_key),
@@ -110,39 +118,51 @@ def authorize(context: Context, partner_id: PartnerId, wish: AuthorizeRedemption
                 confirmation_id=confirmation_in(wish.confirmation),
             ),
         )
-    )
+
+    return context.post(post, attempt)
 
 
 def capture(context: Context, partner_id: PartnerId, wish: CaptureRedemptionInput) -> Outcome[Posting]:
     """Capture; what is not the partner's, does not exist or is no id at all is refused alike."""
-    return context.post(
-        lambda session: holds.capture(
+    attempt = context.attempt("capture", points=wish.points)
+
+    def post(session: "Session") -> Posting:
+        hold = hold_in(str(wish.hold_id)) or _NO_HOLD
+        noted(session, attempt, partner_id, None, wish.receipt)
+        attempt.member_id = hold.member_id
+        return holds.capture(
             session,
             holds.Capture(
-                hold=hold_in(str(wish.hold_id)) or _NO_HOLD,
+                hold=hold,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
-                receipt=wish.receipt.receipt() if wish.receipt else None,
+                receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
             ),
         )
-    )
+
+    return context.post(post, attempt)
 
 
 def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> Outcome[Posting]:
     """Void; as for a capture."""
-    return context.post(
-        lambda session: holds.void(
+    attempt = context.attempt("void")
+
+    def post(session: "Session") -> Posting:
+        hold = hold_in(str(wish.hold_id)) or _NO_HOLD
+        attempt.member_id = hold.member_id
+        return holds.void(
             session,
             holds.Void(
-                hold=hold_in(str(wish.hold_id)) or _NO_HOLD,
+                hold=hold,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 occurred_at=wish.occurred_at,
             ),
         )
-    )
+
+    return context.post(post, attempt)
 
 
 @strawberry.type

@@ -28,5 +28,6 @@ def once(
     return context.execute(
         lambda session: operations.once(
             session, caller=context.viewer.name, key=key, request=request, work=lambda: work(session)
-        )
+        ),
+        context.attempt(type(wish).__name__.removesuffix("Input")),
     )

@@ -10,12 +10,21 @@ from coalition.errors import InvalidInput
 from coalition.history import find_by_receipt
 from coalition.ids import PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
+from coalition.members import Named
 from partners import till
+from partners.refusals import Attempt
 from partners.scopes import Scope
 from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.ids import transaction_in, uuid_in
-from schema.inputs import NOBODY, IssuePointsInput, RedeemPointsInput, ReverseTransactionInput
+from schema.inputs import (
+    NOBODY,
+    IssuePointsInput,
+    MemberBy,
+    ReceiptInput,
+    RedeemPointsInput,
+    ReverseTransactionInput,
+)
 from schema.mutations.payloads import Payload
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
@@ -56,50 +65,78 @@ def confirmation_in(given: strawberry.ID | None) -> UUID | None:
     return None if given is None else uuid_in(str(given), "Confirmation") or _NOTHING
 
 
+def noted(
+    session: "Session",
+    attempt: Attempt,
+    partner_id: PartnerId,
+    member: MemberBy | None,
+    receipt: ReceiptInput | None,
+) -> Named:
+    """Understand whom a wish names and its receipt, and note both in the attempt."""
+    named = Named(member_id=NOBODY) if member is None else member.named(session, partner_id=partner_id)
+    attempt.member_id = named.member_id
+    attempt.receipt = receipt.receipt() if receipt else None
+    return named
+
+
 def issue(context: Context, partner_id: PartnerId, wish: IssuePointsInput) -> Outcome[Posting]:
     """Issue, in one call where the member was named by id."""
-    return context.post(
-        lambda session: till.issue(
+    attempt = context.attempt("issue", points=wish.points)
+
+    def post(session: "Session") -> Posting:
+        named = noted(session, attempt, partner_id, wish.member, wish.receipt)
+        return till.issue(
             session,
             till.Issue(
-                member_id=wish.member.resolve(session, partner_id=partner_id),
+                member_id=named.member_id,
+                card_id=named.card_id,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
                 amount=wish.amount,
                 funding_plan=wish.funding_plan,
-                receipt=wish.receipt.receipt() if wish.receipt else None,
+                receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
             ),
         )
-    )
+
+    return context.post(post, attempt)
 
 
 def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> Outcome[Posting]:
     """Redeem, in one call where the member was named by id."""
-    return context.post(
-        lambda session: till.redeem(
+    attempt = context.attempt("redeem", points=wish.points)
+
+    def post(session: "Session") -> Posting:
+        named = noted(session, attempt, partner_id, wish.member, wish.receipt)
+        return till.redeem(
             session,
             till.Redeem(
-                member_id=wish.member.resolve(session, partner_id=partner_id),
+                member_id=named.member_id,
+                card_id=named.card_id,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
-                receipt=wish.receipt.receipt() if wish.receipt else None,
+                receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
                 confirmation_id=confirmation_in(wish.confirmation),
             ),
         )
-    )
+
+    return context.post(post, attempt)
 
 
 def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInput) -> Outcome[Posting]:
     """Reverse; what is not the partner's, does not exist or is no id at all is refused alike."""
-    return context.post(
-        lambda session: till.reverse(
+    attempt = context.attempt("reverse", points=wish.points)
+
+    def post(session: "Session") -> Posting:
+        reference = _reversed(session, wish, partner_id) or _NO_TRANSACTION
+        attempt.member_id = reference.member_id
+        return till.reverse(
             session,
             till.Reverse(
-                reference=_reversed(session, wish, partner_id) or _NO_TRANSACTION,
+                reference=reference,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
@@ -108,7 +145,8 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
                 reason=wish.reason,
             ),
         )
-    )
+
+    return context.post(post, attempt)
 
 
 def _reversed(

@@ -5,13 +5,14 @@ from decimal import Decimal
 
 import strawberry
 
-from coalition.ids import NETWORK, PartyId
-from partners import agreements, directory, funding
+from coalition.ids import NETWORK, PartnerId, PartyId
+from coalition.paging import page_of
+from partners import agreements, directory, funding, stores
 from schema.context import Info
-from schema.cost import FEW
+from schema.cost import FEW, PAGE
 from schema.enums import EarnRounding, PartnerState, ReturnPolicy
 from schema.ids import to_global
-from schema.objects.nodes import Node
+from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 
 
 @strawberry.type(description="How many points an amount of money earns.")
@@ -84,6 +85,21 @@ class Agreement(Node):
         )
 
 
+@strawberry.type(description="A place where a partner sells; its receipts name it by its code.")
+class Store:
+    """A store."""
+
+    code: str = strawberry.field(description="As receipts have it.")
+    name: str = strawberry.field(description="What people call it.")
+    since: dt.date | None = strawberry.field(description="Its first day; null: it has always been there.")
+    closed: dt.date | None = strawberry.field(description="Its last day; null: it is open.")
+
+    @classmethod
+    def of(cls, store: stores.Store) -> "Store":
+        """As the API shows it."""
+        return cls(code=store.code, name=store.name, since=store.since, closed=store.closed)
+
+
 @strawberry.type(description="A business in the coalition. It issues points, redeems them, or both.")
 class Partner(Node):
     """A partner, as far as the viewer may see it."""
@@ -105,6 +121,34 @@ class Partner(Node):
             return None
         found = agreements.list_agreements(info.context.session, self.partner_id)  # type: ignore[arg-type]
         return [Agreement.of(terms) for terms in found]
+
+    @strawberry.field(
+        description="Its stores by code, those that are closed included; null for other partners and for"
+        " members. None at all: its receipts may name any.",
+        directives=[PAGE],
+    )
+    def stores(
+        self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
+    ) -> Connection[Store] | None:
+        """Its stores."""
+        if not info.context.viewer.sees_terms_of(self.partner_id):
+            return None
+        asked = asked_page(first=first, after=after, last=last, before=before)
+        page = page_of(
+            asked,
+            lambda limit: stores.list_stores(
+                info.context.session,
+                PartnerId(self.partner_id),
+                limit=limit,
+                after=asked.after[0] if asked.after else None,
+                before=asked.before[0] if asked.before else None,
+                backwards=asked.backwards,
+            ),
+        )
+        made: Connection[Store] = connection(
+            page, [(one.code,) for one in page.items], [Store.of(one) for one in page.items]
+        )
+        return made
 
     @classmethod
     def of(cls, partner: directory.Partner) -> "Partner":

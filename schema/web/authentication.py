@@ -1,12 +1,11 @@
-"""From a request's header to who asks, and whether that one asks too often."""
+"""From a request's header to who asks."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from partners.rates import Rates
 from partners.tokens import Principal, TokenRejected, Tokens
-from schema.web.faults import RequestFault, too_many_requests, unauthenticated
+from schema.web.faults import RequestFault, unauthenticated
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -25,27 +24,22 @@ def bearer_of(request: Request) -> str:
 
 
 class Authentication:
-    """Asks the tokens' own room, and counts what each caller asks."""
+    """Asks the tokens' own room."""
 
-    def __init__(self, tokens: Tokens, rates: Rates) -> None:
+    def __init__(self, tokens: Tokens) -> None:
         self._tokens = tokens
-        self._rates = rates
 
     def __call__(self, request: Request) -> Principal:
         """Who asks. May ask the database, so not for the event loop.
 
         Raises:
-            RequestFault: the token is missing or rejected (401), or its holder asks too often (429).
+            RequestFault: the token is missing or rejected (401).
             DatabaseUnavailable: a key or a client could not be looked up.
         """
         try:
-            principal = self._tokens.verify(bearer_of(request))
+            return self._tokens.verify(bearer_of(request))
         except TokenRejected as rejected:
             raise rejected_token(rejected) from rejected
-        if wait := self._rates.take(principal.caller):
-            request.state.client_id = principal.client_id
-            raise too_many_requests(wait)
-        return principal
 
 
 def rejected_token(rejected: TokenRejected) -> RequestFault:

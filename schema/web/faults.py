@@ -52,16 +52,6 @@ def unauthenticated(message: str, *, error: str | None = None) -> RequestFault:
     )
 
 
-def too_many_requests(wait: int) -> RequestFault:
-    """429: nothing was read or done; `wait` is how many seconds later the same would be answered."""
-    return RequestFault(
-        HTTPStatus.TOO_MANY_REQUESTS,
-        "RATE_LIMITED",
-        f"Too many requests: send the same again in {wait} s.",
-        headers={"Retry-After": str(wait)},
-    )
-
-
 def database_unavailable(message: str) -> RequestFault:
     """503: nothing has moved that the caller was not told of; it may send the same again."""
     return RequestFault(

@@ -18,7 +18,7 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Iterator
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,10 +49,9 @@ def _new_request_id() -> str:
 
 
 class Metrics:
-    """Counters of one process; those of the rate limits are kept where the limits are."""
+    """Counters of one process."""
 
-    def __init__(self, rate_limited: Mapping[str, Callable[[], int]]) -> None:
-        self._rate_limited = rate_limited
+    def __init__(self) -> None:
         self._lock = Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets: Counter[tuple[str, float]] = Counter()
@@ -78,12 +77,6 @@ class Metrics:
             *(
                 f'coalition_http_requests_total{{route="{route}",status="{status}"}} {number}'
                 for (route, status), number in sorted(requests.items())
-            ),
-            "# HELP coalition_rate_limited_total Requests turned away because their sender sent too many.",
-            "# TYPE coalition_rate_limited_total counter",
-            *(
-                f'coalition_rate_limited_total{{limit="{limit}"}} {number()}'
-                for limit, number in self._rate_limited.items()
             ),
             "# HELP coalition_http_request_seconds How long answering took.",
             "# TYPE coalition_http_request_seconds histogram",

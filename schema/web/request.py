@@ -32,22 +32,22 @@ class GraphQLRequest:
 def negotiated(headers: Headers) -> str:
     """The media type of the answer: the client's first choice of the two that there are.
 
-    A client that does not care gets `application/json`, which everything can read.
+    A client that does not care gets GraphQL's own, as the specification's "legacy watershed" has it.
 
     Raises:
         RequestFault: it takes neither (406).
     """
     accept = ",".join(headers.getlist("accept"))
     if not accept.strip():
-        return PLAIN_JSON
+        return GRAPHQL_JSON
     best, best_quality = None, 0.0
     for item in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in item.split(";"))
         offered = {
             GRAPHQL_JSON: GRAPHQL_JSON,
             PLAIN_JSON: PLAIN_JSON,
-            "application/*": PLAIN_JSON,
-            "*/*": PLAIN_JSON,
+            "application/*": GRAPHQL_JSON,
+            "*/*": GRAPHQL_JSON,
         }.get(kind)
         quality = _quality(parameters)
         if offered is not None and _charset_fits(parameters) and quality > best_quality:

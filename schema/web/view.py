@@ -43,6 +43,7 @@ from schema.web.request import (
 if TYPE_CHECKING:
     from partners.tokens import Principal
     from schema.context import Context
+    from schema.web.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -79,12 +80,14 @@ class GraphQLView:
         authenticate: Callable[[Request], Principal],
         make_context: Callable[[Principal, str], Context],
         workers: Executor,
+        throttle: Throttle,
     ) -> None:
         self._schema = schema
         self._documents = Documents(schema)
         self._authenticate = authenticate
         self._make_context = make_context
         self._workers = workers
+        self._throttle = throttle
 
     async def __call__(self, request: Request) -> Response:
         """Answer one HTTP request."""
@@ -105,13 +108,14 @@ class GraphQLView:
         try:
             principal = self._authenticate(request)
             request.state.client_id = principal.client_id
+            self._throttle.admit(principal.client_id or f"member {principal.member_id}")
             asked = from_address(request) if body is None else from_body(body)
             request.state.operation = asked.operation_name
             return self._executed(request, asked, principal, media)
         except RequestFault as fault:
             return turned_away(fault, request_id)
         except DocumentRefused as refused:
-            return _request_error(refused.status, refused.errors, request_id)
+            return _request_error(refused.status, refused.errors, media, request_id)
         except DatabaseUnavailable as error:
             return turned_away(database_unavailable(error.message), request_id)
         except (DBAPIError, psycopg.Error, PoolExhausted) as error:
@@ -135,7 +139,7 @@ class GraphQLView:
         try:
             cost = operation.cost(asked.variables)
         except GraphQLError as error:
-            return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, [error], request_id)
+            return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, [error], media, request_id)
         with self._make_context(principal, request_id) as context:
             result = execute(
                 self._schema,
@@ -161,10 +165,14 @@ def turned_away(fault: RequestFault, request_id: str) -> Answer:
     return Answer(status=fault.status, body=body, headers=fault.headers)
 
 
-def _request_error(status: HTTPStatus, errors: list[GraphQLError], request_id: str) -> Answer:
-    """The answer to a GraphQL request error: no `data`, and GraphQL's own media type (GraphQL over HTTP)."""
+def _request_error(status: HTTPStatus, errors: list[GraphQLError], media: str, request_id: str) -> Answer:
+    """The answer to a GraphQL request error: no `data`.
+
+    A client that takes `application/json` alone cannot tell our 4xx from that of something in between, so it
+    gets 200 (GraphQL over HTTP, "application/json").
+    """
     body = {"errors": [error.formatted for error in errors], "extensions": {"requestId": request_id}}
-    return Answer(status=status, body=body, media=GRAPHQL_JSON)
+    return Answer(status=status if media == GRAPHQL_JSON else HTTPStatus.OK, body=body, media=media)
 
 
 def _answer_of(result: ExecutionResult, media: str, request_id: str, cost: dict[str, int]) -> Answer:
@@ -172,7 +180,7 @@ def _answer_of(result: ExecutionResult, media: str, request_id: str, cost: dict[
     if result.data is None and errors and all(error.path is None for error in errors):
         for error in errors:
             error.extensions = {"code": "VARIABLES_INVALID", **(error.extensions or {})}
-        return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, errors, request_id)
+        return _request_error(HTTPStatus.UNPROCESSABLE_ENTITY, errors, media, request_id)
     body: dict[str, Any] = {"data": result.data}
     if errors:
         body["errors"] = [_shown(error, request_id) for error in errors]

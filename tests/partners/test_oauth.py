@@ -18,7 +18,6 @@ from coalition.config import Settings
 from coalition.db import Database
 from partners.clients import CreateClient, NewClient, create_client, revoke_client, rotate_secret
 from partners.oauth import KEYS_PATH, METADATA_PATH, TOKEN_PATH, routes
-from partners.rates import Rates
 from partners.tokens import Tokens
 
 ISSUER = "https://points.example"
@@ -39,9 +38,7 @@ class Http:
 
     def request(self, method: str, path: str, **parts: Any) -> httpx.Response:
         async def send() -> httpx.Response:
-            transport = httpx.ASGITransport(
-                app=Starlette(routes=routes(self.tokens, Rates(per_second=0, burst=1)))
-            )
+            transport = httpx.ASGITransport(app=Starlette(routes=routes(self.tokens)))
             async with httpx.AsyncClient(transport=transport, base_url=ISSUER) as client:
                 return await client.request(method, path, **parts)
 

@@ -83,7 +83,8 @@ def test_other_methods_types_and_tastes_are_turned_away(caller: Caller) -> None:
 @pytest.mark.parametrize(
     ("accept", "media"),
     [
-        ("*/*", "application/json; charset=utf-8"),
+        ("*/*", f"{GRAPHQL_JSON}; charset=utf-8"),
+        ("application/*", f"{GRAPHQL_JSON}; charset=utf-8"),
         ("application/json", "application/json; charset=utf-8"),
         (GRAPHQL_JSON, f"{GRAPHQL_JSON}; charset=utf-8"),
         (f"application/json;q=0.5, {GRAPHQL_JSON}", f"{GRAPHQL_JSON}; charset=utf-8"),
@@ -92,6 +93,21 @@ def test_other_methods_types_and_tastes_are_turned_away(caller: Caller) -> None:
 )
 def test_the_answer_is_of_the_type_that_the_client_prefers(caller: Caller, accept: str, media: str) -> None:
     assert caller.send(HELLO, Accept=accept).headers["content-type"] == media
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{"query": "{"}, {"query": "{ nothing }"}, {"query": HELLO, "operationName": "B"}],
+    ids=["unparsable", "invalid", "no such operation"],
+)
+def test_who_takes_plain_json_alone_gets_200_for_a_well_formed_request(
+    caller: Caller, asked: dict[str, str]
+) -> None:
+    """A 4xx in plain JSON could come from anything in between (GraphQL over HTTP, application/json)."""
+    answer = _post(caller, json.dumps(asked).encode(), Accept="application/json")
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "application/json; charset=utf-8")
+    assert "data" not in answer.json()
+    assert answer.json()["errors"]
 
 
 def test_get_is_for_queries_only(shared: Api, caller: Caller) -> None:
@@ -249,7 +265,7 @@ def test_without_the_scope_a_field_is_forbidden_and_nothing_moves(api: Api) -> N
     given = {"i": {"idempotencyKey": "k", "member": {"id": member}, "points": 1}}
     operator = api.operator()
     with api.nothing_moves():
-        answer = reader.send(wish, given)
+        answer = reader.send(wish, given, Accept="application/json")
         partial = reader.send(wish, given, Accept=GRAPHQL_JSON)
         by_operator = operator.send(wish, given)
         before = reader.send("{ clients { nodes { clientId } } }")

@@ -424,6 +424,68 @@ CASES = (
         "SELECT '2026-03-02/redeem/burned'",
     ),
     Case(
+        "limits_of_members_held",
+        (
+            (
+                "INSERT INTO partners.limit_rule VALUES ('none', 1, 'member', 'redeem', 'count', NULL, 0, 'refuse', NULL,"
+                " '2026-03-01', 'test')"
+            ),
+        ),
+        one("transaction", REDEEM),
+    ),
+    Case(
+        "limits_of_members_held",
+        (
+            (
+                "INSERT INTO partners.limit_rule VALUES ('some', 1, 'member', 'both', 'points', 3600, 149, 'refuse', NULL,"
+                " '2026-03-01', 'test')"
+            ),
+        ),
+        # Of 100 and 50 issued points within an hour the second issue is too much, and what follows.
+        one("transaction", f"kind = 'issue' AND points = 50 AND {FIRST_DAY}"),
+    ),
+    Case(
+        "tallies_agree_with_the_journal",
+        (
+            (
+                "INSERT INTO partners.limit_state VALUES (1, '2026-03-09', '2026-03-09', '2026-03-09', 1, '2026-03-01')"
+            ),
+        ),
+        "SELECT partner_id FROM ledger.transaction WHERE kind = 'redeem' LIMIT 1",
+    ),
+    Case(
+        "tallies_agree_with_the_journal",
+        (
+            "INSERT INTO partners.limit_state VALUES (1, '2026-03-01', '2026-03-01', '2026-03-01', 1, '2026-02-01')",
+            "INSERT INTO partners.tally VALUES (gen_random_uuid(), 'nowhere', 'issue', '2026-02-20', '2026-02-20', 1, 1)",
+        ),
+        "SELECT 'nowhere'",
+    ),
+    Case(
+        "reviews_became_what_they_say",
+        (
+            (
+                "INSERT INTO ledger.review (member_id, review_id, partner_id, key, fingerprint, kind, points, limit_code,"
+                " facts, asked_at, state, business_date, transaction_id) SELECT member_id, transaction_id, partner_id,"
+                " idempotency_key, '', kind, points + 1, 'x', '{}', now(), 'posted', business_date, transaction_id"
+                f" FROM ledger.transaction WHERE {REDEEM}"
+            ),
+        ),
+        one("transaction", REDEEM, "concat_ws('/', member_id, transaction_id)"),
+    ),
+    Case(
+        "reviews_became_what_they_say",
+        (
+            (
+                "INSERT INTO ledger.review (member_id, review_id, partner_id, key, fingerprint, kind, points, limit_code,"
+                " facts, asked_at, state, business_date, transaction_id) SELECT member_id, transaction_id, partner_id,"
+                " idempotency_key || '?', '', kind, points, 'x', '{}', now(), 'posted', business_date, transaction_id"
+                f" FROM ledger.transaction WHERE {REDEEM}"
+            ),
+        ),
+        one("transaction", REDEEM, "concat_ws('/', member_id, transaction_id)"),
+    ),
+    Case(
         "default_partitions_are_empty",
         (
             (

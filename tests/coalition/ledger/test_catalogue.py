@@ -26,6 +26,7 @@ MEMBER_TABLES = {
     "idempotency",
     "confirmation",
     "adjustment",
+    "review",
 }
 OWN_KEY = {"receipt", "identifier"}
 COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}
@@ -189,9 +190,10 @@ def test_the_members_part_touches_only_the_members_tables_and_reference_tables(o
         "SELECT proname, prosrc FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace AND proname IN"
         " ('issue', 'redeem', 'reverse', 'authorize', 'close_hold', 'end_hold', 'bring_up_to_date', 'pay_deficits',"
         " 'draw', 'move_lots', 'take_back', 'give_back', 'recall', 'claim_deficit', 'append_transaction', 'chained',"
-        " 'public_text', 'private_text', 'conclude', 'replay', 'store_head', 'check_consent', 'check_age')",
+        " 'public_text', 'private_text', 'conclude', 'replay', 'store_head', 'check_consent', 'check_age',"
+        " 'check_partner', 'check_limits', 'concerns', 'uses', 'again_at', 'check_review')",
     )
-    assert len(bodies) == 23
+    assert len(bodies) == 29
     for name, body in bodies:
         for word in ("advisory", "settlement_window", "FROM receipt", "INTO receipt", "SKIP LOCKED"):
             assert word not in body, (name, word)

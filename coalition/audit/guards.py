@@ -1,0 +1,103 @@
+"""Guard rails: the exact limits held, figures come from the journal, and reviews became what they say."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from coalition.audit.finding import findings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
+    from coalition.audit.finding import Finding
+
+
+def limits_of_members_held(session: Session) -> Iterator[Finding]:
+    """While a rule held that refuses, no posting of a member or a card went beyond it."""
+    # A minute's grace after it was published: what was under way then was judged by what held before. What a
+    # void gave back counts no more, so this sees less than the guard did and never too much.
+    query = """
+    WITH rules AS (
+        SELECT r.*, coalesce(make_interval(secs => r.period_seconds), '1000 years') AS period,
+               r.published_at + interval '1 minute' AS since,
+               coalesce((SELECT min(n.published_at) FROM partners.limit_rule n
+                          WHERE n.code = r.code AND n.version > r.version), 'infinity') AS until
+          FROM partners.limit_rule r
+         WHERE r.scope IN ('member', 'card') AND r.action = 'refuse' AND r.most IS NOT NULL
+    )
+    SELECT concat_ws('/', u.member_id, u.business_date, u.transaction_id) AS id,
+           format('limit %s allows %s %s, and with it %s were used', r.code, r.most,
+                  CASE r.measure WHEN 'count' THEN 'postings' ELSE 'points' END, u.used) AS message
+      FROM rules r
+     CROSS JOIN LATERAL (
+        SELECT t.member_id, t.business_date, t.transaction_id, t.recorded_at,
+               sum(CASE WHEN r.measure = 'count' THEN 1
+                        WHEN h.state = 'captured' THEN h.captured
+                        ELSE t.points END)
+                 OVER (PARTITION BY t.member_id, CASE r.scope WHEN 'card' THEN t.card_id END,
+                                    CASE WHEN r.period_seconds IS NULL THEN t.business_date END
+                           ORDER BY t.recorded_at
+                           RANGE BETWEEN r.period - interval '1 microsecond' PRECEDING
+                                     AND CURRENT ROW) AS used
+          FROM ledger.transaction t
+          LEFT JOIN ledger.hold h USING (member_id, business_date, transaction_id)
+         WHERE CASE WHEN t.kind = 'transfer_out' THEN r.posting = 'transfer'
+                    WHEN t.kind = 'issue' THEN r.posting IN ('issue', 'both')
+                    WHEN t.kind = 'redeem' THEN r.posting IN ('redeem', 'both')
+                    WHEN t.kind = 'authorize'
+                    THEN r.posting IN ('redeem', 'both') AND h.state IN ('open', 'captured')
+                    ELSE false END
+           AND (r.partner_id IS NULL OR t.partner_id = r.partner_id)
+           AND (r.scope = 'member' OR t.card_id IS NOT NULL)
+     ) AS u
+     WHERE u.used > r.most AND u.recorded_at > r.since AND u.recorded_at < r.until
+     ORDER BY 1
+    """
+    return findings(limits_of_members_held, session, subject="transaction", query=query)
+
+
+def tallies_agree_with_the_journal(session: Session) -> Iterator[Finding]:
+    """The minutes on which the limits of stores and partners act are what was posted in them."""
+    query = """
+    WITH bounds AS (
+        SELECT tallied_from AS first, date_trunc('minute', as_of - interval '2 minutes') AS next
+          FROM partners.limit_state
+    ), posted AS (
+        SELECT partner_id, kind, business_date, date_trunc('minute', recorded_at) AS minute,
+               coalesce(store, '') AS store, count(*) AS postings, sum(points) AS points
+          FROM ledger.transaction, bounds
+         WHERE kind IN ('issue', 'redeem', 'authorize', 'capture')
+           AND recorded_at >= bounds.first AND recorded_at < bounds.next
+         GROUP BY 1, 2, 3, 4, 5
+    ), tallied AS (
+        SELECT partner_id, kind, business_date, minute, store, postings, points
+          FROM partners.tally, bounds
+         WHERE minute >= bounds.first AND minute < bounds.next
+    )
+    SELECT concat_ws('/', partner_id, kind, business_date, minute, store) AS id,
+           format('%s postings of %s points are counted, and %s of %s were posted',
+                  coalesce(t.postings, 0), coalesce(t.points, 0), coalesce(p.postings, 0),
+                  coalesce(p.points, 0)) AS message
+      FROM posted p
+      FULL JOIN tallied t USING (partner_id, kind, business_date, minute, store)
+     WHERE p.postings IS DISTINCT FROM t.postings OR p.points IS DISTINCT FROM t.points
+     ORDER BY 1
+    """
+    return findings(tallies_agree_with_the_journal, session, subject="tally", query=query)
+
+
+def reviews_became_what_they_say(session: Session) -> Iterator[Finding]:
+    """A posted review names the posting of its own wish."""
+    query = """
+    SELECT concat_ws('/', r.member_id, r.review_id) AS id,
+           format('%s of %s points was posted, and its posting is %s', r.kind, r.points,
+                  coalesce(t.kind || ' of ' || t.points, 'not there')) AS message
+      FROM ledger.review r
+      LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+     WHERE r.state = 'posted'
+       AND (t.partner_id, t.idempotency_key, t.points) IS DISTINCT FROM (r.partner_id, r.key, r.points)
+     ORDER BY 1
+    """
+    return findings(reviews_became_what_they_say, session, subject="review", query=query)

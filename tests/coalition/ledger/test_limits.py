@@ -1,0 +1,418 @@
+"""Limits of a member and a card are exact; those of a store and a partner act on figures."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from driver import LedgerDriver, receipt
+from sqlalchemy import text
+
+from coalition.audit import run_audit
+from coalition.errors import (
+    CoalitionError,
+    IdempotencyConflict,
+    LimitExceeded,
+    ReviewDecided,
+    ReviewRejected,
+    ReviewUnknown,
+    StoreUnknown,
+    UnderReview,
+)
+from coalition.ids import MemberId, PartnerId
+from coalition.members import EnrolMember, Identifier, IdentifierKind, enrol_member, find_named
+from coalition.paging import PageRequest
+from coalition.reviewing import ReviewState, list_reviews, queue_review, reject, release
+from partners.limits import end_limit, figures_of, refresh_figures
+
+HOUR = timedelta(hours=1)
+
+
+def refused(ledger: LedgerDriver, kind: type[CoalitionError], act: Any) -> dict[str, Any]:
+    """The facts of the refusal, which moved nothing."""
+    before = ledger.snapshot()
+    with pytest.raises(kind) as refusal:
+        act()
+    assert ledger.snapshot() == before
+    return refusal.value.facts
+
+
+def derive(ledger: LedgerDriver) -> bool:
+    with ledger.database.unit_of_work() as session:
+        return refresh_figures(session, older_than=timedelta(0))
+
+
+def clean(ledger: LedgerDriver) -> bool:
+    with ledger.database.reading() as session:
+        return list(run_audit(session)) == []
+
+
+def test_a_members_count_is_limited_over_the_last_hour(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("thrice", most=3, period=HOUR)
+    for minutes in (0, 20, 20):
+        ledger.pass_time(minutes=minutes)
+        ledger.redeem(member, 1)
+    facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+    assert (facts["limit"], facts["scope"], facts["used"], facts["asked"]) == ("thrice", "member", 3, 1)
+    ledger.pass_time(minutes=20)  # the first is an hour old
+    ledger.redeem(member, 1)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+    assert clean(ledger)
+
+
+def test_when_there_is_room_again_is_when_enough_has_left_the_period(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("fifty", measure="points", most=50, period=HOUR)
+    first = ledger.redeem(member, 20).recorded_at
+    ledger.pass_time(minutes=10)
+    second = ledger.redeem(member, 20).recorded_at
+    soon = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 30))
+    later = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 50))
+    never = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 51))
+    assert soon["again_at"].replace("Z", "+00:00") == (first + HOUR).isoformat()
+    assert later["again_at"].replace("Z", "+00:00") == (second + HOUR).isoformat()
+    assert never["again_at"] is None
+    ledger.redeem(member, 10)
+
+
+def test_points_of_a_window_are_counted_over_all_kinds_and_start_anew_with_the_next(
+    ledger: LedgerDriver,
+) -> None:
+    member = ledger.member()
+    ledger.limit("window", posting="both", measure="points", most=100)
+    ledger.issue(member, 60)
+    hold = ledger.authorize(member, 30)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 11))
+    ledger.capture(hold.ref, 10)  # what was promised is taken; the rest is free again
+    ledger.redeem(member, 20)
+    ledger.redeem(member, 10)
+    refused(ledger, LimitExceeded, lambda: ledger.issue(member, 1))
+    ledger.close_window()
+    ledger.issue(member, 100)
+    assert clean(ledger)
+
+
+def test_a_hold_that_was_let_go_is_not_counted(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("once", most=1)
+    hold = ledger.authorize(member, 10)
+    refused(ledger, LimitExceeded, lambda: ledger.authorize(member, 10))
+    ledger.void(hold.ref)
+    ledger.redeem(member, 10)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 10))
+
+
+def test_a_replay_is_no_second_posting(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("once", most=1)
+    ledger.redeem(member, 10, key="k")
+    assert ledger.redeem(member, 10, key="k").replayed
+
+
+def test_a_rule_of_one_partner_counts_and_limits_that_one(ledger: LedgerDriver) -> None:
+    grocer, florist = ledger.partner(), ledger.partner()
+    member = ledger.member(available=100, issuer=grocer)
+    ledger.limit("once-at-grocers", most=1, partner_id=grocer)
+    ledger.redeem(member, 1, by=florist)
+    ledger.redeem(member, 1, by=grocer)
+    facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1, by=grocer))
+    assert facts["own"] is True
+    ledger.redeem(member, 1, by=florist)
+
+
+def test_a_partner_is_told_of_its_own_postings_alone(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("everywhere", most=0)
+    with pytest.raises(LimitExceeded) as refusal:
+        ledger.redeem(member, 1)
+    assert refusal.value.told == {"scope": "member"}
+    assert "everywhere" not in refusal.value.message
+
+
+def test_transfers_are_limited_by_the_giver(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=100), ledger.member(available=100)
+    ledger.limit("gifts", posting="transfer", measure="points", most=30)
+    ledger.transfer(giver, 30, to=taker)
+    refused(ledger, LimitExceeded, lambda: ledger.transfer(giver, 1, to=taker))
+    ledger.transfer(taker, 30, to=giver)
+
+
+def test_a_superseded_rule_and_an_ended_one_hold_no_more(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("rule", most=0)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+    assert ledger.limit("rule", most=1).version == 2
+    ledger.redeem(member, 1)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+
+
+# -- cards -----------------------------------------------------------------------------------------
+
+
+def card_of(ledger: LedgerDriver, member: MemberId) -> UUID:
+    card = Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
+    with ledger.database.unit_of_work() as session:
+        session.execute(
+            text("SELECT ledger.link_identifier(:member, :partner, 'card', :owner, :value, NULL)"),
+            {
+                "member": member,
+                "partner": ledger.any_partner(),
+                "owner": card.partner_id,
+                "value": card.value,
+            },
+        )
+        found = find_named(session, card)
+    assert found is not None
+    assert found.card_id is not None
+    return found.card_id
+
+
+def test_each_card_of_a_member_has_its_own_count(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    one, other = card_of(ledger, member), card_of(ledger, member)
+    ledger.limit("card-once", scope="card", most=1, period=HOUR)
+    ledger.redeem(member, 1, card_id=one)
+    assert refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1, card_id=one))["scope"] == "card"
+    refused(ledger, LimitExceeded, lambda: ledger.authorize(member, 1, card_id=one))
+    ledger.redeem(member, 1, card_id=other)
+    ledger.redeem(member, 1)  # named by its id: no card
+    assert ledger.rows("SELECT card_id FROM ledger.transaction WHERE kind = 'redeem' ORDER BY sequence") == [
+        (one,),
+        (other,),
+        (None,),
+    ]
+    assert clean(ledger)
+
+
+def test_only_a_card_is_remembered(ledger: LedgerDriver) -> None:
+    mail = Identifier(kind=IdentifierKind.EMAIL, value="ada@example.org")
+    with ledger.database.unit_of_work() as session:
+        enrol_member(session, EnrolMember(partner_id=ledger.any_partner(), identifiers=[mail]))
+        found = find_named(session, mail)
+    assert found is not None
+    assert found.card_id is None
+
+
+# -- stores and partners ---------------------------------------------------------------------------
+
+
+def test_a_partners_figure_is_derived_and_its_limit_acts_on_it(ledger: LedgerDriver) -> None:
+    grocer, florist = ledger.partner(), ledger.partner()
+    rule = ledger.limit("grocer", scope="partner", posting="both", measure="points", most=100, period=HOUR)
+    crowd = [ledger.member(issuer=grocer) for _ in range(4)]
+    for member in crowd:
+        ledger.issue(member, 40, by=grocer)  # nobody has counted since the first of them
+    assert derive(ledger)
+    facts = refused(ledger, LimitExceeded, lambda: ledger.issue(crowd[0], 1, by=grocer))
+    assert (facts["used"], facts["most"], facts["over"], facts["own"]) == (160, 100, 60, True)
+    ledger.issue(crowd[0], 1, by=florist)
+    with ledger.database.reading() as session:
+        [figure] = figures_of(session, rule)
+    assert (figure.partner_id, figure.store, figure.used, figure.overshot) == (grocer, None, 160, 60)
+    ledger.pass_time(minutes=62)
+    derive(ledger)
+    ledger.issue(crowd[0], 40, by=grocer)
+    with ledger.database.reading() as session:
+        assert [
+            (one.used, one.overshot) for one in figures_of(session, rule) if one.partner_id == grocer
+        ] == [(0, 60)]
+
+
+def test_a_store_has_a_figure_of_its_own(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("till", scope="store", most=2)
+    for number in range(2):
+        ledger.redeem(member, 1, receipt=receipt(f"{number}", store="north"))
+    derive(ledger)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1, receipt=receipt("3", store="north")))
+    ledger.redeem(member, 1, receipt=receipt("3", store="south"))
+    ledger.redeem(member, 1)
+    held = ledger.authorize(member, 5).ref
+    ledger.capture(held, receipt=receipt("4", store="north"))  # promised before
+    derive(ledger)
+    assert ledger.rows("SELECT store, used, peak FROM partners.limit_figure ORDER BY store") == [
+        ("north", 3, 3),
+        ("south", 1, 1),
+    ]
+
+
+def test_figures_of_a_window_start_anew_with_the_next(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("day", scope="partner", most=1)
+    ledger.redeem(member, 1)
+    derive(ledger)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+    ledger.close_window()
+    ledger.redeem(member, 1)  # this one derives: the figures were another window's
+
+
+def test_figures_are_what_the_journal_says_however_often_they_are_derived(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=1000)
+    partner = ledger.any_partner()
+    ledger.limit("hour", scope="partner", posting="both", measure="points", most=10**9, period=HOUR)
+    for minutes in (0, 1, 7, 50, 3):
+        ledger.pass_time(minutes=minutes)
+        ledger.redeem(member, 10)
+        derive(ledger)
+    ledger.limit("day", scope="partner", posting="redeem", measure="count", most=10**9, period=24 * HOUR)
+    derive(ledger)
+    assert ledger.rows(
+        "SELECT code, used FROM partners.limit_figure WHERE partner_id = :partner ORDER BY code",
+        partner=partner,
+    ) == [("day", 5), ("hour", 40)]  # the first was an hour and a minute ago
+
+
+def test_fresh_figures_are_not_derived_again(ledger: LedgerDriver) -> None:
+    ledger.limit("hour", scope="partner", most=5, period=HOUR)
+    with ledger.database.unit_of_work() as session:
+        assert refresh_figures(session, older_than=HOUR)
+        assert not refresh_figures(session, older_than=HOUR)
+    ledger.limit("more", scope="partner", most=5, period=HOUR)
+    with ledger.database.unit_of_work() as session:
+        assert refresh_figures(session, older_than=HOUR)
+
+
+def test_whoever_finds_another_deriving_goes_on_with_what_is_there(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    ledger.limit("hour", scope="partner", most=5, period=HOUR)
+    with ledger.database.unit_of_work() as busy:
+        assert refresh_figures(busy, older_than=timedelta(0))
+        assert not derive(ledger)
+        ledger.redeem(member, 1)
+
+
+# -- reviews ---------------------------------------------------------------------------------------
+
+
+def held(ledger: LedgerDriver, act: Any) -> UUID:
+    """The review's id of a wish that was held."""
+    before = ledger.snapshot()
+    with pytest.raises(UnderReview) as refusal:
+        act()
+    assert ledger.snapshot() == before
+    for _ in range(2):
+        with ledger.database.unit_of_work() as session:
+            assert queue_review(session, refusal.value)
+    [(review_id,)] = ledger.rows(
+        "SELECT review_id FROM ledger.review ORDER BY asked_at DESC, review_id LIMIT 1"
+    )
+    return review_id
+
+
+def decide(ledger: LedgerDriver, how: Any, member: MemberId, review_id: UUID) -> None:
+    with ledger.database.unit_of_work() as session:
+        how(session, member, review_id, by="ada")
+
+
+def test_a_wish_that_was_released_is_posted_when_it_is_sent_again(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("large", measure="points", most=50, action="review")
+
+    def wish() -> Any:
+        return ledger.redeem(member, 60, key="k")
+
+    review = held(ledger, wish)
+    refused(ledger, UnderReview, wish)
+    decide(ledger, release, member, review)
+    decide(ledger, release, member, review)
+    refused(ledger, IdempotencyConflict, lambda: ledger.redeem(member, 61, key="k"))
+    refused(ledger, UnderReview, lambda: ledger.redeem(member, 60, key="another"))
+    posted = wish()
+    assert posted.balance.available == 40
+    assert wish().replayed
+    assert ledger.rows("SELECT state, transaction_id FROM ledger.review") == [
+        ("posted", posted.transaction_id)
+    ]
+    decide(ledger, release, member, review)
+    refused(ledger, ReviewDecided, lambda: decide(ledger, reject, member, review))
+    assert clean(ledger)
+
+
+def test_a_wish_that_was_rejected_stays_refused(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+
+    def wish() -> Any:
+        return ledger.issue(member, 60, key="k")
+
+    review = held(ledger, wish)
+    decide(ledger, release, member, review)
+    decide(ledger, reject, member, review)
+    refused(ledger, ReviewRejected, wish)
+    refused(ledger, ReviewDecided, lambda: decide(ledger, release, member, review))
+    refused(ledger, ReviewUnknown, lambda: decide(ledger, release, member, uuid4()))
+    ledger.issue(member, 50, key="k2")
+
+
+def test_a_released_wish_is_judged_by_the_guards_before_and_by_rules_that_refuse(
+    ledger: LedgerDriver,
+) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("large", measure="points", most=50, action="review")
+    review = held(ledger, lambda: ledger.redeem(member, 60, key="k"))
+    decide(ledger, release, member, review)
+    ledger.limit("a-zero", measure="count", most=0)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 60, key="k"))
+
+
+def test_of_one_member_at_most_twenty_wait(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("all", posting="issue", most=0, action="review")
+    waits = []
+    for number in range(22):
+        with pytest.raises(UnderReview) as refusal:
+            ledger.issue(member, 1, key=f"k{number}")
+        with ledger.database.unit_of_work() as session:
+            waits.append(queue_review(session, refusal.value))
+    assert waits == [True] * 20 + [False] * 2
+    assert ledger.rows("SELECT count(*) FROM ledger.review") == [(20,)]
+
+
+def test_what_was_posted_once_its_rule_was_ended_waits_no_more(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+    held(ledger, lambda: ledger.issue(member, 60, key="k"))
+    with ledger.database.unit_of_work() as session:
+        assert len(list_reviews(session, PageRequest(), state=ReviewState.WAITING).items) == 1
+        end_limit(session, code="large", published_by="test")
+    ledger.issue(member, 60, key="k")
+    with ledger.database.reading() as session:
+        assert list_reviews(session, PageRequest(), state=ReviewState.WAITING).items == []
+    assert clean(ledger)
+
+
+# -- stores ----------------------------------------------------------------------------------------
+
+
+def open_store(ledger: LedgerDriver, partner: PartnerId, code: str, *days: Any) -> None:
+    since, closed = days or (None, None)
+    with ledger.database.unit_of_work() as session:
+        session.execute(
+            text(
+                "INSERT INTO partners.store VALUES (:partner, :code, :code, :since, :closed, now(), 'test')"
+            ),
+            {"partner": partner, "code": code, "since": since, "closed": closed},
+        )
+
+
+def test_who_has_published_stores_posts_from_them_alone(ledger: LedgerDriver) -> None:
+    grocer, florist = ledger.partner(), ledger.partner()
+    member = ledger.member(available=100, issuer=grocer)
+    open_store(ledger, grocer, "north")
+    open_store(ledger, grocer, "old", "2020-01-01", "2026-03-01")
+    open_store(ledger, grocer, "new", "2026-03-03", None)
+    hold = ledger.authorize(member, 5, by=grocer)
+    for store in ("south", "old", "new"):
+        for act in (
+            lambda line: ledger.issue(member, 1, by=grocer, receipt=line),
+            lambda line: ledger.redeem(member, 1, by=grocer, receipt=line),
+            lambda line: ledger.capture(hold.ref, by=grocer, receipt=line),
+        ):
+            facts = refused(ledger, StoreUnknown, lambda act=act, store=store: act(receipt(store=store)))
+            assert facts["store"] == store
+    ledger.issue(member, 1, by=grocer, receipt=receipt(store="north"))
+    ledger.issue(member, 1, by=grocer)
+    ledger.redeem(member, 1, by=florist, receipt=receipt(store="south"))
+    ledger.pass_time(days=1)
+    ledger.redeem(member, 1, by=grocer, receipt=receipt(store="new"))

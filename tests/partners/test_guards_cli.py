@@ -1,0 +1,148 @@
+"""Limits, stores, reviews and the register, as the operator uses them at the command line."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from operating import Coalition
+
+from coalition.cli import cli
+from coalition.config import get_settings
+from coalition.errors import UnderReview
+from coalition.reviewing import queue_review
+from partners.refusals import Attempt, register
+
+
+@pytest.fixture
+def run(test_database: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    for name, value in test_database.environment.items():
+        monkeypatch.setenv(name, value)
+
+    def command(*words: str, code: int = 0) -> Any:
+        get_settings.cache_clear()
+        done = CliRunner().invoke(cli, [*words], catch_exceptions=False)
+        assert done.exit_code == code, done.output
+        return json.loads(done.stdout or done.stderr) if "--json" in words else done.output
+
+    return command
+
+
+def test_a_limit_is_published_listed_superseded_and_ended(coalition: Coalition, run: Any) -> None:
+    coalition.partner("grocer")
+    words = ["limit", "publish", "day", "--scope", "partner", "--posting", "issue", "--measure", "points"]
+    [made] = run(*words, "--most", "100", "--per", "24h", "--partner", "grocer", "--json")
+    assert (made["version"], made["period"], made["partner"], made["action"]) == (
+        1,
+        "1 day, 0:00:00",
+        "grocer",
+        "refuse",
+    )
+    [again] = run(*words, "--most", "200", "--action", "review", "--json")
+    assert (again["version"], again["period"], again["partner"], again["action"]) == (
+        2,
+        "window",
+        None,
+        "review",
+    )
+    assert [one["most"] for one in run("limit", "list", "--json")] == [200]
+    assert run("limit", "end", "day", "--json")[0]["action"] == "ended"
+    assert run("limit", "list", "--json") == []
+    assert [one["version"] for one in run("limit", "list", "--all", "--json")] == [3]
+    assert run("limit", "end", "day", "--json", code=1)["error"]["code"] == "LIMIT_UNKNOWN"
+    run(*words, "--most", "1", "--per", "fortnight", code=2)
+    refused = run(*words, "--most", "1", "--per", "30s", "--json", code=1)
+    assert refused["error"]["code"] == "INVALID_INPUT"
+
+
+def test_figures_show_by_how_much_a_limit_was_overshot(coalition: Coalition, run: Any) -> None:
+    grocer = coalition.trading("grocer")
+    member = coalition.member(of=grocer)
+    run(
+        "limit",
+        "publish",
+        "day",
+        "--scope",
+        "partner",
+        "--posting",
+        "issue",
+        "--measure",
+        "points",
+        "--most",
+        "100",
+    )
+    for _ in range(2):
+        coalition.issue(member, grocer, points=80)
+    [figure] = run("limit", "figures", "--json")
+    assert (figure["used"], figure["overshot"], figure["partner"]) == (160, 60, "grocer")
+
+
+def test_stores_come_from_a_file_or_from_the_command(coalition: Coalition, run: Any, tmp_path: Path) -> None:
+    coalition.partner("grocer")
+    file = tmp_path / "stores.csv"
+    file.write_text("code,name,since,closed\n0001,North,2026-01-01,\n0002,Harbour,,2026-03-31\n")
+    run("partner", "store", "publish", "grocer", "--file", str(file))
+    run("partner", "store", "publish", "grocer", "0002=Old harbour")
+    assert run("partner", "store", "list", "grocer", "--json") == [
+        {"code": "0001", "name": "North", "since": "2026-01-01", "closed": None},
+        {"code": "0002", "name": "Old harbour", "since": None, "closed": None},
+    ]
+    run("partner", "store", "publish", "grocer", code=2)
+    file.write_text("code,name,since\n0001,North,yesterday\n")
+    run("partner", "store", "publish", "grocer", "--file", str(file), code=2)
+
+
+def test_a_review_is_listed_released_and_posted(coalition: Coalition, run: Any) -> None:
+    grocer = coalition.trading("grocer")
+    member = coalition.member(of=grocer)
+    run(
+        "limit",
+        "publish",
+        "large",
+        "--scope",
+        "member",
+        "--posting",
+        "issue",
+        "--measure",
+        "points",
+        "--most",
+        "50",
+        "--action",
+        "review",
+    )
+    with pytest.raises(UnderReview) as refusal:
+        coalition.issue(member, grocer, points=60, idempotency_key="k")
+    with coalition.database.unit_of_work() as session:
+        queue_review(session, refusal.value)
+    [waiting] = run("review", "list", "--json")
+    assert (waiting["points"], waiting["partner"], waiting["limit"]) == (60, "grocer", "large")
+    assert run("review", "release", waiting["review"]) == run("review", "release", waiting["review"])
+    assert coalition.issue(member, grocer, points=60, idempotency_key="k").points == 60
+    [posted] = run("review", "list", "--state", "posted", "--json")
+    assert posted["review"] == waiting["review"]
+    run("review", "reject", waiting["review"], code=1)
+    run("review", "reject", "nonsense", code=2)
+
+
+def test_the_register_is_shown_by_code_partner_and_member(coalition: Coalition, run: Any) -> None:
+    grocer = coalition.trading("grocer")
+    member = coalition.member(of=grocer)
+    with coalition.refused("INSUFFICIENT_POINTS") as told:
+        coalition.redeem(member, grocer, points=5)
+    attempt = Attempt(posting="redeem", partner_id=grocer.partner_id, member_id=member, points=5)
+    register(coalition.database, [(attempt, told[0])])
+    [entry] = run("refusals", "--json")
+    assert (entry["code"], entry["partner"], entry["member"], entry["points"]) == (
+        "INSUFFICIENT_POINTS",
+        "grocer",
+        str(member),
+        5,
+    )
+    assert entry["facts"]["available"] == 0
+    assert run(
+        "refusals", "--partner", "grocer", "--member", str(member), "--code", "INSUFFICIENT_POINTS", "--json"
+    )
+    assert run("refusals", "--code", "MEMBER_BLOCKED", "--json") == []
+    assert run("refusals", "--since", "2040-01-01T00:00Z", "--json") == []
+    assert "INSUFFICIENT_POINTS" in run("refusals")
