@@ -35,6 +35,8 @@ class Window:
     """Control total, once sealed."""
     entries: int | None
     """Control total, once sealed."""
+    merkle_root: bytes | None
+    """Of its transactions by member and sequence (RFC 9162, 2.1.1), once sealed."""
 
 
 def open_window(session: Session) -> Window:
@@ -113,4 +115,5 @@ def window_of(row: Any) -> Window:
         sealed_at=row.sealed_at,
         transactions=row.transactions,
         entries=row.entries,
+        merkle_root=None if row.merkle_root is None else bytes(row.merkle_root),
     )

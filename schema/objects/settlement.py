@@ -50,6 +50,12 @@ class SettlementWindow(Node):
         description="When it closed and the next opened; null: it is open."
     )
 
+    transactions: int | None = strawberry.field(description="How many it has; null: it is not sealed yet.")
+    merkle_root: str | None = strawberry.field(
+        description="The Merkle root over its transactions (RFC 9162, 2.1.1), in hex; null: it is not sealed"
+        " yet. Keep it in your own books: `Transaction.proof` is checked against it."
+    )
+
     @strawberry.field(description="Its run of settlement that counts; null: none yet, or not yours to see.")
     def run(self, info: Info) -> "SettlementRun | None":
         """The run."""
@@ -64,6 +70,8 @@ class SettlementWindow(Node):
             state=WindowState(window.state),
             opened_at=window.opened_at,
             closed_at=window.closed_at,
+            transactions=window.transactions,
+            merkle_root=None if window.merkle_root is None else window.merkle_root.hex(),
         )
 
 

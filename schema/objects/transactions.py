@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import history, receipts
+from coalition import history, proving, receipts
 from coalition.amounts import Points
 from coalition.ids import LotId, PartyId
 from coalition.ledger import Posting, TransactionRef
@@ -112,6 +112,25 @@ class Entry:
     def issuer(self, info: Info) -> Partner | None:
         """Where each point comes from."""
         return partner_of(info, self.issuer_id)
+
+
+@strawberry.type(
+    description="That a transaction is in its settlement window, to be checked against the window's Merkle"
+    " root without trusting the network (RFC 9162, 2.1.3)."
+)
+class InclusionProof:
+    """What `docs/verify_proof.py` checks."""
+
+    root: str = strawberry.field(
+        description="The root, in hex. Compare it with the one that you kept: settlementWindows has it from"
+        " the morning on."
+    )
+    leaf_index: int = strawberry.field(description="Which of the window's transactions it is, from 0.")
+    tree_size: int = strawberry.field(description="How many transactions the window has.")
+    document: str = strawberry.field(
+        description="The whole proof as JSON: what the network stores of the transaction, as you know it, and"
+        " the hashes that lead from there to the root."
+    )
 
 
 @strawberry.type(
@@ -254,6 +273,23 @@ class Transaction(Node):
             )
             for entry in found
         ]
+
+    @strawberry.field(
+        description="That it is in its window, for anyone to check; null until the window is sealed, in the"
+        " night after its day.",
+        directives=[Cost(weight=50)],
+    )
+    def proof(self, info: Info) -> InclusionProof | None:
+        """Tamper evidence."""
+        proof = proving.prove_inclusion(info.context.session, self.ref)
+        if proof is None:
+            return None
+        return InclusionProof(
+            root=proof.root.hex(),
+            leaf_index=proof.leaf_index,
+            tree_size=proof.tree_size,
+            document=proof.document(),
+        )
 
     @strawberry.field(
         description="In plain words: which rule gave what, when it expires, and who funded it. A partner"

@@ -118,6 +118,7 @@ def windows(*, form: str) -> None:
             "transactions": window.transactions,
             "entries": window.entries,
             "run": states.get(window.business_date),
+            "merkle_root": None if window.merkle_root is None else window.merkle_root.hex(),
         }
         for window in page.items
     ]

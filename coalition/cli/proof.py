@@ -1,0 +1,63 @@
+"""`coalition proof`: the proof that a transaction is in its settlement window."""
+
+from __future__ import annotations
+
+from datetime import date
+from uuid import UUID
+
+import click
+
+from coalition.cli import console
+from coalition.errors import CoalitionError
+from coalition.ids import MemberId, TransactionId
+from coalition.ledger import TransactionRef
+from coalition.proving import prove_inclusion
+
+
+class WindowNotSealed(CoalitionError):
+    """The window has no root yet."""
+
+    code = "WINDOW_NOT_SEALED"
+    summary = "The window {business_date} is not sealed yet; the night does it, or `coalition settle`."
+
+
+class _Reference(click.ParamType[TransactionRef]):
+    name = "MEMBER/DATE/ID"
+
+    def convert(
+        self, value: str | TransactionRef, param: click.Parameter | None, ctx: click.Context | None
+    ) -> TransactionRef:
+        if isinstance(value, TransactionRef):
+            return value
+        try:
+            member, business_date, transaction = value.split("/")
+            return TransactionRef(
+                member_id=MemberId(UUID(member)),
+                business_date=date.fromisoformat(business_date),
+                transaction_id=TransactionId(UUID(transaction)),
+            )
+        except ValueError:
+            self.fail("is no transaction: MEMBER/DATE/ID, as the audit prints it", param, ctx)
+
+
+@click.command()
+@click.argument("transaction", type=_Reference())
+@console.json_option
+def proof(transaction: TransactionRef, *, as_json: bool) -> None:
+    """Prove that TRANSACTION is in its settlement window, whose Merkle root is published.
+
+    Prints the proof as JSON, for whoever acted: it tells what that partner knows of the transaction, and
+    hashes. Anyone checks it with docs/verify_proof.py, which needs Python and nothing of ours.
+
+    \b
+    Example:
+      coalition proof 5daf46cc-…/2026-03-02/6dffad72-… > proof.json
+      coalition report windows        # has the roots; a partner keeps its own copy of them
+      python3 verify_proof.py proof.json --root 85c18d4b45c4…
+    """  # noqa: D301 - click's mark of lines to keep
+    del as_json  # it is JSON anyway
+    with console.open_database() as database, database.reading() as session:
+        found = prove_inclusion(session, transaction)
+    if found is None:
+        raise WindowNotSealed(business_date=transaction.business_date)
+    click.echo(found.document())
