@@ -163,14 +163,9 @@ def serving(app: Starlette) -> Iterator[httpx.Client]:
 
 
 @contextmanager
-def serving_api(
-    test_database: TestDatabase, *, consent_limit: int = CONSENT_LIMIT, **other: Any
-) -> Iterator[Api]:
-    """The whole server on a database of its own, in a sandbox whose clock stands at operating.START.
-
-    `other`: settings that are not the defaults.
-    """
-    settings = test_database.settings.model_copy(update=other)
+def serving_api(test_database: TestDatabase, *, consent_limit: int = CONSENT_LIMIT) -> Iterator[Api]:
+    """The whole server on a database of its own, in a sandbox whose clock stands at operating.START."""
+    settings = test_database.settings
     with Database.connect(settings) as database:
         with database.unit_of_work() as session:
             open_programme(
