@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
+
+from sqlalchemy import cast, select, tuple_
 
 from coalition.amounts import Points
 from coalition.clock import wall
-from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId
-from coalition.ledger.posting import Posting, call, posting_of
+from coalition.errors import InvalidInput
+from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId, TransactionId
+from coalition.ledger import tables
+from coalition.ledger.posting import Posting, TransactionRef, call, posting_of
+from coalition.paging import Key, Page, PageRequest, page_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -19,6 +25,20 @@ if TYPE_CHECKING:
 _PROPOSE: Final = "SELECT ledger.propose_adjustment(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _POST: Final = "SELECT * FROM ledger.post_adjustment(%s, %s, %s, %s, %s, %s)"
 _REJECT: Final = "SELECT ledger.reject_adjustment(%s, %s, %s, %s)"
+
+_a: Final = tables.adjustment.c
+_ORDER: Final = (_a.proposed_at, _a.adjustment_id)
+
+KEY_LENGTH: Final = 2
+"""Columns of a cursor's key."""
+
+
+class AdjustmentState(StrEnum):
+    """Where an adjustment stands."""
+
+    PROPOSED = "proposed"
+    POSTED = "posted"
+    REJECTED = "rejected"
 
 
 class AdjustmentReason(StrEnum):
@@ -45,6 +65,29 @@ class ProposeAdjustment:
     issuer_id: PartnerId | None = None
     """Who issues, and pays for, what is given; None where points are taken."""
     funding_plan_id: FundingPlanId | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjustment:
+    """An adjustment as it stands."""
+
+    member_id: MemberId
+    adjustment_id: UUID
+    points: Points
+    """Signed: given to the member, or taken."""
+    reason: AdjustmentReason
+    note: str | None
+    issuer_id: PartnerId | None
+    """None: points are taken."""
+    funding_plan_id: FundingPlanId | None
+    proposed_by: str
+    proposed_at: datetime
+    state: AdjustmentState
+    decided_by: str | None
+    """None: nobody has decided, or it needed no second person."""
+    decided_at: datetime | None
+    posted: TransactionRef | None
+    """What posted it."""
 
 
 def propose_adjustment(session: Session, command: ProposeAdjustment) -> UUID:
@@ -103,3 +146,77 @@ def reject_adjustment(session: Session, member_id: MemberId, adjustment_id: UUID
         AdjustmentUnknown, AdjustmentDecided: nothing has changed.
     """
     call(session, _REJECT, (member_id, adjustment_id, by, wall()))
+
+
+def find_adjustment(session: Session, member_id: MemberId, adjustment_id: UUID) -> Adjustment | None:
+    """One of them, if there is such a one."""
+    query = select(tables.adjustment).where(_a.member_id == member_id, _a.adjustment_id == adjustment_id)
+    row = session.execute(query).one_or_none()
+    return None if row is None else _adjustment(row)
+
+
+def list_adjustments(
+    session: Session,
+    page: PageRequest,
+    *,
+    state: AdjustmentState | None = None,
+    member_id: MemberId | None = None,
+) -> Page[Adjustment]:
+    """A page of adjustments, the newest first.
+
+    Raises:
+        InvalidInput: a cursor's key is none of this list's.
+    """
+    query = select(tables.adjustment)
+    for column, value in ((_a.state, state), (_a.member_id, member_id)):
+        if value is not None:
+            query = query.where(column == value)
+    for name, key in (("after", page.after), ("before", page.before)):
+        if key is not None:
+            values = zip(_checked(key, name), _ORDER, strict=True)
+            bound = tuple_(*(cast(value, column.type) for value, column in values))
+            # Newest first: what comes after a row is smaller.
+            query = query.where(tuple_(*_ORDER) < bound if name == "after" else tuple_(*_ORDER) > bound)
+    query = query.order_by(*(column if page.backwards else column.desc() for column in _ORDER))
+
+    def fetch(limit: int) -> Sequence[Adjustment]:
+        found = [_adjustment(row) for row in session.execute(query.limit(limit))]
+        return found[::-1] if page.backwards else found
+
+    return page_of(page, fetch)
+
+
+def key_of(adjustment: Adjustment) -> Key:
+    """Where it stands in that list."""
+    return adjustment.proposed_at.isoformat(), str(adjustment.adjustment_id)
+
+
+def _checked(key: Key, name: str) -> tuple[datetime, UUID]:
+    try:
+        return datetime.fromisoformat(key[0]), UUID(key[1])
+    except ValueError as error:
+        raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+
+
+def _adjustment(row: Any) -> Adjustment:
+    return Adjustment(
+        member_id=row.member_id,
+        adjustment_id=row.adjustment_id,
+        points=row.points,
+        reason=AdjustmentReason(row.reason),
+        note=row.note,
+        issuer_id=row.issuer_id,
+        funding_plan_id=row.funding_plan_id,
+        proposed_by=row.proposed_by,
+        proposed_at=row.proposed_at,
+        state=AdjustmentState(row.state),
+        decided_by=row.decided_by,
+        decided_at=row.decided_at,
+        posted=None
+        if row.transaction_id is None
+        else TransactionRef(
+            member_id=row.member_id,
+            business_date=row.business_date,
+            transaction_id=TransactionId(row.transaction_id),
+        ),
+    )

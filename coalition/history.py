@@ -56,6 +56,8 @@ class Transaction:
     """A reversal's: how many of the other's points it takes back, still there or not."""
     hold: TransactionRef | None
     """The authorisation that it captures, voids or lets lapse."""
+    other_member_id: MemberId | None
+    """The other side of a transfer, a merge or a move within a pool."""
     reason: str | None
     available_after: Points
 
@@ -337,6 +339,7 @@ def _transaction(row: Any) -> Transaction:
         reverses=reverses,
         undone_points=row.undone_points,
         hold=hold,
+        other_member_id=row.other_member_id,
         reason=row.reason,
         available_after=row.available_after,
     )

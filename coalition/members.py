@@ -53,6 +53,7 @@ __all__ = [
     "member_exists",
     "members_due",
     "set_blocked",
+    "survivor_of",
 ]
 
 CONFIRMATION_LIFETIME: Final = timedelta(minutes=10)
@@ -211,6 +212,17 @@ def find_all_named(session: Session, identifiers: Iterable[Identifier]) -> dict[
         )
         for row in rows
     }
+
+
+def survivor_of(session: Session, member_id: MemberId) -> MemberId:
+    """Who has the member's points now: the member, or whom it was merged into, and that one in turn."""
+    column = tables.member_head.c
+    while True:
+        query = select(column.merged_into).where(column.member_id == member_id)
+        further = session.execute(query).scalar_one_or_none()
+        if further is None:
+            return member_id
+        member_id = MemberId(further)
 
 
 def member_exists(session: Session, member_id: MemberId) -> bool:

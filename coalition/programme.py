@@ -43,6 +43,10 @@ class Programme:
     """How long a hold a partner may ask for."""
     late_days: int
     """What occurred longer ago is not taken."""
+    transfer_limit_points: Points
+    """What a member may give to others in one window."""
+    adjustment_limit_points: Points
+    """What one operator may adjust without a second person."""
     clock_at: datetime | None
     """Where a sandbox's clock stands; None is the wall clock."""
 
@@ -81,7 +85,7 @@ def open_programme(session: Session, command: OpenProgramme) -> Programme:
         raise InvalidInput(
             f"{command.currency!r} is no ISO 4217 currency, such as EUR", field=("input", "currency")
         )
-    _check_limit(command.consent_limit_points)
+    _check_limit(command.consent_limit_points, "consent limit", "consentLimit")
     call(
         session,
         "SELECT ledger.open_programme(%s, %s, %s, %s, %s, %s)",
@@ -115,13 +119,19 @@ def get_programme(session: Session) -> Programme:
         hold_time=timedelta(seconds=row.hold_seconds),
         longest_hold=timedelta(seconds=row.longest_hold_seconds),
         late_days=row.late_days,
+        transfer_limit_points=row.transfer_limit_points,
+        adjustment_limit_points=row.adjustment_limit_points,
         clock_at=row.clock_at,
     )
 
 
 def set_consent_limit(session: Session, *, points: Points) -> None:
-    """Change what a partner may take in a window without the member's confirmation."""
-    _check_limit(points)
+    """Change what a partner may take in a window without the member's confirmation.
+
+    Raises:
+        InvalidInput: less than none, or more than anybody has.
+    """
+    _check_limit(points, "consent limit", "consentLimit")
     call(session, "SELECT ledger.set_consent_limit(%s)", (points,))
 
 
@@ -151,8 +161,26 @@ def set_late_days(session: Session, *, days: int) -> None:
     call(session, "SELECT ledger.set_late_days(%s)", (days,))
 
 
-def _check_limit(points: Points) -> None:
+def set_transfer_limit(session: Session, *, points: Points) -> None:
+    """Change what a member may give to others in one window.
+
+    Raises:
+        InvalidInput: less than none, or more than anybody has.
+    """
+    _check_limit(points, "transfer limit", "transferLimit")
+    call(session, "SELECT ledger.set_transfer_limit(%s)", (points,))
+
+
+def set_adjustment_limit(session: Session, *, points: Points) -> None:
+    """Change what one operator may adjust without a second person.
+
+    Raises:
+        InvalidInput: less than none, or more than anybody has.
+    """
+    _check_limit(points, "adjustment limit", "adjustmentLimit")
+    call(session, "SELECT ledger.set_adjustment_limit(%s)", (points,))
+
+
+def _check_limit(points: Points, what: str, field: str) -> None:
     if not 0 <= points <= _MAX_LIMIT:
-        raise InvalidInput(
-            f"the consent limit must be from 0 to {_MAX_LIMIT:,}", field=("input", "consentLimit")
-        )
+        raise InvalidInput(f"the {what} must be from 0 to {_MAX_LIMIT:,}", field=("input", field))

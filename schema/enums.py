@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import strawberry
 
+from coalition.adjusting import AdjustmentReason, AdjustmentState
 from coalition.identifiers import IdentifierKind
 from coalition.reviewing import ReviewState
 from partners.agreements import ReturnPolicy
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from strawberry.types.enum import StrawberryEnumDefinition
 
 __all__ = [
+    "AdjustmentReason",
+    "AdjustmentState",
     "EarnRounding",
     "IdentifierKind",
     "Kind",
@@ -166,5 +169,27 @@ _show(
         "RELEASED": "It is posted when it is sent again.",
         "REJECTED": "It is refused when it is sent again: REVIEW_REJECTED.",
         "POSTED": "It was released, sent again and posted.",
+    },
+)
+
+_show(
+    AdjustmentReason,
+    "Why an operator adjusts.",
+    {
+        "GOODWILL": "To please a member.",
+        "SERVICE_FAILURE": "Something went wrong that was nobody's purchase.",
+        "CORRECTION": "What was posted was wrong, and cannot be reversed any more.",
+        "FRAUD": "Points that were got by fraud are taken.",
+        "MIGRATION": "Points that come from another programme.",
+    },
+)
+
+_show(
+    AdjustmentState,
+    "Where an adjustment stands.",
+    {
+        "PROPOSED": "It waits for a second person, and has moved nothing.",
+        "POSTED": "Its points have moved.",
+        "REJECTED": "Somebody decided against it; nothing has moved.",
     },
 )

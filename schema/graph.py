@@ -8,13 +8,16 @@ import strawberry
 from strawberry.schema.config import StrawberryConfig
 
 from schema.coercion import make_inputs_directly
+from schema.mutations.adjustments import AdjustmentMutations
 from schema.mutations.clients import ClientMutations
 from schema.mutations.guards import GuardMutations
 from schema.mutations.holds import HoldMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
+from schema.mutations.transfers import TransferMutations
 from schema.queries.access import AccessQueries
+from schema.queries.adjustments import AdjustmentQueries
 from schema.queries.guards import GuardQueries
 from schema.queries.history import HistoryQueries
 from schema.queries.network import NetworkQueries
@@ -28,7 +31,15 @@ if TYPE_CHECKING:
 
 
 @strawberry.type(description="What can be asked. Each answer is of one moment.")
-class Query(NetworkQueries, HistoryQueries, QuoteQueries, SettlementQueries, AccessQueries, GuardQueries):
+class Query(
+    NetworkQueries,
+    HistoryQueries,
+    QuoteQueries,
+    SettlementQueries,
+    AccessQueries,
+    AdjustmentQueries,
+    GuardQueries,
+):
     """All queries."""
 
 
@@ -36,7 +47,14 @@ class Query(NetworkQueries, HistoryQueries, QuoteQueries, SettlementQueries, Acc
     description="What can be done. Each takes one input and an idempotency key; a refusal is data."
 )
 class Mutation(
-    PointsMutations, HoldMutations, MemberMutations, OperatorMutations, ClientMutations, GuardMutations
+    PointsMutations,
+    HoldMutations,
+    TransferMutations,
+    AdjustmentMutations,
+    MemberMutations,
+    OperatorMutations,
+    ClientMutations,
+    GuardMutations,
 ):
     """All mutations."""
 

@@ -76,10 +76,24 @@ def review_id(member: MemberId, review: UUID) -> ID:
 
 def review_in(given: str) -> tuple[MemberId, UUID] | None:
     """The review that the id names; whether it exists is not asked."""
+    return _of_member_in(given, "Review")
+
+
+def adjustment_id(member: MemberId, adjustment: UUID) -> ID:
+    """An adjustment's id, with its member, as a review's."""
+    return to_global("Adjustment", member, adjustment)
+
+
+def adjustment_in(given: str) -> tuple[MemberId, UUID] | None:
+    """The adjustment that the id names; whether it exists is not asked."""
+    return _of_member_in(given, "Adjustment")
+
+
+def _of_member_in(given: str, kind: str) -> tuple[MemberId, UUID] | None:
     match from_global(given):
-        case ("Review", rest):
-            member, _, review = rest.partition(":")
-            named = _uuid(member), _uuid(review)
+        case (found, rest) if found == kind:
+            member, _, own = rest.partition(":")
+            named = _uuid(member), _uuid(own)
             if named[0] is not None and named[1] is not None:
                 return MemberId(named[0]), named[1]
     return None

@@ -64,6 +64,14 @@ class ConsentRequired(UserError):
     )
 
 
+@strawberry.type(description="A member gives away at most so many points in one window.")
+class TransferLimitExceeded(UserError):
+    """With what may still be given."""
+
+    allowed: Points = strawberry.field(description="How many points may still be given in the open window.")
+    requested: Points = strawberry.field(description="How many were to be given.")
+
+
 @strawberry.type(description="The partner has no agreement for the date of the transaction.")
 class AgreementMissing(UserError):
     """With the date."""
@@ -109,6 +117,7 @@ REFUSAL_TYPES: Final[tuple[type[UserError], ...]] = (
     Refusal,
     InsufficientPoints,
     ConsentRequired,
+    TransferLimitExceeded,
     AgreementMissing,
     AgreementBackdated,
     PartnerNotActive,
@@ -140,6 +149,7 @@ def _text(value: Any) -> str | None:
 _RICHER: Final[Mapping[str, tuple[type[UserError], Mapping[str, Callable[[Any], Any]]]]] = {
     errors.InsufficientPoints.code: (InsufficientPoints, {"available": _whole, "requested": _whole}),
     errors.ConsentRequired.code: (ConsentRequired, {"allowed": _whole}),
+    errors.TransferLimitExceeded.code: (TransferLimitExceeded, {"allowed": _whole, "requested": _whole}),
     errors.AgreementMissing.code: (AgreementMissing, {"date": _date}),
     errors.AgreementBackdated.code: (AgreementBackdated, {"earliest": _date}),
     errors.PartnerNotActive.code: (PartnerNotActive, {"state": _text}),

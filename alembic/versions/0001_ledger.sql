@@ -653,6 +653,7 @@ CREATE TABLE ledger.adjustment (
 );
 
 CREATE INDEX adjustments_proposed ON ledger.adjustment (proposed_at) WHERE state = 'proposed';
+CREATE INDEX adjustments_by_time ON ledger.adjustment (proposed_at, adjustment_id);
 
 COMMENT ON COLUMN ledger.adjustment.points IS 'signed: given to the member, or taken';
 

@@ -50,18 +50,20 @@ Exit codes:
 """
 
 
-class CommandGroup(click.Group):
-    """A group whose commands are found by entry point, and whose refusals are told in one place."""
+class OpenGroup(click.Group):
+    """A group to which the rooms above add commands, found by entry point."""
+
+    entry_points = COMMANDS
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The names of all that is installed."""
-        return sorted({*super().list_commands(ctx), *_installed()})
+        return sorted({*super().list_commands(ctx), *_installed(self.entry_points)})
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a command only when it is wanted."""
         if (known := super().get_command(ctx, cmd_name)) is not None:
             return known
-        entry = _installed().get(cmd_name)
+        entry = _installed(self.entry_points).get(cmd_name)
         if entry is None:
             return None
         try:
@@ -71,6 +73,10 @@ class CommandGroup(click.Group):
             return _Missing(cmd_name, error)
         assert isinstance(command, click.Command), f"{entry.value} is no command"
         return command
+
+
+class CommandGroup(OpenGroup):
+    """The outermost group: all refusals are told here."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; what it refuses becomes a message and an exit code."""
@@ -100,8 +106,8 @@ class _Missing(click.Command):
         ) from self._error
 
 
-def _installed() -> dict[str, EntryPoint]:
-    return {entry.name: entry for entry in entry_points(group=COMMANDS)}
+def _installed(group: str) -> dict[str, EntryPoint]:
+    return {entry.name: entry for entry in entry_points(group=group)}
 
 
 @click.group(

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import click
 
 from coalition import members
-from coalition.cli import console
+from coalition.amounts import Points
+from coalition.cli import OpenGroup, console
 from coalition.errors import MemberUnknown
 from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.transferring import TransferPoints, transfer_points
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -20,9 +22,15 @@ _KINDS = [
 ]
 
 
-@click.group()
+class _MemberGroup(OpenGroup):
+    """What needs partners' terms is added by their room."""
+
+    entry_points = "coalition.commands.member"
+
+
+@click.group(cls=_MemberGroup)
 def member() -> None:
-    """Enrol members, look at their points, block them.
+    """Enrol members, look at their points, move them, block members.
 
     MEMBER is a member's id, or an identifier such as card:4006381333931, phone:+4930901820 or
     email:ada@example.org.
@@ -71,6 +79,48 @@ def link(who: str, identifier: str, as_json: bool) -> None:
             ),
         )
         _show(session, member_id, as_json=as_json)
+
+
+@member.command()
+@click.argument("giver", metavar="FROM")
+@click.argument("receiver", metavar="TO")
+@click.argument("points", type=click.IntRange(min=1))
+@click.option("--reason", help="Both members read it.")
+@click.option("--key", help="The same key again is the same transfer; made up if not given.")
+@console.json_option
+def transfer(
+    giver: str, receiver: str, points: int, reason: str | None, key: str | None, as_json: bool
+) -> None:
+    """Give POINTS of one member to another, on the giver's behalf.
+
+    Those that expire soonest go first; they keep their issuer and expiry. FROM and TO are written as MEMBER
+    is. The programme's transfer limit holds (`coalition programme set --transfer-limit`).
+
+    Example: coalition member transfer card:4006381333931 email:ada@example.org 500
+    """
+    with console.open_database() as database, database.unit_of_work() as session:
+        posting = transfer_points(
+            session,
+            TransferPoints(
+                member_id=_find(session, giver),
+                to=members.survivor_of(session, _find(session, receiver)),
+                points=Points(points),
+                idempotency_key=key or str(uuid4()),
+                reason=reason,
+            ),
+        )
+    if as_json:
+        console.print_json(
+            {
+                "member": str(posting.member_id),
+                "transaction": str(posting.transaction_id),
+                "points": posting.points,
+                "available": posting.balance.available,
+                "replayed": posting.replayed,
+            }
+        )
+    else:
+        click.echo(f"{posting.points:,} points were given; {posting.balance.available:,} are left")
 
 
 @member.command()

@@ -1,8 +1,8 @@
-"""`coalition programme`: open the programme, look at it, set a sandbox's clock."""
+"""`coalition programme`: open the programme, look at it, set its limits and a sandbox's clock."""
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import click
 
@@ -14,7 +14,7 @@ from coalition.cli import console
 
 @click.group()
 def programme() -> None:
-    """Open the programme, look at it, set a sandbox's clock.
+    """Open the programme, look at it, set its limits, set a sandbox's clock.
 
     One database holds one programme: its time zone, its currency, and one clock.
     """
@@ -81,6 +81,54 @@ def consent_limit(points: int, as_json: bool) -> None:
         _show(programmes.get_programme(session), as_json=as_json)
 
 
+@programme.command(name="set")
+@click.option("--hold-time", type=click.IntRange(min=1), help="Seconds a hold lasts where no time is named.")
+@click.option("--longest-hold", type=click.IntRange(min=1), help="Seconds a partner may ask for at most.")
+@click.option(
+    "--late-days", type=click.IntRange(min=0), help="Days after which what occurred is not taken any more."
+)
+@click.option(
+    "--transfer-limit", type=click.IntRange(min=0), help="Points a member may give to others a day."
+)
+@click.option(
+    "--adjustment-limit",
+    type=click.IntRange(min=0),
+    help="Points one operator may adjust without a second person.",
+)
+@console.json_option
+def set_(
+    hold_time: int | None,
+    longest_hold: int | None,
+    late_days: int | None,
+    transfer_limit: int | None,
+    adjustment_limit: int | None,
+    as_json: bool,
+) -> None:
+    """Set limits of the programme; what is not named stays. A day is a settlement window.
+
+    Open holds keep their time, and what was posted stays posted.
+
+    Example: coalition programme set --hold-time 900 --transfer-limit 10000
+    """
+    if (hold_time, longest_hold, late_days, transfer_limit, adjustment_limit) == (None,) * 5:
+        raise click.UsageError("Name at least one limit; `coalition programme set --help` lists them.")
+    with console.open_database() as database, database.unit_of_work() as session:
+        stands = programmes.get_programme(session)
+        if hold_time is not None or longest_hold is not None:
+            programmes.set_hold_limits(
+                session,
+                hold_time=stands.hold_time if hold_time is None else timedelta(seconds=hold_time),
+                longest=stands.longest_hold if longest_hold is None else timedelta(seconds=longest_hold),
+            )
+        if late_days is not None:
+            programmes.set_late_days(session, days=late_days)
+        if transfer_limit is not None:
+            programmes.set_transfer_limit(session, points=Points(transfer_limit))
+        if adjustment_limit is not None:
+            programmes.set_adjustment_limit(session, points=Points(adjustment_limit))
+        _show(programmes.get_programme(session), as_json=as_json)
+
+
 @programme.command(name="clock")
 @click.argument("to", type=click.DateTime(["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]))
 @console.json_option
@@ -101,6 +149,11 @@ def _show(shown: programmes.Programme, *, as_json: bool) -> None:
         "zone": shown.zone,
         "currency": shown.currency,
         "consentLimitPoints": shown.consent_limit_points,
+        "holdSeconds": int(shown.hold_time.total_seconds()),
+        "longestHoldSeconds": int(shown.longest_hold.total_seconds()),
+        "lateDays": shown.late_days,
+        "transferLimitPoints": shown.transfer_limit_points,
+        "adjustmentLimitPoints": shown.adjustment_limit_points,
         "clock": shown.clock_at.isoformat() if shown.clock_at else None,
     }
     if as_json:

@@ -164,14 +164,17 @@ BEGIN
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
-    IF giver.member_id IS NULL OR taker.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF giver.member_id IS NULL         THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    -- Which of the two it is, here and below, for the caller to know whom to tell what.
+    IF taker.member_id IS NULL         THEN PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('receiver', true)); END IF;
     earlier := ledger.replay(wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     IF giver.merged_into IS NOT NULL OR taker.merged_into IS NOT NULL THEN
         PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', coalesce(giver.merged_into, taker.merged_into)));
     END IF;
     IF p_member = p_to THEN PERFORM ledger.refuse('TRANSFER_TO_ONESELF'); END IF;
-    IF giver.blocked OR taker.blocked THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    IF giver.blocked                   THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    IF taker.blocked                   THEN PERFORM ledger.refuse('MEMBER_BLOCKED', jsonb_build_object('receiver', true)); END IF;
     SELECT transfer_limit_points - (
         SELECT coalesce(sum(points), 0) FROM transaction
         WHERE member_id = p_member AND business_date = wish.business_date AND kind = 'transfer_out'

@@ -537,6 +537,7 @@ adjustment = Table(
     CheckConstraint("decided_by <> proposed_by OR state = 'rejected'", name="two_people"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     Index("adjustments_proposed", "proposed_at", postgresql_where=text("state = 'proposed'")),
+    Index("adjustments_by_time", "proposed_at", "adjustment_id"),
     schema=SCHEMA,
 )
 

@@ -35,6 +35,22 @@ class Programme:
     consent_limit_points: Points = strawberry.field(
         description="What a partner may take from a member in one window without the member's confirmation."
     )
+    hold_seconds: int = strawberry.field(description="How long a hold lasts where the partner names no time.")
+    longest_hold_seconds: int = strawberry.field(description="How long a partner may ask for at the most.")
+    late_days: int = strawberry.field(
+        description="For how many days after it occurred a transaction is still taken."
+    )
+    transfer_limit_points: Points = strawberry.field(
+        description="What a member may give to other members in one window."
+    )
+    adjustment_limit: strawberry.Private[Points]
+
+    @strawberry.field(
+        description="What one operator may adjust without a second person; null to all but the operator."
+    )
+    def adjustment_limit_points(self, info: Info) -> Points | None:
+        """The operator's own rule."""
+        return self.adjustment_limit if info.context.viewer.is_operator else None
 
     @strawberry.field(description="The programme's time; in production the wall clock's.")
     def now(self, info: Info) -> dt.datetime:
@@ -55,6 +71,11 @@ class Programme:
             zone=programme.zone,
             currency=programme.currency,
             consent_limit_points=programme.consent_limit_points,
+            hold_seconds=int(programme.hold_time.total_seconds()),
+            longest_hold_seconds=int(programme.longest_hold.total_seconds()),
+            late_days=programme.late_days,
+            transfer_limit_points=programme.transfer_limit_points,
+            adjustment_limit=programme.adjustment_limit_points,
         )
 
 

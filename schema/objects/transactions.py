@@ -247,9 +247,25 @@ class Transaction(Node):
         ref = record.ref if record.kind == "authorize" else record.hold
         return None if ref is None else Hold.of(ref)
 
-    @strawberry.field(description="Why it was reversed, as the partner put it.")
+    @strawberry.field(
+        description="The other member of a transfer or a merge, to the operator. To a member it is null: a"
+        " transfer tells its reason, and who the other is stays between the two."
+    )
+    def counterpart(
+        self, info: Info
+    ) -> Annotated["Member", strawberry.lazy("schema.objects.members")] | None:
+        """The other side."""
+        from schema.objects.members import Member  # noqa: PLC0415 - each of the two types has fields of the other
+
+        other = self._record(info).other_member_id
+        return None if other is None or not info.context.viewer.is_operator else Member.of(other)
+
+    @strawberry.field(
+        description="Why: in the partner's words of a reversal, the giver's of a transfer; an adjustment's"
+        " reason."
+    )
     def reason(self, info: Info) -> str | None:
-        """The partner's words."""
+        """In whose words it was."""
         return self._record(info).reason
 
     @strawberry.field(

@@ -1,30 +1,12 @@
 """The operator's commands, as they are typed."""
 
-import json
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from operating import TODAY, Coalition
+from terminal import Terminal
 
-from coalition.cli import cli
 from partners.tokens import Tokens
-
-
-@dataclass
-class Terminal:
-    """Runs `coalition` commands on the test's database."""
-
-    environment: dict[str, str]
-
-    def __call__(self, *words: str, exit_code: int = 0, **environment: str) -> Result:
-        result = CliRunner().invoke(cli, words, env=self.environment | environment, prog_name="coalition")
-        assert result.exit_code == exit_code, result.output
-        return result
-
-    def data(self, *words: str, **environment: str) -> Any:
-        return json.loads(self(*words, "--json", **environment).stdout)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def test_a_command_whose_packages_are_missing_leaves_the_others_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     entry = type("Entry", (), {"name": "broken", "load": lambda _: __import__("no_such_package")})()
-    monkeypatch.setattr("coalition.cli._installed", lambda: {"broken": entry})
+    monkeypatch.setattr("coalition.cli._installed", lambda _: {"broken": entry})
     assert "(not installed: No module named 'no_such_package')" in CliRunner().invoke(cli, ["--help"]).output
     refused = CliRunner().invoke(cli, ["broken", "--any", "thing"])
     assert (refused.exit_code, "no_such_package" in refused.stderr) == (1, True)

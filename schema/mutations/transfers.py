@@ -1,0 +1,97 @@
+"""Points that one member gives to another."""
+
+from typing import TYPE_CHECKING
+
+import strawberry
+
+from coalition import members
+from coalition.amounts import Points
+from coalition.errors import CoalitionError, InvalidInput, MemberUnknown
+from coalition.ids import NETWORK
+from coalition.ledger import Posting
+from coalition.transferring import TransferPoints, transfer_points
+from partners.checks import check_text
+from partners.scopes import Scope
+from partners.terms import check_points
+from schema.context import Context, Info, Outcome
+from schema.cost import WRITES
+from schema.inputs import MemberBy
+from schema.mutations.acting import acting_for
+from schema.mutations.points import PointsPayload
+from schema.viewer import Requires
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_TO = ("input", "to")
+
+
+@strawberry.input(description="Points that a member gives to another.")
+class TransferPointsInput:
+    """A gift."""
+
+    idempotency_key: strawberry.ID = strawberry.field(
+        description="Yours, for this wish. Its scope is the member who gives."
+    )
+    from_member: MemberBy | None = strawberry.field(
+        name="from",
+        default=None,
+        description="Who gives; a member gives its own, the operator names on whose behalf it acts.",
+    )
+    to: MemberBy = strawberry.field(description="Who receives: by id, or by a card, a phone or an address.")
+    points: Points = strawberry.field(
+        description="How many, 1 to 1,000,000,000, within the programme's limit."
+    )
+    reason: str | None = strawberry.field(
+        default=None, description="In the giver's words, at most 200 characters; the receiver reads them too."
+    )
+
+
+def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
+    """Transfer, in one call where both were named by id."""
+    attempt = context.attempt("transfer", points=wish.points)
+
+    def post(session: "Session") -> Posting:
+        attempt.member_id = giver = acting_for(context, session, wish.from_member, field="from")
+        if wish.reason is not None:
+            check_text(wish.reason, field="reason")
+        check_points(wish.points)
+        try:
+            named = wish.to.resolve(session, partner_id=NETWORK)
+        except InvalidInput as refusal:
+            raise InvalidInput(refusal.message, field=_TO) from None
+        command = TransferPoints(
+            member_id=giver,
+            # Whoever was merged is found through who has the points now; the giver does not notice.
+            to=members.survivor_of(session, named),
+            points=wish.points,
+            idempotency_key=str(wish.idempotency_key),
+            reason=wish.reason,
+        )
+        try:
+            return transfer_points(session, command)
+        except CoalitionError as refusal:
+            if not refusal.facts.get("receiver"):
+                raise
+            if context.viewer.is_operator:
+                raise type(refusal)(field=_TO) from None
+            # That a receiver is blocked is no more the giver's to know than that there is none.
+            raise MemberUnknown(field=_TO) from None
+
+    return context.post(post, attempt)
+
+
+@strawberry.type
+class TransferMutations:
+    """Give."""
+
+    @strawberry.mutation(
+        description="Give points to another member: those that expire soonest first, which keep their issuer"
+        " and expiry. A receiver who is not enrolled, or cannot receive, is MEMBER_UNKNOWN; of one who can"
+        " the giver learns nothing more.",
+        extensions=[Requires(Scope.MEMBER_SELF, Scope.PROGRAMME_ADMIN)],
+        directives=[WRITES],
+    )
+    def transfer_points(self, info: Info, input: TransferPointsInput) -> PointsPayload:
+        """Give points."""
+        return PointsPayload.of(transfer(info.context, input))

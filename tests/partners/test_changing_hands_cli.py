@@ -1,0 +1,74 @@
+"""Transfers, adjustments and the programme's limits, as the operator types them."""
+
+import json
+from typing import Any
+
+import pytest
+from operating import Coalition
+from terminal import Terminal
+
+
+@pytest.fixture
+def terminal(test_database: Any) -> Terminal:
+    return Terminal(test_database.environment)
+
+
+@pytest.fixture
+def card(coalition: Coalition, terminal: Terminal) -> str:
+    coalition.trading("grocer")
+    terminal("member", "enrol", "card:40063813")
+    return "card:40063813"
+
+
+def test_points_are_given_from_one_member_to_another(terminal: Terminal, card: str) -> None:
+    terminal("member", "enrol", "email:ada@example.org")
+    terminal("member", "adjust", card, "900", "--reason", "migration", "--issuer", "grocer")
+    wish = ("member", "transfer", card, "email:ada@example.org", "400", "--key", "g")
+    assert terminal.data(*wish)["available"] == 500
+    assert terminal.data(*wish)["replayed"] is True
+    assert terminal.data("member", "show", "email:ada@example.org")["available"] == 400
+    assert "500 are left" in terminal(*wish).stdout
+    assert "TRANSFER_TO_ONESELF" in terminal("member", "transfer", card, card, "1", exit_code=1).stderr
+    assert "MEMBER_UNKNOWN" in terminal("member", "transfer", card, "card:9999", "1", exit_code=1).stderr
+
+
+def test_an_adjustment_above_the_limit_waits_for_somebody_else(terminal: Terminal, card: str) -> None:
+    adjust = ("member", "adjust", card, "5000", "--reason", "goodwill", "--issuer", "grocer", "--by", "ada")
+    proposed = terminal.data(*adjust, "--key", "k")
+    assert (proposed["state"], proposed["proposedBy"]) == ("proposed", "ada")
+    assert terminal.data(*adjust, "--key", "k")["adjustment"] == proposed["adjustment"]
+    which = proposed["adjustment"]
+    refused = terminal("adjustment", "approve", which, "--by", "ada", exit_code=1)
+    assert "SECOND_PERSON_NEEDED" in refused.stderr
+    assert terminal.data("adjustment", "approve", which, "--by", "grace")["decidedBy"] == "grace"
+    assert terminal.data("member", "show", card)["available"] == 5_000
+    late = terminal("adjustment", "reject", which, "--by", "grace", exit_code=1)
+    assert "ADJUSTMENT_DECIDED" in late.stderr
+    second = terminal.data(*adjust)["adjustment"]
+    assert "rejected" in terminal("adjustment", "reject", second, "--by", "grace").stdout
+    listed = terminal.data("adjustment", "list", "--member", card)
+    assert {one["state"] for one in listed} == {"rejected", "posted"}
+    assert terminal.data("adjustment", "list", "--state", "proposed") == []
+    assert "grocer" in terminal("adjustment", "list").stdout
+    taken = terminal("member", "adjust", "--reason", "fraud", card, "--", "-500")
+    assert "-500 points are posted" in taken.stdout
+    assert "no adjustment" in terminal("adjustment", "approve", "x", exit_code=2).stderr
+
+
+def test_the_programmes_limits_are_set_and_shown(coalition: Coalition, terminal: Terminal) -> None:
+    assert coalition.rows("SELECT 1") == [(1,)]
+    changed = terminal.data(
+        "programme", "set", "--hold-time", "60", "--late-days", "7", "--transfer-limit", "5",
+        "--adjustment-limit", "6",
+    )  # fmt: skip
+    shown: dict[str, Any] = json.loads(terminal("programme", "show", "--json").stdout)
+    assert changed == shown
+    assert {name: shown[name] for name in ("holdSeconds", "longestHoldSeconds", "lateDays")} == {
+        "holdSeconds": 60,
+        "longestHoldSeconds": 604_800,
+        "lateDays": 7,
+    }
+    assert (shown["transferLimitPoints"], shown["adjustmentLimitPoints"]) == (5, 6)
+    assert terminal.data("programme", "set", "--longest-hold", "60")["longestHoldSeconds"] == 60
+    assert "INVALID_INPUT" in terminal("programme", "set", "--hold-time", "61", exit_code=1).stderr
+    assert "at least one" in terminal("programme", "set", exit_code=2).stderr

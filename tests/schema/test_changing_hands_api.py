@@ -1,0 +1,217 @@
+"""Transfers and adjustments over the API: who may, what is told to whom, and that a refusal moves nothing."""
+
+from typing import Any
+
+import pytest
+from api_driver import Api, Caller, codes, named
+
+from coalition import members
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId
+from coalition.merging import MergeMembers, merge_members
+from schema.ids import to_global
+
+TRANSFER = """mutation($input: TransferPointsInput!) { transferPoints(input: $input) {
+    replayed transaction { kind points reason partner { code } counterpart { id } } balance { available }
+    userErrors { __typename code message field ... on TransferLimitExceeded { allowed requested } } } }"""
+ADJUST = """mutation($input: AdjustPointsInput!) { adjustPoints(input: $input) { ...A } }"""
+APPROVE = """mutation($input: ApproveAdjustmentInput!) { approveAdjustment(input: $input) { ...A } }"""
+REJECT = """mutation($input: RejectAdjustmentInput!) { rejectAdjustment(input: $input) { ...A } }"""
+ADJUSTED = """fragment A on AdjustmentPayload { replayed
+    adjustment { id state points reason note issuer { code } proposedBy decidedBy }
+    transaction { kind points explanation } balance { available } userErrors { code field } }"""
+LIST = """query($state: AdjustmentState, $member: MemberBy, $first: Int, $after: String) {
+    adjustments(state: $state, member: $member, first: $first, after: $after) {
+        nodes { id points state member { id } transaction { points } }
+        pageInfo { hasNextPage endCursor } } }"""
+
+
+def _phone(api: Api, member: MemberId, number: str) -> dict[str, Any]:
+    with api.coalition.database.unit_of_work() as session:
+        members.link_identifier(
+            session,
+            members.LinkIdentifier(
+                member_id=member,
+                partner_id=NETWORK,
+                identifier=Identifier.of(IdentifierKind.PHONE, number, partner_id=NETWORK),
+            ),
+        )
+    return {"identifier": {"kind": "PHONE", "value": number}}
+
+
+def _id(member: MemberId) -> str:
+    return str(to_global("Member", member))
+
+
+def test_a_member_gives_points_to_one_whom_it_names(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, taker = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(giver, grocer, points=500)
+    to = _phone(api, taker, "+4930901820")
+    given = api.member(giver).do(TRANSFER, to=to, points=200, reason="for Ada", idempotencyKey="gift")
+    assert given == {
+        "replayed": False,
+        "transaction": {
+            "kind": "TRANSFER_OUT",
+            "points": "200",
+            "reason": "for Ada",
+            "partner": None,
+            "counterpart": None,
+        },
+        "balance": {"available": "300"},
+        "userErrors": [],
+    }
+    again = api.member(giver).do(TRANSFER, to=to, points=200, reason="for Ada", idempotencyKey="gift")
+    assert (again["replayed"], again["balance"]) == (True, {"available": "300"})
+    # The receiver reads what came, from whom only as far as the giver said; the operator sees both sides.
+    query = "{ transactions { nodes { kind points reason counterpart { id } entries { issuer { code } } } } }"
+    [arrived] = api.member(taker).ask(query)["transactions"]["nodes"]
+    assert (arrived["kind"], arrived["reason"], arrived["counterpart"]) == ("TRANSFER_IN", "for Ada", None)
+    assert {entry["issuer"]["code"] for entry in arrived["entries"]} == {"grocer"}
+    seen = api.operator().ask(query)["transactions"]["nodes"]
+    assert {one["kind"]: one["counterpart"] and one["counterpart"]["id"] for one in seen} == {
+        "ISSUE": None,
+        "TRANSFER_OUT": _id(taker),
+        "TRANSFER_IN": _id(giver),
+    }
+    till = api.client_of(grocer)
+    assert [one["kind"] for one in till.ask(query)["transactions"]["nodes"]] == ["ISSUE"]
+
+
+def test_the_operator_gives_on_a_members_behalf_and_nobody_for_another(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, taker = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(giver, grocer, points=500)
+    operator, till = api.operator(), api.client_of(grocer)
+    wish = {"from": named(_id(giver)), "to": named(_id(taker)), "points": 100}
+    assert operator.do(TRANSFER, **wish)["balance"] == {"available": "400"}
+    with api.nothing_moves():
+        assert codes(operator.do(TRANSFER, to=named(_id(taker)), points=100)) == ["INVALID_INPUT"]
+        refused = api.member(taker).do(TRANSFER, **wish)
+        assert (codes(refused), refused["userErrors"][0]["field"]) == (["INVALID_INPUT"], ["input", "from"])
+        answer = till.send(TRANSFER, {"input": wish | {"idempotencyKey": "k"}})
+        assert answer.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_of_a_receiver_the_giver_learns_nothing_but_that_it_can_receive(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, blocked, merged, survivor = (api.coalition.member(of=grocer) for _ in range(4))
+    api.coalition.issue(giver, grocer, points=50_000)
+    with api.coalition.database.unit_of_work() as session:
+        members.set_blocked(session, blocked, blocked=True)
+        merge_members(session, MergeMembers(survivor=survivor, merged=merged, idempotency_key="m"))
+    mine, operator = api.member(giver), api.operator()
+    with api.nothing_moves():
+        unknown = mine.do(TRANSFER, to={"identifier": {"kind": "CARD", "value": "0000 1111"}}, points=5)
+        for to in (named(_id(blocked)), named(_id(MemberId(NETWORK))), named("nonsense")):
+            assert mine.do(TRANSFER, to=to, points=5) == unknown
+        [error] = unknown["userErrors"]
+        assert (error["code"], error["field"]) == ("MEMBER_UNKNOWN", ["input", "to"])
+        told = operator.do(TRANSFER, **{"from": named(_id(giver))}, to=named(_id(blocked)), points=5)
+        assert (codes(told), told["userErrors"][0]["field"]) == (["MEMBER_BLOCKED"], ["input", "to"])
+        for given, code in (
+            ({"to": named(_id(giver)), "points": 5}, "TRANSFER_TO_ONESELF"),
+            ({"to": named(_id(survivor)), "points": 0}, "POINTS_INVALID"),
+            ({"to": named(_id(survivor)), "points": 2**60}, "POINTS_INVALID"),
+            ({"to": named(_id(survivor)), "points": 5, "reason": ""}, "INVALID_INPUT"),
+            ({"to": named(_id(survivor)), "points": 5, "reason": "\u0000"}, "INVALID_INPUT"),
+            ({"to": {"identifier": {"kind": "PHONE", "value": "030"}}, "points": 5}, "INVALID_INPUT"),
+        ):
+            assert codes(mine.do(TRANSFER, **given)) == [code], given
+        beyond = mine.do(TRANSFER, to=named(_id(survivor)), points=10_001)["userErrors"][0]
+        assert (beyond["__typename"], beyond["allowed"]) == ("TransferLimitExceeded", "10000")
+    # Whoever was merged is found by its own id still: the giver does not notice.
+    assert mine.do(TRANSFER, to=named(_id(merged)), points=5)["userErrors"] == []
+    assert api.member(survivor).ask("{ viewer { member { balance { available } } } }")["viewer"]["member"][
+        "balance"
+    ] == {"available": "5"}
+
+
+def _adjust(caller: Caller, member: str, points: int, **given: Any) -> Any:
+    given.setdefault("reason", "GOODWILL")
+    if points > 0:
+        given.setdefault("issuer", "grocer")
+    return caller.do(ADJUST + ADJUSTED, member=named(member), points=points, **given)
+
+
+def test_an_adjustment_within_the_limit_is_posted_at_once_at_its_issuers_terms(api: Api) -> None:
+    grocer = api.coalition.trading("grocer", expiry_months=6, maturity_days=30)
+    member = api.enrolled(grocer)
+    operator = api.operator()
+    given = _adjust(operator, member, 800, note="sorry", idempotencyKey="k")
+    assert given["userErrors"] == []
+    assert (given["adjustment"]["state"], given["balance"]) == ("POSTED", {"available": "800"})
+    assert given["transaction"]["explanation"] == "The operator gave 800 points: goodwill."
+    assert _adjust(operator, member, 800, note="sorry", idempotencyKey="k") == given | {"replayed": True}
+    assert codes(_adjust(operator, member, 801, note="sorry", idempotencyKey="k")) == ["IDEMPOTENCY_CONFLICT"]
+    # At once available, since nothing can be returned, and expiring as an issue of today would.
+    assert api.coalition.rows("SELECT available, expires_at::date::text FROM ledger.lot") == [
+        (800, "2026-09-02")
+    ]
+    taken = _adjust(operator, member, -300, reason="CORRECTION")
+    assert (taken["transaction"]["kind"], taken["balance"]) == ("ADJUST_OUT", {"available": "500"})
+    with api.nothing_moves():
+        for points, more, code in (
+            (-501, {}, "INSUFFICIENT_POINTS"),
+            (0, {}, "POINTS_INVALID"),
+            (-(2**60), {}, "POINTS_INVALID"),
+            (10, {"issuer": None}, "INVALID_INPUT"),
+            (-10, {"issuer": "grocer"}, "INVALID_INPUT"),
+            (-10, {"fundingPlan": "x"}, "INVALID_INPUT"),
+            (10, {"issuer": "nobody"}, "PARTNER_UNKNOWN"),
+            (10, {"fundingPlan": "nothing"}, "FUNDING_PLAN_UNKNOWN"),
+        ):
+            assert codes(_adjust(operator, member, points, **more)) == [code], points
+        assert codes(_adjust(operator, "nobody", 10)) == ["MEMBER_UNKNOWN"]
+    assert len(operator.ask(LIST)["adjustments"]["nodes"]) == 2, "what was refused was not written down"
+
+
+def test_above_the_limit_somebody_else_says_yes_or_no(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member = api.enrolled(grocer)
+    ada, grace, mallory = api.operator(), api.operator(), api.operator()
+    wanted = [_adjust(ada, member, points) for points in (5_000, 6_000)]
+    assert [one["adjustment"]["state"] for one in wanted] == ["PROPOSED"] * 2
+    assert [(one["transaction"], one["balance"]) for one in wanted] == [(None, None)] * 2
+    first, second = (one["adjustment"]["id"] for one in wanted)
+    waiting = ada.ask(LIST, state="PROPOSED", first=1)["adjustments"]
+    assert waiting["pageInfo"]["hasNextPage"]
+    rest = ada.ask(LIST, state="PROPOSED", after=waiting["pageInfo"]["endCursor"])["adjustments"]
+    assert {one["id"] for one in waiting["nodes"] + rest["nodes"]} == {first, second}
+    with api.nothing_moves():
+        assert codes(ada.do(APPROVE + ADJUSTED, adjustment=first)) == ["SECOND_PERSON_NEEDED"]
+        assert codes(grace.do(APPROVE + ADJUSTED, adjustment="x")) == ["ADJUSTMENT_UNKNOWN"]
+    approved = grace.do(APPROVE + ADJUSTED, adjustment=first, idempotencyKey="yes")
+    assert (approved["adjustment"]["state"], approved["balance"]) == ("POSTED", {"available": "5000"})
+    assert approved["adjustment"]["decidedBy"] != approved["adjustment"]["proposedBy"]
+    assert grace.do(APPROVE + ADJUSTED, adjustment=first, idempotencyKey="yes") == approved | {
+        "replayed": True
+    }
+    assert grace.do(REJECT + ADJUSTED, adjustment=second)["adjustment"]["state"] == "REJECTED"
+    with api.nothing_moves():
+        assert codes(mallory.do(APPROVE + ADJUSTED, adjustment=first)) == ["ADJUSTMENT_DECIDED"]
+        assert codes(mallory.do(REJECT + ADJUSTED, adjustment=first)) == ["ADJUSTMENT_DECIDED"]
+        assert codes(mallory.do(APPROVE + ADJUSTED, adjustment=second)) == ["ADJUSTMENT_DECIDED"]
+    assert ada.ask(LIST, member=named(member), state="POSTED")["adjustments"]["nodes"][0]["transaction"] == {
+        "points": "5000"
+    }
+    assert ada.ask(LIST, member=named("nobody"))["adjustments"]["nodes"] == []
+
+
+@pytest.mark.parametrize("query", [LIST, ADJUST + ADJUSTED])
+def test_adjustments_are_the_operators_alone(api: Api, query: str) -> None:
+    grocer = api.coalition.trading("grocer")
+    member = api.coalition.member(of=grocer)
+    given = {"input": {"idempotencyKey": "k", "member": named("x"), "points": 1, "reason": "GOODWILL"}}
+    for caller in (api.client_of(grocer), api.finance(), api.member(member)):
+        [error] = caller.send(query, given if "mutation" in query else {}).json()["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_the_programme_tells_its_limits_and_the_operators_own_to_the_operator(api: Api) -> None:
+    query = """{ programme { holdSeconds longestHoldSeconds lateDays transferLimitPoints
+        adjustmentLimitPoints } }"""
+    told = {"holdSeconds": 900, "longestHoldSeconds": 604_800, "lateDays": 90, "transferLimitPoints": "10000"}
+    assert api.operator().ask(query)["programme"] == told | {"adjustmentLimitPoints": "1000"}
+    till = api.client_of(api.coalition.trading("grocer"))
+    assert till.ask(query)["programme"] == told | {"adjustmentLimitPoints": None}
