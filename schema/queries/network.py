@@ -1,9 +1,5 @@
 """The programme, its partners and members."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-from uuid import UUID
-
 import strawberry
 
 from coalition.ids import MemberId, PartnerId, PartyId
@@ -12,14 +8,12 @@ from coalition.programme import get_programme
 from partners import directory
 from schema.context import Context, Info
 from schema.cost import PAGE
-from schema.ids import from_global, hold_in, member_in, transaction_in
 from schema.inputs import NOBODY, MemberBy
-from schema.objects.holds import visible_hold
 from schema.objects.members import Member
-from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
+from schema.objects.nodes import After, Before, Connection, First, Last, asked_page, connection
 from schema.objects.partners import Partner
 from schema.objects.programme import Programme, Viewer
-from schema.queries.history import READS_HISTORY, visible_transaction
+from schema.queries.history import READS_HISTORY
 from schema.viewer import Requires
 
 

@@ -188,8 +188,14 @@ def test_a_suspended_partner_is_refused(api: Api) -> None:
     with api.nothing_moves():
         refused = [
             till.issue(member, points=5),
-            till.do(f"mutation($input: EnrollMemberInput!) {{ enrollMember(input: $input) {NOT_ACTIVE} }}", **joins),
-            till.do(f"mutation($input: LinkIdentifierInput!) {{ linkIdentifier(input: $input) {NOT_ACTIVE} }}", **links),
+            till.do(
+                f"mutation($input: EnrollMemberInput!) {{ enrollMember(input: $input) {NOT_ACTIVE} }}",
+                **joins,
+            ),
+            till.do(
+                f"mutation($input: LinkIdentifierInput!) {{ linkIdentifier(input: $input) {NOT_ACTIVE} }}",
+                **links,
+            ),
         ]
     for payload in refused:
         [error] = payload["userErrors"]
