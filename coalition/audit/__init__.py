@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from coalition.audit import expiries, guards, keys, lots, members, settlements, transactions, windows
+from coalition.audit import (
+    expiries,
+    guards,
+    handovers,
+    holds,
+    keys,
+    lots,
+    members,
+    settlements,
+    transactions,
+    windows,
+)
 from coalition.audit.chain import CHAIN
 from coalition.audit.finding import Check, Finding
 
@@ -51,6 +62,16 @@ AUDIT: Final[tuple[Check, ...]] = (
     members.deficits_agree_with_entries,
     members.deficits_come_from_reversed_issues,
     members.recoveries_pay_their_claimant,
+    holds.holds_are_authorized,
+    holds.holds_end_as_they_say,
+    holds.holds_keep_their_lots,
+    holds.recalls_come_from_reversed_issues,
+    handovers.both_sides_name_each_other,
+    handovers.received_lots_lead_back,
+    handovers.given_points_are_received,
+    handovers.merged_members_have_nothing,
+    handovers.claims_are_handed_over_whole,
+    handovers.adjustments_are_posted_as_proposed,
     keys.keys_have_one_effect,
     keys.keys_remember_the_answer,
     keys.receipts_have_one_effect,
