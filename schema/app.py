@@ -22,6 +22,7 @@ from partners import oauth
 from partners.tokens import Principal, Tokens
 from schema import graph
 from schema.context import Context
+from schema.web import explorer
 from schema.web.authentication import Authentication
 from schema.web.downloads import StatementDownload
 from schema.web.faults import RETRY_AFTER_SECONDS
@@ -103,6 +104,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
             Route("/healthz", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/metrics", counted, methods=["GET"]),
+            *explorer.routes(db, workers),
             *oauth.routes(tokens, wait=token_throttle.wait),
         ],
         middleware=[Middleware(Observing, metrics=metrics)],

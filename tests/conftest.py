@@ -1,6 +1,7 @@
 """What all tests stand on: a real PostgreSQL, and for each test a database of its own that commits."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -15,6 +16,11 @@ from coalition.db import Database, roles
 for name in [name for name in os.environ if name.startswith("COALITION_")]:
     if not name.startswith(("COALITION_TEST_", "COALITION_MODEL_")):
         del os.environ[name]
+
+# A shell starts what runs in the background with SIGINT ignored, and the programs that tests interrupt
+# would inherit that.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -24,6 +24,7 @@ from schema.demo.http import Connection
 from schema.demo.opening import card
 from schema.demo.purchases import FIRST_DAY, MOST_DAYS, Year
 from schema.demo.replay import Replay
+from schema.web import explorer
 
 _AT_ONCE: Final = 12
 """Connections that the tills share: enough to keep two cores busy, and each waits little."""
@@ -184,6 +185,7 @@ def _tell_addresses(url: str, settings: Settings, replay: Replay, household: int
     caller = replay.callers["hearth"]
     click.echo(
         f"\nGraphQL     {url}/graphql\n"
+        f"Explorer    {url}{explorer.PATH}\n"
         f"Tokens      {url}/oauth/token\n"
         f"Statements  {settings.statements_dir}\n\n"
         "Ask as Hearth Grocers for that member's balance:\n\n"

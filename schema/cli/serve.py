@@ -11,8 +11,10 @@ import uvicorn
 
 from coalition.config import get_settings
 from coalition.db import Database
+from coalition.errors import DatabaseUnavailable
 from schema import graph
 from schema.app import create_app
+from schema.web import explorer
 from schema.web.observing import logging_as_json
 
 if TYPE_CHECKING:
@@ -25,19 +27,25 @@ _MAX_HEADERS = 32_768
 class Server(uvicorn.Server):
     """A server that tells where it listens, once it does, so that port 0 is of use."""
 
+    def __init__(self, config: uvicorn.Config, *, with_explorer: bool) -> None:
+        super().__init__(config)
+        self._with_explorer = with_explorer
+
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
         """Listen, then say so."""
         await super().startup(sockets)  # type: ignore[arg-type]
         for server in self.servers if self.started else ():
             for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
-                _tell(f"[{host}]" if ":" in host else host, port)
+                _tell(f"[{host}]" if ":" in host else host, port, with_explorer=self._with_explorer)
 
 
-def _tell(host: str, port: int) -> None:
+def _tell(host: str, port: int, *, with_explorer: bool) -> None:
     base = f"http://{host}:{port}"
     click.echo(f"GraphQL     {base}/graphql")
     click.echo(f"Tokens      {base}/oauth/token")
+    if with_explorer:
+        click.echo(f"Explorer    {base}{explorer.PATH}")
     click.echo(f"Statements  {base}/statements/{{businessDate}}.csv")
     click.echo(f"Health      {base}/healthz {base}/readyz {base}/metrics")
 
@@ -86,11 +94,20 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
                 timeout_graceful_shutdown=_GRACE,
                 lifespan="on",
                 ws="none",
-            )
+            ),
+            with_explorer=_explorer_offered(database),
         )
         server.run()
     if not server.started:
         raise click.ClickException(f"could not listen on {host}:{port}")
+
+
+def _explorer_offered(database: Database) -> bool:
+    # Without its database the server starts all the same, and answers 503 until there is one.
+    try:
+        return explorer.offered(database)
+    except DatabaseUnavailable:
+        return False
 
 
 @contextlib.contextmanager

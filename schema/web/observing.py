@@ -31,6 +31,7 @@ _KNOWN_PATHS: Final = (
     "/graphql",
     "/oauth/token",
     "/oauth/jwks.json",
+    "/explorer",
     "/healthz",
     "/readyz",
     "/metrics",
