@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from coalition.audit import guards, keys, lots, members, settlements, transactions, windows
+from coalition.audit import guards, hands, keys, lots, members, pools, settlements, transactions, windows
 from coalition.audit.chain import CHAIN
 from coalition.audit.finding import Check, Finding
 
@@ -51,6 +51,12 @@ AUDIT: Final[tuple[Check, ...]] = (
     members.deficits_agree_with_entries,
     members.deficits_come_from_reversed_issues,
     members.recoveries_pay_their_claimant,
+    hands.two_sides_agree,
+    hands.received_lots_lead_back,
+    hands.points_that_came_are_those_that_left,
+    pools.places_agree_with_heads,
+    pools.pools_keep_their_rules,
+    pools.what_a_pool_gave_is_spent_or_went_back,
     keys.keys_have_one_effect,
     keys.keys_remember_the_answer,
     keys.receipts_have_one_effect,

@@ -164,7 +164,8 @@ BEGIN
 
     IF head.held > 0 THEN
         FOR dying IN
-            SELECT * FROM hold WHERE member_id = head.member_id AND state = 'open' AND lapses_at <= p_wish.now
+            -- One with points of others waits for who has locked these, too: ledger.end_pooled_holds.
+            SELECT * FROM hold WHERE member_id = head.member_id AND state = 'open' AND lapses_at <= p_wish.now AND NOT pooled
             ORDER BY lapses_at, authorized_at, transaction_id
         LOOP
             head := ledger.end_hold(head, p_wish, gen_random_uuid(), dying, 'lapse', 0);
