@@ -84,7 +84,12 @@ tally = Table(
     Column("store", Text, nullable=False, comment="empty: the posting named none"),
     Column("kind", Text, nullable=False),
     Column("business_date", Date, nullable=False),
-    Column("minute", Timestamp, nullable=False, comment="in which they were recorded"),
+    Column(
+        "minute",
+        Timestamp,
+        nullable=False,
+        comment="in which they were recorded; its hour, once that is long over",
+    ),
     Column("postings", BigInteger, nullable=False),
     Column("points", Numeric(38, 0), nullable=False),
     PrimaryKeyConstraint("partner_id", "kind", "business_date", "minute", "store"),

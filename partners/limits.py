@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session, aliased
 
 from coalition import clock
 from coalition.db import Database
+from coalition.db.engine import wait_longer
 from coalition.errors import CoalitionError, InvalidInput, LimitUnknown
 from coalition.ids import PartnerId
 from coalition.ledger.posting import call
@@ -31,6 +32,8 @@ FIGURES_EVERY: Final = timedelta(seconds=2)
 """How often a process sees to it that the figures of stores and partners are derived. None is older than
 half as long again when a posting reads it, unless nobody posts."""
 _SHORTEST_OF_FIGURES: Final = timedelta(minutes=1)
+_DERIVING: Final = timedelta(minutes=5)
+"""How long deriving may take: the first time it counts all postings of the rule's period."""
 _LONGEST: Final = timedelta(days=366)
 _MOST: Final = 10**15
 
@@ -142,7 +145,7 @@ def publish_limit(session: Session, command: PublishLimit) -> Limit:
         command.scope is not LimitScope.MEMBER or command.partner_id is not None
     ):
         raise InvalidInput("transfers are limited per member, and are no partner's", field=("input", "scope"))
-    return _publish(
+    made = _publish(
         session,
         code,
         {
@@ -156,6 +159,11 @@ def publish_limit(session: Session, command: PublishLimit) -> Limit:
             "published_by": check_text(command.published_by, field="publishedBy"),
         },
     )
+    if figures:
+        # Now, so that no posting has to: it counts what was posted in the period.
+        wait_longer(session, _DERIVING)
+        refresh_figures(session, older_than=timedelta(0))
+    return made
 
 
 def end_limit(session: Session, *, code: str, published_by: str) -> Limit:
@@ -239,7 +247,7 @@ def keep_fresh(db: Database) -> None:
             return
         _looked[pool] = now
     try:
-        with db.single_call() as session:
+        with db.unit_of_work(patience=_DERIVING) as session:
             refresh_figures(session, older_than=FIGURES_EVERY / 2)
     except CoalitionError:  # no programme yet, or no database: the posting will say so
         return

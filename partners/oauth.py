@@ -4,6 +4,7 @@ Authlib's core decides; it is synchronous and runs in a worker thread. Each requ
 of its own, so requests share nothing.
 """
 
+import ipaddress
 import logging
 import math
 import re
@@ -57,7 +58,7 @@ def routes(tokens: Tokens, *, wait: Callable[[str], float] = lambda _: 0.0) -> l
     """
 
     async def token(request: Request) -> Response:
-        if (seconds := wait(request.client.host if request.client else "")) > 0:
+        if (seconds := wait(_address(request))) > 0:
             return _asked_too_often(seconds)
         body = await _body(request)
         return await anyio.to_thread.run_sync(_answer, tokens, request, body)
@@ -170,6 +171,18 @@ async def _body(request: Request) -> bytes | None:
         if len(body) > _LONGEST_BODY:
             return None
     return bytes(body)
+
+
+def _address(request: Request) -> str:
+    """Where the request comes from; of an IPv6 address the network, since its holder has all of it."""
+    host = request.client.host if request.client else ""
+    try:
+        address = ipaddress.ip_address(host.partition("%")[0])
+    except ValueError:
+        return host
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    return str(address.ipv4_mapped or ipaddress.ip_network((address, 64), strict=False))
 
 
 def _asked_too_often(seconds: float) -> Response:

@@ -49,22 +49,24 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
     """
     db = database or Database.connect(settings)
     tokens = Tokens(db, issuer=settings.issuer_url, audience=settings.audience)
-    metrics = Metrics()
+    throttle = Throttle(rate=settings.requests_per_second, burst=settings.requests_at_once)
+    token_throttle = Throttle(rate=settings.tokens_per_second, burst=settings.tokens_at_once)
+    metrics = Metrics(
+        rate_limited={"requests": lambda: throttle.turned_away, "tokens": lambda: token_throttle.turned_away}
+    )
     # No more threads than connections: one that got no connection would only wait for it.
     workers = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
 
     def make_context(principal: Principal, request_id: str) -> Context:
         return Context(db, principal, request_id)
 
-    authenticate = Authentication(tokens)
+    authenticate = Authentication(tokens, throttle)
     view = GraphQLView(
         graph.core_schema(graph.build()),
         authenticate=authenticate,
         make_context=make_context,
         workers=workers,
-        throttle=Throttle(rate=settings.requests_per_second, burst=settings.requests_at_once),
     )
-    token_throttle = Throttle(rate=settings.tokens_per_second, burst=settings.tokens_at_once)
     download = StatementDownload(authenticate=authenticate, make_context=make_context, workers=workers)
 
     async def alive(_: Request) -> Response:

@@ -214,7 +214,7 @@ CREATE INDEX tally_by_minute ON partners.tally (minute);
 
 COMMENT ON COLUMN partners.tally.store IS 'empty: the posting named none';
 
-COMMENT ON COLUMN partners.tally.minute IS 'in which they were recorded';
+COMMENT ON COLUMN partners.tally.minute IS 'in which they were recorded; its hour, once that is long over';
 
 CREATE TABLE partners.refusal (
     refusal_id BIGINT GENERATED ALWAYS AS IDENTITY,

@@ -59,29 +59,31 @@ def limits_of_members_held(session: Session) -> Iterator[Finding]:
 
 
 def tallies_agree_with_the_journal(session: Session) -> Iterator[Finding]:
-    """The minutes on which the limits of stores and partners act are what was posted in them."""
+    """The tallies on which the limits of stores and partners act are what was posted, by the hour."""
     query = """
     WITH bounds AS (
-        SELECT tallied_from AS first, date_trunc('minute', as_of - interval '2 minutes') AS next
+        SELECT tallied_from AS first, date_trunc('hour', as_of - interval '2 minutes', 'UTC') AS next
           FROM partners.limit_state
     ), posted AS (
-        SELECT partner_id, kind, business_date, date_trunc('minute', recorded_at) AS minute,
+        SELECT partner_id, kind, business_date, date_trunc('hour', recorded_at, 'UTC') AS hour,
                coalesce(store, '') AS store, count(*) AS postings, sum(points) AS points
           FROM ledger.transaction, bounds
          WHERE kind IN ('issue', 'redeem', 'authorize', 'capture')
            AND recorded_at >= bounds.first AND recorded_at < bounds.next
          GROUP BY 1, 2, 3, 4, 5
     ), tallied AS (
-        SELECT partner_id, kind, business_date, minute, store, postings, points
+        SELECT partner_id, kind, business_date, date_trunc('hour', minute, 'UTC') AS hour, store,
+               sum(postings) AS postings, sum(points) AS points
           FROM partners.tally, bounds
          WHERE minute >= bounds.first AND minute < bounds.next
+         GROUP BY 1, 2, 3, 4, 5
     )
-    SELECT concat_ws('/', partner_id, kind, business_date, minute, store) AS id,
+    SELECT concat_ws('/', partner_id, kind, business_date, hour, store) AS id,
            format('%s postings of %s points are counted, and %s of %s were posted',
                   coalesce(t.postings, 0), coalesce(t.points, 0), coalesce(p.postings, 0),
                   coalesce(p.points, 0)) AS message
       FROM posted p
-      FULL JOIN tallied t USING (partner_id, kind, business_date, minute, store)
+      FULL JOIN tallied t USING (partner_id, kind, business_date, hour, store)
      WHERE p.postings IS DISTINCT FROM t.postings OR p.points IS DISTINCT FROM t.points
      ORDER BY 1
     """

@@ -140,7 +140,7 @@ class Database:
         """
         with self._session(self.engine) as session:
             if patience is not None:
-                _wait_longer(session, patience)
+                wait_longer(session, patience)
             yield session
             session.commit()
 
@@ -165,7 +165,7 @@ class Database:
         """A read-only snapshot: all that a page shows is of one moment."""
         with self._session(self._snapshot) as session:
             if patience is not None:
-                _wait_longer(session, patience)
+                wait_longer(session, patience)
             yield session
 
     def close(self) -> None:
@@ -263,7 +263,8 @@ def _sqlstate(error: Exception) -> str | None:
     return getattr(cause, "sqlstate", None)
 
 
-def _wait_longer(session: Session, patience: timedelta) -> None:
+def wait_longer(session: Session, patience: timedelta) -> None:
+    """Lengthen the bounds of a posting for the rest of the session's transaction, for work that is none."""
     milliseconds = str(int(patience.total_seconds() * 1000))
     for bound in ("statement_timeout", "idle_in_transaction_session_timeout"):
         session.execute(

@@ -46,7 +46,7 @@ CREATE TYPE ledger.wish AS (
     from_pool       boolean,         -- whether it draws on one
     givers          uuid[],          -- members to whom points may go back, locked
     card_id         uuid,            -- the card that the member was named by, where it was a card
-    limits          partners.limit_rule[],  -- the rules in force, those that refuse first
+    limits          partners.limit_rule[],  -- the rules in force
     limits_from     date,            -- no window before it matters to them
     refused         text,            -- a refusal of the outer part, for the member's part to raise in its place
     refused_facts   jsonb

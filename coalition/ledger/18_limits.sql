@@ -18,7 +18,7 @@ CREATE FUNCTION ledger.with_limits(INOUT p_wish ledger.wish) LANGUAGE plpgsql AS
 DECLARE
     longest interval;
 BEGIN
-    p_wish.limits := ARRAY(SELECT r FROM ledger.rules_in_force() r ORDER BY r.action, r.code);
+    p_wish.limits := ARRAY(SELECT r FROM ledger.rules_in_force() r ORDER BY r.code);
     IF cardinality(p_wish.limits) = 0 THEN RETURN; END IF;
     SELECT make_interval(secs => coalesce(max(period_seconds), 0)) INTO longest FROM unnest(p_wish.limits);
     SELECT business_date INTO p_wish.limits_from FROM settlement_window
@@ -30,8 +30,8 @@ BEGIN
     END IF;
 END $$;
 
--- The last guard of a posting, with the member's head locked: whether a rule in force lets it pass.
--- A rule that refuses goes before one that holds for review.
+-- The last guard of a posting, with the member's head locked: whether the rules in force let it pass. One that
+-- refuses does so at once; one that holds for review only where none refuses.
 CREATE FUNCTION ledger.check_limits(p_wish ledger.wish, head ledger.member_head) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -130,8 +130,8 @@ LANGUAGE sql STABLE AS $$
 $$;
 
 -- Derive the figures of stores and partners from the journal: each minute's postings are counted once, and
--- again while they may still arrive; figures are sums over minutes. One at a time, and who finds another at it
--- goes on with what is there: nobody waits. Returns whether it did.
+-- again while they may still arrive; figures are sums over minutes, and over hours where these are long past. One
+-- at a time, and who finds another at it goes on with what is there: nobody waits. Returns whether it did.
 CREATE FUNCTION ledger.derive_figures(p_now timestamptz, p_open date) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -143,14 +143,21 @@ DECLARE
 BEGIN
     IF NOT pg_try_advisory_xact_lock(ledger.window_lock() + 2) THEN RETURN false; END IF;
     SELECT * INTO stood FROM partners.limit_state;
-    SELECT date_trunc('minute', least(
+    SELECT date_trunc('hour', least(
                p_now - make_interval(secs => max(period_seconds)),
-               (SELECT opened_at FROM settlement_window WHERE business_date = p_open AND bool_or(period_seconds IS NULL))))
+               (SELECT opened_at FROM settlement_window WHERE business_date = p_open AND bool_or(period_seconds IS NULL))), 'UTC')
     INTO whole_from FROM ledger.rules_in_force() WHERE scope IN ('store', 'partner');
     IF whole_from IS NULL THEN RETURN false; END IF;
-    -- No posting takes two minutes from its time to its commit.
-    count_from := CASE WHEN stood.tallied_from <= whole_from
-                       THEN greatest(whole_from, date_trunc('minute', stood.as_of - interval '2 minutes')) ELSE whole_from END;
+    IF stood.tallied_from <= whole_from THEN
+        -- What is being posted may be of a while ago: within a minute the last ten seconds are counted again, and
+        -- once it is over two more minutes. No posting takes longer from its time to its commit.
+        count_from := greatest(whole_from, date_trunc('minute', least(
+            p_now - interval '10 seconds',
+            CASE WHEN date_trunc('minute', p_now) > stood.as_of THEN stood.as_of - interval '2 minutes' END)));
+    ELSE
+        DELETE FROM partners.tally;
+        count_from := whole_from;
+    END IF;
     SELECT business_date INTO from_date FROM settlement_window WHERE opened_at <= count_from ORDER BY business_date DESC LIMIT 1;
 
     INSERT INTO partners.tally AS known (partner_id, store, kind, business_date, minute, postings, points)
@@ -162,16 +169,29 @@ BEGIN
     ON CONFLICT (partner_id, kind, business_date, minute, store) DO UPDATE SET postings = excluded.postings, points = excluded.points
     WHERE known.postings <> excluded.postings;
     DELETE FROM partners.tally WHERE minute < whole_from;
+    WITH minutes AS (
+        DELETE FROM partners.tally
+        WHERE minute < date_trunc('hour', p_now - interval '3 hours', 'UTC') AND minute <> date_trunc('hour', minute, 'UTC')
+        RETURNING *
+    )
+    INSERT INTO partners.tally AS known (partner_id, store, kind, business_date, minute, postings, points)
+    SELECT partner_id, store, kind, business_date, date_trunc('hour', minute, 'UTC'), sum(postings), sum(points) FROM minutes
+    GROUP BY 1, 2, 3, 4, 5
+    ON CONFLICT (partner_id, kind, business_date, minute, store) DO UPDATE SET
+        postings = known.postings + excluded.postings, points = known.points + excluded.points;
 
-    WITH sums AS (
+    WITH rules AS MATERIALIZED (
+        SELECT *, ledger.tallied_kinds(scope, posting) AS kinds,
+               date_trunc(CASE WHEN period_seconds > 7200 THEN 'hour' ELSE 'minute' END,
+                          p_now - make_interval(secs => period_seconds), 'UTC') AS since
+        FROM ledger.rules_in_force() WHERE scope IN ('store', 'partner')
+    ), sums AS MATERIALIZED (
         SELECT r.code, r.version, t.partner_id, CASE r.scope WHEN 'store' THEN t.store ELSE '' END AS store,
                sum(CASE r.measure WHEN 'count' THEN t.postings ELSE t.points END) AS used
-        FROM ledger.rules_in_force() r JOIN partners.tally t
-          ON t.kind = ANY (ledger.tallied_kinds(r.scope, r.posting))
+        FROM rules r JOIN partners.tally t
+          ON t.kind = ANY (r.kinds)
          AND (r.partner_id IS NULL OR t.partner_id = r.partner_id) AND (r.scope = 'partner' OR t.store <> '')
-         AND CASE WHEN r.period_seconds IS NULL THEN t.business_date = p_open
-                  ELSE t.minute >= date_trunc('minute', p_now - make_interval(secs => r.period_seconds)) END
-        WHERE r.scope IN ('store', 'partner')
+         AND CASE WHEN r.since IS NULL THEN t.business_date = p_open ELSE t.minute >= r.since END
         GROUP BY 1, 2, 3, 4
     ), emptied AS (
         UPDATE partners.limit_figure f SET used = 0

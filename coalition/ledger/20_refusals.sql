@@ -21,16 +21,18 @@ BEGIN
     )
     SELECT min(refusal_id), max(refusal_id) INTO first, last FROM written;
     -- Every so often, so that no call pays for many: at most so much more than the bound is there meanwhile.
-    IF first / 1000 <> last / 1000 OR last % 1000 = 0 THEN PERFORM ledger.trim_refusals(moment); END IF;
+    IF first / 1000 <> last / 1000 OR last % 1000 = 0 THEN PERFORM ledger.trim_refusals(p_now); END IF;
 END $$;
 
 -- Forget the oldest refusals; the night does it too. The age is asked of a few thousand of them at a time, which
 -- is more than come meanwhile.
 CREATE FUNCTION ledger.trim_refusals(p_now timestamptz) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    moment timestamptz := ledger.programme_time(p_now);
 BEGIN
     DELETE FROM partners.refusal WHERE refusal_id <= (SELECT max(refusal_id) FROM partners.refusal) - 500000;
     DELETE FROM partners.refusal
     WHERE refusal_id IN (SELECT refusal_id FROM partners.refusal ORDER BY refusal_id LIMIT 5000)
-      AND refused_at < p_now - interval '90 days';
+      AND refused_at < moment - interval '90 days';
 END $$;

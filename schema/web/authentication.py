@@ -1,4 +1,4 @@
-"""From a request's header to who asks."""
+"""From a request's header to who asks, and whether that one asks too often."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from schema.web.faults import RequestFault, unauthenticated
 
 if TYPE_CHECKING:
     from starlette.requests import Request
+
+    from schema.web.throttle import Throttle
 
 
 def bearer_of(request: Request) -> str:
@@ -24,22 +26,26 @@ def bearer_of(request: Request) -> str:
 
 
 class Authentication:
-    """Asks the tokens' own room."""
+    """Asks the tokens' own room, and counts what each caller asks."""
 
-    def __init__(self, tokens: Tokens) -> None:
+    def __init__(self, tokens: Tokens, throttle: Throttle) -> None:
         self._tokens = tokens
+        self._throttle = throttle
 
     def __call__(self, request: Request) -> Principal:
         """Who asks. May ask the database, so not for the event loop.
 
         Raises:
-            RequestFault: the token is missing or rejected (401).
+            RequestFault: the token is missing or rejected (401), or its holder asks too often (429).
             DatabaseUnavailable: a key or a client could not be looked up.
         """
         try:
-            return self._tokens.verify(bearer_of(request))
+            principal = self._tokens.verify(bearer_of(request))
         except TokenRejected as rejected:
             raise rejected_token(rejected) from rejected
+        request.state.client_id = principal.client_id
+        self._throttle.admit(principal.caller)
+        return principal
 
 
 def rejected_token(rejected: TokenRejected) -> RequestFault:

@@ -57,7 +57,6 @@ class StatementDownload:
 
     def _file(self, request: Request, request_id: str) -> Response:
         principal = self._authenticate(request)
-        request.state.client_id = principal.client_id
         with self._make_context(principal, request_id) as context:
             if not context.viewer.has(*READS_SETTLEMENT):
                 raise RequestFault(

@@ -18,7 +18,7 @@ import orjson
 from starlette.datastructures import Headers, MutableHeaders
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -49,9 +49,10 @@ def _new_request_id() -> str:
 
 
 class Metrics:
-    """Counters of one process."""
+    """Counters of one process; who was turned away by a rate limit is counted where the limit is."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, rate_limited: Mapping[str, Callable[[], int]]) -> None:
+        self._rate_limited = rate_limited
         self._lock = Lock()
         self._requests: Counter[tuple[str, int]] = Counter()
         self._buckets: Counter[tuple[str, float]] = Counter()
@@ -77,6 +78,12 @@ class Metrics:
             *(
                 f'coalition_http_requests_total{{route="{route}",status="{status}"}} {number}'
                 for (route, status), number in sorted(requests.items())
+            ),
+            "# HELP coalition_rate_limited_total Requests turned away because their sender sent too many.",
+            "# TYPE coalition_rate_limited_total counter",
+            *(
+                f'coalition_rate_limited_total{{limit="{limit}"}} {number()}'
+                for limit, number in self._rate_limited.items()
             ),
             "# HELP coalition_http_request_seconds How long answering took.",
             "# TYPE coalition_http_request_seconds histogram",

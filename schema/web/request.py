@@ -154,7 +154,7 @@ def _checked(given: dict[str, Any]) -> GraphQLRequest:
         raise _malformed("variables must be an object, or null.")
     if name is not None and not isinstance(name, str):
         raise _malformed("operationName must be a String, or null.")
-    if not isinstance(given.get("extensions") or {}, dict):
+    if not isinstance(given.get("extensions"), dict | None):
         raise _malformed("extensions must be an object, or null.")
     return GraphQLRequest(query=query, variables=variables or {}, operation_name=name or None)
 

@@ -28,6 +28,8 @@ class Throttle:
         self._lock = Lock()
         self._whole_at: dict[str, float] = {}
         self._sweep_from = _SWEPT_FROM
+        self.turned_away = 0
+        """How often a caller was told to wait since the process began."""
 
     def wait(self, caller: str) -> float:
         """How many seconds the caller must wait; 0: it may go on, and is counted."""
@@ -37,6 +39,7 @@ class Throttle:
             missing = whole_at - now - self._tolerance
             # Sums of many small numbers: a billionth of a second is no reason to turn anybody away.
             if missing > 1e-9:  # noqa: PLR2004 - said above
+                self.turned_away += 1
                 return missing
             self._whole_at[caller] = whole_at
             if len(self._whole_at) > self._sweep_from:

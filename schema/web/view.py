@@ -43,7 +43,6 @@ from schema.web.request import (
 if TYPE_CHECKING:
     from partners.tokens import Principal
     from schema.context import Context
-    from schema.web.throttle import Throttle
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +79,12 @@ class GraphQLView:
         authenticate: Callable[[Request], Principal],
         make_context: Callable[[Principal, str], Context],
         workers: Executor,
-        throttle: Throttle,
     ) -> None:
         self._schema = schema
         self._documents = Documents(schema)
         self._authenticate = authenticate
         self._make_context = make_context
         self._workers = workers
-        self._throttle = throttle
 
     async def __call__(self, request: Request) -> Response:
         """Answer one HTTP request."""
@@ -107,8 +104,6 @@ class GraphQLView:
         request_id: str = request.state.request_id
         try:
             principal = self._authenticate(request)
-            request.state.client_id = principal.client_id
-            self._throttle.admit(principal.client_id or f"member {principal.member_id}")
             asked = from_address(request) if body is None else from_body(body)
             request.state.operation = asked.operation_name
             return self._executed(request, asked, principal, media)

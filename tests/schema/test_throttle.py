@@ -4,10 +4,12 @@ import pytest
 from api_driver import Api, serving
 from databases import TestDatabase
 from operating import START, Coalition
+from starlette.requests import Request
 
 from coalition.amounts import Points
 from coalition.db import Database
 from coalition.programme import OpenProgramme, open_programme
+from partners import oauth
 from partners.tokens import Tokens
 from schema.app import create_app
 from schema.web.faults import RequestFault
@@ -87,7 +89,23 @@ def test_a_client_over_its_rate_gets_429_and_moves_nothing_while_others_are_serv
             assert (refused.status_code, refused.headers["retry-after"]) == (429, "100")
             assert refused.json()["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
             assert other.issue(member, points=1)["userErrors"] == []
+            # A statement is a request like any other.
+            bearer = {"Authorization": f"Bearer {till.token}"}
+            assert http.get("/statements/2027-01-01.csv", headers=bearer).status_code == 429
             # The third token was the last that this address may have at once.
             api.client_of(grocer)
             late = http.post("/oauth/token", data={"grant_type": "client_credentials"}, auth=("a", "b"))
             assert (late.status_code, late.headers["retry-after"]) == (429, "100")
+            counted = http.get("/metrics").text
+            assert 'coalition_rate_limited_total{limit="requests"} 2' in counted
+            assert 'coalition_rate_limited_total{limit="tokens"} 1' in counted
+
+
+def test_an_address_is_counted_as_what_its_holder_has() -> None:
+    def of(host: str) -> str:
+        return oauth._address(Request({"type": "http", "client": (host, 1), "headers": []}))
+
+    assert of("192.0.2.7") == of("::ffff:192.0.2.7") != of("192.0.2.8")
+    assert of("2001:db8::1") == of("2001:db8::ffff:1") != of("2001:db8:0:1::1")
+    assert of("fe80::1%eth0") == of("fe80::2")
+    assert of("testclient") == "testclient"

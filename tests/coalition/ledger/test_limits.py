@@ -263,14 +263,71 @@ def test_figures_are_what_the_journal_says_however_often_they_are_derived(ledger
     ) == [("day", 5), ("hour", 40)]  # the first was an hour and a minute ago
 
 
+def test_minutes_that_no_rule_asks_for_any_more_are_forgotten(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=1000)
+    ledger.limit("hour", scope="partner", most=10**9, period=HOUR)
+    for _ in range(3):
+        ledger.redeem(member, 10)
+        derive(ledger)
+        ledger.pass_time(minutes=50)
+    derive(ledger)
+    assert ledger.rows("SELECT count(*) FROM partners.tally WHERE kind = 'redeem'") == [(1,)]
+
+
+def test_hours_that_are_long_over_are_counted_as_one(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=1000)
+    partner = ledger.any_partner()
+    ledger.limit("day", scope="partner", measure="points", most=10**9, period=24 * HOUR)
+    for _ in range(20):
+        ledger.redeem(member, 10)
+        derive(ledger)
+        ledger.pass_time(minutes=17)
+    derive(ledger)
+    rows = ledger.rows(
+        "SELECT count(*), sum(postings), sum(points) FROM partners.tally WHERE kind = 'redeem'"
+    )
+    assert rows[0][1:] == (20, 200)
+    assert rows[0][0] < 20
+    ledger.limit("day-and-more", scope="partner", measure="points", most=10**9, period=48 * HOUR)
+    derive(ledger)
+    assert ledger.rows(
+        "SELECT used FROM partners.limit_figure WHERE partner_id = :partner ORDER BY code", partner=partner
+    ) == [(200,), (200,)]
+    ledger.pass_time(hours=20)
+    derive(ledger)
+    [(day,), (more,)] = ledger.rows(
+        "SELECT used FROM partners.limit_figure WHERE partner_id = :partner ORDER BY code", partner=partner
+    )
+    since = ledger.now - 24 * HOUR
+    [(exact,)] = ledger.rows(
+        "SELECT sum(points) FROM ledger.transaction WHERE kind = 'redeem' AND recorded_at > :since",
+        since=since,
+    )
+    assert exact <= day <= exact + 40  # whole hours: on the strict side
+    assert more == 200
+    assert clean(ledger)
+
+
 def test_fresh_figures_are_not_derived_again(ledger: LedgerDriver) -> None:
-    ledger.limit("hour", scope="partner", most=5, period=HOUR)
+    ledger.limit("hour", scope="partner", most=5, period=HOUR)  # whoever publishes derives
     with ledger.database.unit_of_work() as session:
-        assert refresh_figures(session, older_than=HOUR)
         assert not refresh_figures(session, older_than=HOUR)
-    ledger.limit("more", scope="partner", most=5, period=HOUR)
+        assert refresh_figures(session, older_than=timedelta(0))
+        assert not refresh_figures(session, older_than=HOUR)
+    ledger.pass_time(hours=2)
     with ledger.database.unit_of_work() as session:
         assert refresh_figures(session, older_than=HOUR)
+
+
+def test_a_posting_that_finds_old_figures_derives_them(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    ledger.limit("twice", scope="partner", most=2, period=HOUR)
+    ledger.redeem(member, 1)
+    ledger.redeem(member, 1)
+    ledger.redeem(member, 1)  # the figure is younger than half a minute
+    ledger.pass_time(seconds=31)
+    facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+    assert facts["used"] == 3
 
 
 def test_whoever_finds_another_deriving_goes_on_with_what_is_there(ledger: LedgerDriver) -> None:
