@@ -192,7 +192,7 @@ BEGIN
             WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
             -- A grace period that it got meanwhile goes back with it.
             UPDATE lot SET available = lot.available + source.available, transferred = lot.transferred - source.available,
-                           expires_at = source.expires_at
+                           expires_at = greatest(lot.expires_at, source.expires_at)
             WHERE lot.member_id = one AND lot.lot_id = source.from_lot_id;
             INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
             SELECT leg.member_id, p_wish.business_date, leg.transaction_id, 2 * cardinality(back) + leg.nth, leg.bucket, leg.points, leg.lot_id,
