@@ -316,7 +316,8 @@ _BALANCES = text("""
 _LAPSING = text("""
     SELECT e.lot_id, sum(e.points) AS points
     FROM ledger.hold JOIN ledger.entry e USING (member_id, business_date, transaction_id)
-    WHERE hold.member_id = :member AND hold.state = 'open' AND NOT hold.pooled AND hold.lapses_at <= :now AND e.bucket = 'held'
+    WHERE hold.member_id = :member AND hold.state = 'open' AND NOT hold.pooled
+      AND hold.lapses_at <= :now AND e.bucket = 'held'
     GROUP BY e.lot_id
 """)
 

@@ -96,9 +96,7 @@ def open_pool(session: Session, command: OpenPool) -> None:
     """
     name = command.name.strip()
     if not 1 <= len(name) <= _LONGEST_NAME or not name.isprintable():
-        raise InvalidInput(
-            f"name must be 1 to {_LONGEST_NAME} printable characters", field=("input", "name")
-        )
+        raise InvalidInput(f"name must be 1 to {_LONGEST_NAME} printable characters", field=("input", "name"))
     if not FEWEST_MEMBERS <= command.most_members <= MOST_MEMBERS:
         raise InvalidInput(
             f"a pool has {FEWEST_MEMBERS} to {MOST_MEMBERS} members", field=("input", "mostMembers")

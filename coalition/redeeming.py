@@ -18,7 +18,9 @@ from coalition.receipts import NO_RECEIPT, Receipt
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_POST: Final = "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_POST: Final = (
+    "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +53,8 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
     Raises:
         PointsInvalid, MemberUnknown, MemberBlocked, ReceiptDuplicate, ReceiptRevision, PartnerNotActive,
         PartnerRoleMissing, StoreUnknown, AgreementMissing, NotInPool, PoolHeadOnly, ConfirmationInvalid,
-        ConsentRequired, PoolLimitExceeded, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
+        ConsentRequired, PoolLimitExceeded, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview:
+        nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """

@@ -1,4 +1,4 @@
-"""Points that changed hands: what one member gave another got, and each received lot leads back to its issue."""
+"""Points that changed hands: what one gave another got, and each received lot leads back to its issue."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def two_sides_agree(session: Session) -> Iterator[Finding]:
-    """Each transfer, merge or move within a pool is two transactions that name each other and move as much."""
+    """Each transfer, merge or move in a pool is two transactions that name each other and move as much."""
     query = """
     WITH side AS (
         SELECT member_id, business_date, transaction_id, kind, points, other_member_id, other_id,
@@ -73,7 +73,7 @@ def received_lots_lead_back(session: Session) -> Iterator[Finding]:
 
 
 def points_that_came_are_those_that_left(session: Session) -> Iterator[Finding]:
-    """What left a lot for other members arrived in lots that lead back to it, and what came back left these."""
+    """What left a lot for others arrived in lots that lead back to it, and what came back left these."""
     query = """
     WITH gave AS (
         SELECT member_id, lot_id,

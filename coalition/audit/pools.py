@@ -41,8 +41,10 @@ def pools_keep_their_rules(session: Session) -> Iterator[Finding]:
     )
     SELECT coalesce(p.pool_id, q.pool_id)::text AS id,
            CASE WHEN p.pool_id IS NULL THEN 'has places and is not there'
-                WHEN p.closed_at IS NOT NULL THEN format('closed at %s, %s places are open', p.closed_at, q.open)
-                WHEN q.who IS NULL OR p.head_id <> ALL (q.who) THEN format('its head %s is not in it', p.head_id)
+                WHEN p.closed_at IS NOT NULL THEN
+                    format('closed at %s, %s places are open', p.closed_at, q.open)
+                WHEN q.who IS NULL OR p.head_id <> ALL (q.who) THEN
+                    format('its head %s is not in it', p.head_id)
                 ELSE format('%s members in %s places', q.members, p.most_members)
            END AS message
       FROM ledger.pool p
@@ -67,7 +69,8 @@ def what_a_pool_gave_is_spent_or_went_back(session: Session) -> Iterator[Finding
        AND (l.available > 0 OR l.pending > 0 OR l.expired > 0)
      UNION ALL
     SELECT concat_ws('/', h.member_id, h.business_date, h.transaction_id),
-           CASE WHEN h.pooled THEN 'a hold with points of others has none' ELSE 'a hold has points of others' END
+           CASE WHEN h.pooled THEN 'a hold with points of others has none'
+                ELSE 'a hold has points of others' END
       FROM ledger.hold h
       LEFT JOIN (SELECT e.member_id, e.business_date, e.transaction_id
                    FROM ledger.entry e

@@ -11,8 +11,8 @@ BEGIN
     PERFORM FROM pool WHERE pool_id = p_pool FOR UPDATE;
 END $$;
 
--- The pool that a member is in, locked; and the member's head, read after that. Where the member has changed
--- pools while this waited, the caller tries again.
+-- The pool that a member is in, locked; and the member's head, read after that. Where the member has joined
+-- another while this waited, the caller tries again.
 CREATE FUNCTION ledger.head_in_pool(p_member uuid) RETURNS ledger.member_head
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -21,7 +21,7 @@ DECLARE
 BEGIN
     PERFORM ledger.lock_pool(seen);
     head := ledger.head_of(p_member);
-    IF head.pool_id IS DISTINCT FROM seen THEN
+    IF head.pool_id IS NOT NULL AND head.pool_id IS DISTINCT FROM seen THEN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'the member joined or left a pool meanwhile';
     END IF;
     RETURN head;

@@ -99,15 +99,20 @@ END $$;
 
 -- Who gave, by way of a pool, points of a redemption or a hold; with those into whom they were merged since.
 CREATE FUNCTION ledger.givers_of(p_member uuid, p_date date, p_id uuid) RETURNS uuid[]
-LANGUAGE sql STABLE AS $$
-    SELECT coalesce(array_agg(DISTINCT line.one ORDER BY line.one), '{}')
-    FROM entry e
-    JOIN lot l ON l.member_id = e.member_id AND l.lot_id = e.lot_id AND l.from_member_id IS NOT NULL
-    JOIN transaction t ON t.member_id = l.member_id AND t.business_date = l.business_date AND t.transaction_id = l.transaction_id
-    CROSS JOIN LATERAL unnest(ledger.line_of(l.from_member_id)) AS line (one)
-    WHERE e.member_id = p_member AND e.business_date = p_date AND e.transaction_id = p_id
-      AND e.bucket IN ('held', 'burned') AND t.kind = 'pool_in'
-$$;
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    -- By their ids and not by a join: a member's many other lots are not so much as looked at.
+    drawn uuid[] := ARRAY(SELECT lot_id FROM entry WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id
+                                                    AND bucket IN ('held', 'burned') AND lot_id IS NOT NULL);
+    lots  lot[]  := ARRAY(SELECT l FROM lot l WHERE l.member_id = p_member AND l.lot_id = ANY (drawn) AND l.from_lot_id IS NOT NULL);
+BEGIN
+    IF lots = '{}' THEN RETURN '{}'; END IF;
+    RETURN ARRAY(
+        SELECT DISTINCT line.one
+        FROM unnest(lots) AS l JOIN transaction t USING (member_id, business_date, transaction_id)
+        CROSS JOIN LATERAL unnest(ledger.line_of(l.from_member_id)) AS line (one)
+        WHERE t.kind = 'pool_in' ORDER BY line.one);
+END $$;
 
 -- Lock a member with all who may get points of this transaction back; with nobody else, as a rule.
 CREATE FUNCTION ledger.lock_givers(INOUT p_wish ledger.wish, p_member uuid, p_date date, p_id uuid)

@@ -593,7 +593,9 @@ pool_member = Table(
     Column("joined_at", Timestamp, comment="NULL: the invitation was not accepted"),
     Column("ended_at", Timestamp, comment="NULL: a member, or invited"),
     PrimaryKeyConstraint("pool_id", "membership_id"),
-    CheckConstraint("joined_at >= invited_at AND ended_at >= coalesce(joined_at, invited_at)", name="in_time"),
+    CheckConstraint(
+        "joined_at >= invited_at AND ended_at >= coalesce(joined_at, invited_at)", name="in_time"
+    ),
     Index("pool_places", "pool_id", "member_id", unique=True, postgresql_where=text("ended_at IS NULL")),
     Index("pools_of_member", "member_id", postgresql_where=text("ended_at IS NULL")),
     schema=SCHEMA,

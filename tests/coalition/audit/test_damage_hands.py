@@ -89,11 +89,15 @@ def damage(shared: TestDatabase) -> Iterator[Damage]:
         ),
         (
             "points_that_came_are_those_that_left",
-            "DELETE FROM ledger.entry e USING ledger.transaction t WHERE e.member_id = t.member_id AND"
-            " e.transaction_id = t.transaction_id AND t.kind = 'unpool_in'",
-            "SELECT concat_ws('/', t.other_member_id, l.from_lot_id) FROM ledger.transaction t JOIN ledger.entry e"
-            " USING (member_id, business_date, transaction_id) JOIN ledger.lot l ON l.member_id = e.member_id"
-            " AND l.lot_id = e.lot_id WHERE t.kind = 'unpool_out'",
+            (
+                "DELETE FROM ledger.entry e USING ledger.transaction t WHERE e.member_id = t.member_id AND"
+                " e.transaction_id = t.transaction_id AND t.kind = 'unpool_in'"
+            ),
+            (
+                "SELECT concat_ws('/', t.other_member_id, l.from_lot_id) FROM ledger.transaction t JOIN ledger.entry e"
+                " USING (member_id, business_date, transaction_id) JOIN ledger.lot l ON l.member_id = e.member_id"
+                " AND l.lot_id = e.lot_id WHERE t.kind = 'unpool_out'"
+            ),
         ),
         (
             "places_agree_with_heads",
@@ -138,9 +142,11 @@ def damage(shared: TestDatabase) -> Iterator[Damage]:
         (
             "entries_fit_their_transactions_kind",
             "UPDATE ledger.entry SET bucket = 'burned' WHERE bucket = 'received'",
-            "SELECT concat_ws('/', member_id, business_date, transaction_id, ordinal) FROM ledger.entry e JOIN"
-            " ledger.transaction t USING (member_id, business_date, transaction_id) WHERE bucket = 'burned'"
-            " AND t.kind = 'pool_in'",
+            (
+                "SELECT concat_ws('/', member_id, business_date, transaction_id, ordinal) FROM ledger.entry e JOIN"
+                " ledger.transaction t USING (member_id, business_date, transaction_id) WHERE bucket = 'burned'"
+                " AND t.kind = 'pool_in'"
+            ),
         ),
     ],
 )
