@@ -15,6 +15,7 @@ from schema.mutations.holds import HoldMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
+from schema.mutations.pools import PoolMutations
 from schema.mutations.transfers import TransferMutations
 from schema.queries.access import AccessQueries
 from schema.queries.adjustments import AdjustmentQueries
@@ -22,6 +23,7 @@ from schema.queries.guards import GuardQueries
 from schema.queries.history import HistoryQueries
 from schema.queries.network import NetworkQueries
 from schema.queries.nodes import NodeQueries
+from schema.queries.pools import PoolQueries
 from schema.queries.quotes import QuoteQueries
 from schema.queries.settlement import SettlementQueries
 from schema.refusals import REFUSAL_TYPES
@@ -40,6 +42,7 @@ class Query(
     SettlementQueries,
     AccessQueries,
     AdjustmentQueries,
+    PoolQueries,
     GuardQueries,
 ):
     """All queries."""
@@ -53,6 +56,7 @@ class Mutation(
     HoldMutations,
     TransferMutations,
     AdjustmentMutations,
+    PoolMutations,
     MemberMutations,
     OperatorMutations,
     ClientMutations,
