@@ -23,8 +23,8 @@ BEGIN
     IF p_wish.from_pool                THEN PERFORM ledger.check_pool(p_wish, head); END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
-    PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
     head := ledger.bring_up_to_date(head, p_wish);
+    PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
     before := head.last_sequence;
     IF p_wish.from_pool                THEN head := ledger.draw_on_pool(head, p_wish); END IF;
     IF head.available < p_wish.points THEN

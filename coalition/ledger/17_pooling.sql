@@ -73,7 +73,7 @@ BEGIN
         FROM (
             SELECT member_id, available, sum(available) OVER (
                        ORDER BY ruling.own_first AND member_id <> head.member_id, expires_at,
-                                member_id <> head.member_id, member_id, sequence, lot_id
+                                member_id <> head.member_id, member_id, sequence, ordinal
                        ROWS UNBOUNDED PRECEDING) - available AS before
             FROM lot WHERE member_id = ANY (others || head.member_id) AND available > 0
         ) AS queue
@@ -149,10 +149,10 @@ DECLARE
 BEGIN
     IF head.held = 0 OR p_wish.givers = '{}' THEN RETURN; END IF;
     FOR dying IN
-        SELECT * FROM hold h
+        SELECT h.* FROM hold h JOIN transaction t USING (member_id, business_date, transaction_id)
         WHERE h.member_id = head.member_id AND h.state = 'open' AND h.pooled AND h.lapses_at <= p_wish.now
           AND ledger.givers_of(h.member_id, h.business_date, h.transaction_id) <@ p_wish.givers
-        ORDER BY h.lapses_at, h.authorized_at, h.transaction_id
+        ORDER BY h.lapses_at, t.sequence
     LOOP
         head := ledger.end_hold(head, p_wish, gen_random_uuid(), dying, 'lapse', 0);
     END LOOP;
@@ -191,7 +191,7 @@ BEGIN
             SELECT l.* FROM lot l JOIN transaction t USING (member_id, business_date, transaction_id)
             WHERE l.member_id = head.member_id AND l.lot_id = ANY (p_lots) AND l.available > 0 AND t.kind = 'pool_in'
               AND l.from_member_id = one
-            ORDER BY l.expires_at, l.sequence, l.lot_id
+            ORDER BY l.expires_at, l.sequence, l.ordinal
         LOOP
             UPDATE lot SET available = 0, transferred = lot.transferred + source.available
             WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;

@@ -1,4 +1,4 @@
-"""Transfers and pools: each check sees the damage that it is for, and names the row."""
+"""Pools: each check sees the damage that it is for, and names the row."""
 
 from __future__ import annotations
 
@@ -58,17 +58,17 @@ def damage(shared: TestDatabase) -> Iterator[Damage]:
     ("check", "done", "row"),
     [
         (
-            "two_sides_agree",
+            "both_sides_name_each_other",
             "UPDATE ledger.transaction SET points = points + 1 WHERE kind = 'transfer_out'",
             f"SELECT {REF} FROM ledger.transaction WHERE kind = 'transfer_out'",
         ),
         (
-            "two_sides_agree",
+            "both_sides_name_each_other",
             "UPDATE ledger.transaction SET other_id = gen_random_uuid() WHERE kind = 'unpool_in'",
             f"SELECT {REF} FROM ledger.transaction WHERE kind = 'unpool_in'",
         ),
         (
-            "two_sides_agree",
+            "both_sides_name_each_other",
             "UPDATE ledger.transaction SET kind = 'merge_in' WHERE kind = 'transfer_in'",
             f"SELECT {REF} FROM ledger.transaction WHERE kind = 'merge_in'",
         ),
@@ -83,21 +83,9 @@ def damage(shared: TestDatabase) -> Iterator[Damage]:
             f"SELECT {LOT} FROM ledger.lot WHERE from_lot_id IS NOT NULL",
         ),
         (
-            "points_that_came_are_those_that_left",
+            "given_points_are_received",
             "UPDATE ledger.lot SET points = points + 1 WHERE from_lot_id IS NOT NULL",
             "SELECT concat_ws('/', from_member_id, from_lot_id) FROM ledger.lot WHERE from_lot_id IS NOT NULL",
-        ),
-        (
-            "points_that_came_are_those_that_left",
-            (
-                "DELETE FROM ledger.entry e USING ledger.transaction t WHERE e.member_id = t.member_id AND"
-                " e.transaction_id = t.transaction_id AND t.kind = 'unpool_in'"
-            ),
-            (
-                "SELECT concat_ws('/', t.other_member_id, l.from_lot_id) FROM ledger.transaction t JOIN ledger.entry e"
-                " USING (member_id, business_date, transaction_id) JOIN ledger.lot l ON l.member_id = e.member_id"
-                " AND l.lot_id = e.lot_id WHERE t.kind = 'unpool_out'"
-            ),
         ),
         (
             "places_agree_with_heads",
