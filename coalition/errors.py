@@ -7,6 +7,7 @@ CoalitionError
 │                        OccurredTooLongAgo
 ├── MemberRefusal        MemberUnknown, MemberMerged, MemberBlocked, IdentifierTaken,
 │                        TransferToOneself, MergeWithOneself, NotMerged, MemberHasHolds
+├── PoolRefusal          PoolUnknown, PoolClosed, NotInPool, PoolHeadOnly, AlreadyInPool, PoolFull
 ├── AdjustmentRefusal    AdjustmentUnknown, AdjustmentDecided, SecondPersonNeeded
 ├── IdempotencyConflict
 ├── ReceiptRefusal       ReceiptDuplicate, ReceiptRevision
@@ -16,7 +17,8 @@ CoalitionError
 ├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded,
 │                        ReturnPolicyForbids
 ├── HoldRefusal          HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded
-├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, InsufficientPoints
+├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, PoolLimitExceeded,
+│                        InsufficientPoints
 ├── LimitRefusal         LimitExceeded, ReviewRejected, UnderReview, LimitUnknown, ReviewUnknown,
 │                        ReviewDecided
 └── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
@@ -197,6 +199,58 @@ class MemberHasHolds(MemberRefusal):
     code = "MEMBER_HAS_HOLDS"
     summary = "{held} points are held for a redemption; capture or void the hold, or wait until it lapses."
     field = ("input", "merged")
+
+
+class PoolRefusal(CoalitionError):
+    """The household pool does not allow it."""
+
+
+class PoolUnknown(PoolRefusal):
+    """No such pool, or not one that the member was invited to: the same answer by the same path."""
+
+    code = "POOL_UNKNOWN"
+    summary = "No pool of yours, and no invitation that is still good, is known by that id."
+    field = ("input", "pool")
+
+
+class PoolClosed(PoolRefusal):
+    """The pool was closed."""
+
+    code = "POOL_CLOSED"
+    summary = "This pool was closed."
+    field = ("input", "pool")
+
+
+class NotInPool(PoolRefusal):
+    """The member is in no pool."""
+
+    code = "NOT_IN_POOL"
+    summary = "The member is in no pool."
+    field = ("input", "member")
+
+
+class PoolHeadOnly(PoolRefusal):
+    """By the pool's rules its head alone does this."""
+
+    code = "POOL_HEAD_ONLY"
+    summary = "Only the head of the pool may do this."
+    field = ("input", "member")
+
+
+class AlreadyInPool(PoolRefusal):
+    """A member is in one pool at a time."""
+
+    code = "ALREADY_IN_POOL"
+    summary = "The member is in a pool, and leaves that first."
+    field = ("input", "member")
+
+
+class PoolFull(PoolRefusal):
+    """Members and invitations have taken all of the pool's places."""
+
+    code = "POOL_FULL"
+    summary = "The pool has places for {most} members, and all of them are taken."
+    field = ("input", "invited")
 
 
 class IdempotencyConflict(CoalitionError):
@@ -522,6 +576,14 @@ class ReviewDecided(LimitRefusal):
     field = ("input", "review")
 
 
+class PoolLimitExceeded(PointsRefusal):
+    """One member takes at most so many points of the others of a pool in one window."""
+
+    code = "POOL_LIMIT_EXCEEDED"
+    summary = "{requested} points of others in the pool are needed, and {allowed} more may be taken today."
+    field = ("input", "points")
+
+
 class AdjustmentRefusal(CoalitionError):
     """The operator's adjustment cannot be decided."""
 
@@ -612,6 +674,12 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     TransferToOneself,
     MergeWithOneself,
     NotMerged,
+    PoolUnknown,
+    PoolClosed,
+    NotInPool,
+    PoolHeadOnly,
+    AlreadyInPool,
+    PoolFull,
     MemberHasHolds,
     AdjustmentUnknown,
     AdjustmentDecided,
@@ -631,6 +699,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     ConfirmationInvalid,
     ConsentRequired,
     TransferLimitExceeded,
+    PoolLimitExceeded,
     InsufficientPoints,
     LimitExceeded,
     ReviewRejected,

@@ -24,7 +24,7 @@ from coalition.receipts import NO_RECEIPT, Receipt
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _CAPTURE: Final = "SELECT * FROM ledger.post_capture(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _VOID: Final = "SELECT * FROM ledger.post_void(%s, %s, %s, %s, %s, %s, %s, %s)"
 
@@ -74,6 +74,8 @@ class AuthorizeRedemption:
     """The member's own consent; without one the programme's limit holds."""
     card_id: UUID | None = None
     """The card that the member was named by, if it was a card."""
+    from_pool: bool = False
+    """Whether the others of the member's household pool give what the member lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +129,7 @@ def authorize_redemption(session: Session, command: AuthorizeRedemption) -> Post
             command.confirmation_id,
             wall(),
             command.card_id,
+            command.from_pool,
         ),
     )
     return posting_of(row)

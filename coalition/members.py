@@ -302,7 +302,8 @@ def get_balances(session: Session, member_ids: Iterable[MemberId]) -> dict[Membe
 
 # What has come due and is not posted yet, as the kernel's bring_up_to_date will post it: maturities,
 # from them what is owed, then holds that lapse (less what a reversal recalled), then expiries of what is
-# left. Only heads that are due look at their lots.
+# left. A hold with points of others lapses with them, in the night. Only heads that are due look at their
+# lots.
 _BALANCES = text("""
     WITH heads AS (
         SELECT member_id, available, pending, held, deficit, next_due_at <= :now AS due
@@ -332,7 +333,7 @@ _BALANCES = text("""
         FROM (SELECT e.lot_id, sum(e.points) AS points
               FROM ledger.hold JOIN ledger.entry e USING (member_id, business_date, transaction_id)
               WHERE h.due AND h.held > 0 AND hold.member_id = h.member_id AND hold.state = 'open'
-                AND hold.lapses_at <= :now AND e.bucket = 'held'
+                AND NOT hold.pooled AND hold.lapses_at <= :now AND e.bucket = 'held'
               GROUP BY e.lot_id) AS f
         JOIN ledger.lot o ON o.member_id = h.member_id AND o.lot_id = f.lot_id
     ) r ON true
@@ -341,7 +342,8 @@ _BALANCES = text("""
 _LAPSING = text("""
     SELECT e.lot_id, sum(e.points) AS points
     FROM ledger.hold JOIN ledger.entry e USING (member_id, business_date, transaction_id)
-    WHERE hold.member_id = :member AND hold.state = 'open' AND hold.lapses_at <= :now AND e.bucket = 'held'
+    WHERE hold.member_id = :member AND hold.state = 'open' AND NOT hold.pooled
+      AND hold.lapses_at <= :now AND e.bucket = 'held'
     GROUP BY e.lot_id
 """)
 

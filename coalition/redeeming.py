@@ -18,7 +18,9 @@ from coalition.receipts import NO_RECEIPT, Receipt
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_POST: Final = "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_POST: Final = (
+    "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +41,8 @@ class RedeemPoints:
     """The member's own consent; without one the programme's limit holds."""
     card_id: UUID | None = None
     """The card that the member was named by, if it was a card."""
+    from_pool: bool = False
+    """Whether the others of the member's household pool give what the member lacks."""
 
 
 def redeem_points(session: Session, command: RedeemPoints) -> Posting:
@@ -48,8 +52,9 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
 
     Raises:
         PointsInvalid, MemberUnknown, MemberBlocked, ReceiptDuplicate, ReceiptRevision, PartnerNotActive,
-        PartnerRoleMissing, StoreUnknown, AgreementMissing, ConfirmationInvalid, ConsentRequired,
-        InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
+        PartnerRoleMissing, StoreUnknown, AgreementMissing, NotInPool, PoolHeadOnly, ConfirmationInvalid,
+        ConsentRequired, PoolLimitExceeded, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview:
+        nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """
@@ -69,6 +74,7 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
             command.confirmation_id,
             wall(),
             command.card_id,
+            command.from_pool,
         ),
     )
     return posting_of(row)

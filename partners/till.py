@@ -71,6 +71,8 @@ class Redeem:
     """The member's own consent, needed beyond the programme's limit."""
     card_id: UUID | None = None
     """The card that the member was named by, if it was a card."""
+    from_pool: bool = False
+    """Whether the others of the member's household pool give what the member lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,12 +224,14 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
                 "receipt": wish.receipt.as_request() if wish.receipt else None,
                 "occurred_at": asked_moment(wish.occurred_at),
                 "confirmation": wish.confirmation_id,
+                "from_pool": wish.from_pool,
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
             receipt=wish.receipt,
             occurred_at=occurred_at,
             confirmation_id=wish.confirmation_id,
             card_id=wish.card_id,
+            from_pool=wish.from_pool,
         ),
     )
 

@@ -13,6 +13,7 @@ import strawberry
 
 from coalition.adjusting import AdjustmentReason, AdjustmentState
 from coalition.identifiers import IdentifierKind
+from coalition.pooling import PoolSpenders
 from coalition.reviewing import ReviewState
 from partners.agreements import ReturnPolicy
 from partners.directory import PartnerState
@@ -39,6 +40,7 @@ __all__ = [
     "LimitPosting",
     "LimitScope",
     "PartnerState",
+    "PoolSpenders",
     "ReturnPolicy",
     "ReviewState",
     "RunState",
@@ -222,4 +224,10 @@ _show(
         "POSTED": "Its points have moved.",
         "REJECTED": "Somebody decided against it; nothing has moved.",
     },
+)
+
+_show(
+    PoolSpenders,
+    "Who may spend what the others of a pool have.",
+    {"ALL": "Each of its members.", "HEAD": "Its head alone."},
 )

@@ -30,6 +30,10 @@ _PLAIN = {
     "merge_in": "{points} came along as another record was merged into this one.",
     "unmerge_out": "{points} went back as a merge was undone.",
     "unmerge_in": "{points} came back as a merge was undone.",
+    "pool_out": "{points} {were} spent by another of the household pool.",
+    "pool_in": "{points} came from others of the household pool, to be spent at once.",
+    "unpool_out": "{points} went back to the others of the household pool.",
+    "unpool_in": "{points} came back: another of the household pool did not spend them after all.",
     "adjust_in": "The operator gave {points}: {reason}.",
     "adjust_out": "The operator took {points}: {reason}.",
 }

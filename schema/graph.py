@@ -16,6 +16,7 @@ from schema.mutations.members import MemberMutations
 from schema.mutations.merges import MergeMutations
 from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
+from schema.mutations.pools import PoolMutations
 from schema.mutations.transfers import TransferMutations
 from schema.queries.access import AccessQueries
 from schema.queries.adjustments import AdjustmentQueries
@@ -23,6 +24,7 @@ from schema.queries.guards import GuardQueries
 from schema.queries.history import HistoryQueries
 from schema.queries.network import NetworkQueries
 from schema.queries.nodes import NodeQueries
+from schema.queries.pools import PoolQueries
 from schema.queries.quotes import QuoteQueries
 from schema.queries.settlement import SettlementQueries
 from schema.refusals import REFUSAL_TYPES
@@ -41,6 +43,7 @@ class Query(
     SettlementQueries,
     AccessQueries,
     AdjustmentQueries,
+    PoolQueries,
     GuardQueries,
 ):
     """All queries."""
@@ -54,6 +57,7 @@ class Mutation(
     HoldMutations,
     TransferMutations,
     AdjustmentMutations,
+    PoolMutations,
     MemberMutations,
     MergeMutations,
     OperatorMutations,

@@ -184,6 +184,11 @@ class RedeemPointsInput:
         default=None,
         description="The member's own confirmation (confirmRedemption), needed beyond the limit.",
     )
+    from_pool: bool = strawberry.field(
+        default=False,
+        description="Whether the others of the member's household pool give what the member lacks, by the"
+        " pool's rules. Never without being asked for.",
+    )
 
 
 @strawberry.input(

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
+from uuid import UUID
 
-from coalition import history, holding, members
+from coalition import history, holding, members, pooling
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartyId
 from coalition.ledger import Balance, TransactionRef
 from partners import agreements, directory, funding
@@ -64,6 +65,8 @@ class Loaded:
         self.entries: Batch[TransactionRef, list[history.Entry]] = Batch(
             lambda refs: history.entries_of(session(), refs)
         )
+        self.pools: Batch[UUID, pooling.Pool] = Batch(lambda ids: pooling.get_pools(session(), ids))
+        self.pools_of: Batch[MemberId, UUID] = Batch(lambda ids: pooling.pools_of(session(), ids))
         self.holds: Batch[TransactionRef, holding.Hold] = Batch(
             lambda refs: holding.get_holds(session(), refs)
         )

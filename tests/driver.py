@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import text
 
-from coalition import clock, members, windows
+from coalition import clock, members, pooling, windows
 from coalition.amounts import Points
 from coalition.db import Database
 from coalition.holding import (
@@ -73,6 +73,8 @@ LEDGER_TABLES = (
     "receipt",
     "confirmation",
     "adjustment",
+    "pool",
+    "pool_member",
     "review",
 )
 
@@ -321,6 +323,40 @@ class LedgerDriver:
                     member_id=member_id, to=to, points=Points(points), idempotency_key=key or self.key()
                 ),
             )
+
+    def pool(self, head: MemberId, *others: MemberId, **rules: Any) -> UUID:
+        """A pool whose head is the first, which the others have joined."""
+        pool_id = uuid4()
+        with self.database.unit_of_work() as session:
+            rules.setdefault("name", "Home")
+            pooling.open_pool(session, pooling.OpenPool(member_id=head, pool_id=pool_id, **rules))
+        for other in others:
+            self.invite(head, other)
+            self.join_pool(other, pool_id)
+        return pool_id
+
+    def invite(self, head: MemberId, invited: MemberId) -> UUID:
+        with self.database.unit_of_work() as session:
+            return pooling.invite_to_pool(session, head, invited=invited)
+
+    def join_pool(self, member_id: MemberId, pool_id: UUID) -> None:
+        with self.database.unit_of_work() as session:
+            pooling.accept_invitation(session, member_id, pool_id)
+
+    def leave_pool(self, member_id: MemberId) -> UUID:
+        with self.database.unit_of_work() as session:
+            return pooling.leave_pool(session, member_id)
+
+    def close_pool(self, pool_id: UUID, *, by: MemberId | None = None) -> None:
+        with self.database.unit_of_work() as session:
+            pooling.close_pool(session, pool_id, by=by)
+
+    def pooled(self, member_id: MemberId) -> int | None:
+        """What the member can spend from its pool; None: nothing, or it is in none."""
+        with self.database.reading() as session:
+            pool_id = pooling.pools_of(session, [member_id]).get(member_id)
+            found = None if pool_id is None else pooling.find_pool(session, pool_id)
+            return None if found is None else pooling.spendable(session, member_id, found)
 
     def merge(self, survivor: MemberId, merged: MemberId, *, key: str | None = None) -> Posting:
         with self.database.single_call() as session:

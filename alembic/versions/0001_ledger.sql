@@ -333,6 +333,7 @@ CREATE TABLE ledger.hold (
     authorized_at TIMESTAMP WITH TIME ZONE NOT NULL,
     lapses_at TIMESTAMP WITH TIME ZONE NOT NULL,
     confirmed BOOLEAN NOT NULL,
+    pooled BOOLEAN DEFAULT false NOT NULL,
     state TEXT DEFAULT 'open' NOT NULL,
     captured BIGINT DEFAULT 0 NOT NULL,
     closed_date DATE,
@@ -354,6 +355,8 @@ COMMENT ON COLUMN ledger.hold.agreement_id IS 'the redeemer''s when it authorise
 COMMENT ON COLUMN ledger.hold.points IS 'held; its entries say of which lots';
 
 COMMENT ON COLUMN ledger.hold.confirmed IS 'the member consented to it';
+
+COMMENT ON COLUMN ledger.hold.pooled IS 'others of the pool gave some of its points, and what is released goes back to them';
 
 COMMENT ON COLUMN ledger.hold.closed_id IS 'with closed_date: the transaction that captured, voided or ended it';
 
@@ -593,7 +596,7 @@ CREATE TABLE ledger.transaction (
     deficit_after BIGINT NOT NULL,
     CONSTRAINT transaction_pkey PRIMARY KEY (member_id, business_date, transaction_id),
     CONSTRAINT transaction_member_id_business_date_sequence_key UNIQUE (member_id, business_date, sequence),
-    CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'lapse', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery', 'transfer_out', 'transfer_in', 'merge_out', 'merge_in', 'unmerge_out', 'unmerge_in', 'adjust_in', 'adjust_out')),
+    CONSTRAINT transaction_kind_check CHECK (kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'lapse', 'reverse_issue', 'reverse_redemption', 'mature', 'expire', 'recovery', 'transfer_out', 'transfer_in', 'merge_out', 'merge_in', 'unmerge_out', 'unmerge_in', 'adjust_in', 'adjust_out', 'pool_out', 'pool_in', 'unpool_out', 'unpool_in')),
     CONSTRAINT transaction_unsigned_check CHECK (points >= 0),
     CONSTRAINT transaction_reversal_names_what_check CHECK ((reverses_id IS NULL) = (kind NOT LIKE 'reverse%%')),
     CONSTRAINT transaction_reference_is_whole_check CHECK ((reverses_id IS NULL) = (reverses_date IS NULL)),
@@ -601,7 +604,7 @@ CREATE TABLE ledger.transaction (
     CONSTRAINT transaction_undone_check CHECK (undone_points >= 0),
     CONSTRAINT transaction_hold_is_named_check CHECK ((hold_id IS NULL) = (kind NOT IN ('capture', 'void', 'lapse'))),
     CONSTRAINT transaction_hold_reference_is_whole_check CHECK ((hold_id IS NULL) = (hold_date IS NULL)),
-    CONSTRAINT transaction_other_side_is_named_check CHECK ((other_id IS NULL) = (kind NOT IN ('transfer_out', 'transfer_in', 'merge_out', 'merge_in', 'unmerge_out', 'unmerge_in'))),
+    CONSTRAINT transaction_other_side_is_named_check CHECK ((other_id IS NULL) = (kind NOT IN ('transfer_out', 'transfer_in', 'merge_out', 'merge_in', 'unmerge_out', 'unmerge_in', 'pool_out', 'pool_in', 'unpool_out', 'unpool_in'))),
     CONSTRAINT transaction_other_side_is_whole_check CHECK ((other_id IS NULL) = (other_member_id IS NULL)),
     CONSTRAINT transaction_digest_check CHECK (octet_length(digest) = 32),
     CONSTRAINT transaction_amount_check CHECK (amount >= 0 AND amount <> 'NaN'),
@@ -643,6 +646,50 @@ COMMENT ON COLUMN ledger.transaction.other_id IS 'with other_member_id: its tran
 COMMENT ON COLUMN ledger.transaction.confirmation_id IS 'the member''s own consent to a redemption';
 
 COMMENT ON COLUMN ledger.transaction.digest IS 'chains it to the member''s transaction before it';
+
+CREATE TABLE ledger.pool (
+    pool_id UUID NOT NULL,
+    name TEXT NOT NULL,
+    head_id UUID NOT NULL,
+    spenders TEXT NOT NULL,
+    spender_limit_points BIGINT,
+    own_first BOOLEAN NOT NULL,
+    most_members SMALLINT NOT NULL,
+    opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    closed_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
+    CONSTRAINT pool_spenders_check CHECK (spenders IN ('all', 'head')),
+    CONSTRAINT pool_spender_limit_check CHECK (spender_limit_points > 0),
+    CONSTRAINT pool_most_members_check CHECK (most_members BETWEEN 2 AND 20)
+);
+
+COMMENT ON COLUMN ledger.pool.head_id IS 'the member who opened it, invites and closes';
+
+COMMENT ON COLUMN ledger.pool.spenders IS 'who may spend what the others have';
+
+COMMENT ON COLUMN ledger.pool.spender_limit_points IS 'what one member may take of the others in one window; NULL: all that they have';
+
+COMMENT ON COLUMN ledger.pool.own_first IS 'what the spender has goes before what others have';
+
+COMMENT ON COLUMN ledger.pool.closed_at IS 'NULL: it is open';
+
+CREATE TABLE ledger.pool_member (
+    pool_id UUID NOT NULL,
+    membership_id UUID NOT NULL,
+    member_id UUID NOT NULL,
+    invited_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    joined_at TIMESTAMP WITH TIME ZONE,
+    ended_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pool_member_pkey PRIMARY KEY (pool_id, membership_id),
+    CONSTRAINT pool_member_in_time_check CHECK (joined_at >= invited_at AND ended_at >= coalesce(joined_at, invited_at))
+);
+
+CREATE UNIQUE INDEX pool_places ON ledger.pool_member (pool_id, member_id) WHERE ended_at IS NULL;
+CREATE INDEX pools_of_member ON ledger.pool_member (member_id) WHERE ended_at IS NULL;
+
+COMMENT ON COLUMN ledger.pool_member.joined_at IS 'NULL: the invitation was not accepted';
+
+COMMENT ON COLUMN ledger.pool_member.ended_at IS 'NULL: a member, or invited';
 
 CREATE TABLE ledger.adjustment (
     member_id UUID NOT NULL,
@@ -708,6 +755,7 @@ CREATE TABLE ledger.member_head (
     deficit BIGINT DEFAULT 0 NOT NULL,
     blocked BOOLEAN DEFAULT false NOT NULL,
     merged_into UUID,
+    pool_id UUID,
     extends BOOLEAN DEFAULT false NOT NULL,
     last_sequence BIGINT DEFAULT 0 NOT NULL,
     last_recorded_at TIMESTAMP WITH TIME ZONE,
@@ -716,7 +764,8 @@ CREATE TABLE ledger.member_head (
     CONSTRAINT member_head_pkey PRIMARY KEY (member_id),
     CONSTRAINT member_head_never_negative_check CHECK (available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0),
     CONSTRAINT member_head_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id),
-    CONSTRAINT member_head_merged_into_another_check CHECK (merged_into <> member_id)
+    CONSTRAINT member_head_merged_into_another_check CHECK (merged_into <> member_id),
+    CONSTRAINT member_head_merged_are_in_no_pool_check CHECK (merged_into IS NULL OR pool_id IS NULL)
 )
  WITH (fillfactor = 70);
 
@@ -725,6 +774,8 @@ CREATE INDEX members_due ON ledger.member_head (next_due_at) WHERE next_due_at I
 CREATE INDEX members_merged ON ledger.member_head (merged_into) WHERE merged_into IS NOT NULL;
 
 COMMENT ON COLUMN ledger.member_head.merged_into IS 'the member who has this one''s points now; NULL: nobody';
+
+COMMENT ON COLUMN ledger.member_head.pool_id IS 'the pool that the member is in; NULL: none';
 
 COMMENT ON COLUMN ledger.member_head.extends IS 'has had lots that lapse by inactivity: an activity may extend them';
 

@@ -23,7 +23,7 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
         SELECT DISTINCT e.member_id, e.lot_id
           FROM ledger.transaction t
           JOIN ledger.entry e USING (member_id, business_date, transaction_id)
-         WHERE t.kind IN ('reverse_redemption', 'unmerge_in') AND e.lot_id IS NOT NULL
+         WHERE t.kind IN ('reverse_redemption', 'unmerge_in', 'unpool_in') AND e.lot_id IS NOT NULL
     ), issued AS (
         SELECT l.member_id, l.lot_id, l.issuer_id, l.sequence, l.matures_at, l.expires_at,
                l.pending + l.available + l.held AS left_points, p.zone, a.expiry_rule, a.expiry_months,

@@ -47,7 +47,7 @@ def received_lots_lead_back(session: Session) -> Iterator[Finding]:
                            l.transaction_id)
                 WHEN s.lot_id IS NULL THEN
                     format('came from lot %s/%s, which is not there', l.from_member_id, l.from_lot_id)
-                WHEN t.kind NOT IN ('transfer_in', 'merge_in') THEN format('came in a %s', t.kind)
+                WHEN t.kind NOT IN ('transfer_in', 'merge_in', 'pool_in') THEN format('came in a %s', t.kind)
                 WHEN t.other_member_id <> l.from_member_id THEN
                     format('came from %s in a %s from %s', l.from_member_id, t.kind, t.other_member_id)
                 WHEN t.sequence <> l.sequence THEN
@@ -60,7 +60,7 @@ def received_lots_lead_back(session: Session) -> Iterator[Finding]:
       FROM (SELECT * FROM ledger.lot WHERE from_lot_id IS NOT NULL) l
       LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
       LEFT JOIN ledger.lot s ON s.member_id = l.from_member_id AND s.lot_id = l.from_lot_id
-     WHERE t.transaction_id IS NULL OR s.lot_id IS NULL OR t.kind NOT IN ('transfer_in', 'merge_in')
+     WHERE t.transaction_id IS NULL OR s.lot_id IS NULL OR t.kind NOT IN ('transfer_in', 'merge_in', 'pool_in')
         OR t.other_member_id <> l.from_member_id OR t.sequence <> l.sequence
         OR (l.issuer_id, l.agreement_id, l.funding_plan_id, l.issued_at, l.matures_at)
            IS DISTINCT FROM (s.issuer_id, s.agreement_id, s.funding_plan_id, s.issued_at, s.matures_at)
@@ -76,7 +76,7 @@ def given_points_are_received(session: Session) -> Iterator[Finding]:
         SELECT e.member_id, e.lot_id, sum(e.points) AS points
           FROM ledger.transaction t
           JOIN ledger.entry e USING (member_id, business_date, transaction_id)
-         WHERE t.kind = 'unmerge_out' AND e.bucket = 'transferred'
+         WHERE t.kind IN ('unmerge_out', 'unpool_out') AND e.bucket = 'transferred'
          GROUP BY e.member_id, e.lot_id
     ), received AS (
         SELECT l.from_member_id AS member_id, l.from_lot_id AS lot_id,

@@ -52,13 +52,15 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
     WITH ordered AS (
         SELECT member_id, business_date, transaction_id, sequence, kind, idempotency_key, recorded_at,
                lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before,
+               lag(kind) OVER (PARTITION BY member_id ORDER BY sequence) AS kind_before,
                ARRAY[available_after, pending_after, held_after, deficit_after] AS balance
           FROM ledger.transaction
     ), grouped AS (
-        -- What a posting recovers or recalls, and what of its points lapses, follows it in the same moment:
-        -- a group.
+        -- What a posting recovers or recalls, what of its points lapses, and what goes back to others of a
+        -- pool, follows it in the same moment: a group.
         SELECT *, count(*) FILTER (WHERE idempotency_key IS NOT NULL
-                                      OR kind NOT IN ('recovery', 'expire', 'reverse_issue')
+                                      OR NOT (kind IN ('recovery', 'expire', 'reverse_issue', 'unpool_out')
+                                              OR (kind = 'merge_in' AND kind_before = 'unpool_out'))
                                       OR recorded_at IS DISTINCT FROM recorded_before)
                 OVER (PARTITION BY member_id ORDER BY sequence) AS number
           FROM ordered

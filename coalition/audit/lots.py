@@ -158,7 +158,8 @@ def points_come_and_go_in_time(session: Session) -> Iterator[Finding]:
             AND NOT EXISTS (SELECT FROM ledger.entry back
                               JOIN ledger.transaction r USING (member_id, business_date, transaction_id)
                              WHERE back.member_id = e.member_id AND back.lot_id = e.lot_id
-                               AND r.kind = 'reverse_redemption' AND r.sequence > t.sequence))
+                               AND r.kind IN ('reverse_redemption', 'unpool_in', 'unmerge_in')
+                               AND r.sequence > t.sequence))
      ORDER BY 1
     """
     return findings(points_come_and_go_in_time, session, subject="entry", query=query)

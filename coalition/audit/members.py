@@ -104,6 +104,8 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
              UNION ALL SELECT 'receipt', member_id FROM ledger.receipt
              UNION ALL SELECT 'review', member_id FROM ledger.review
              UNION ALL SELECT 'adjustment', member_id FROM ledger.adjustment
+             UNION ALL SELECT 'pool', head_id FROM ledger.pool
+             UNION ALL SELECT 'pool_member', member_id FROM ledger.pool_member
              UNION ALL SELECT 'confirmation', member_id FROM ledger.confirmation) AS named
       LEFT JOIN ledger.member m USING (member_id)
      WHERE m.member_id IS NULL

@@ -83,6 +83,10 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
                    WHEN 'merge_in' THEN m.received
                    WHEN 'unmerge_out' THEN m.transferred
                    WHEN 'unmerge_in' THEN -m.transferred
+                   WHEN 'pool_out' THEN m.transferred
+                   WHEN 'pool_in' THEN m.received
+                   WHEN 'unpool_out' THEN m.transferred
+                   WHEN 'unpool_in' THEN -m.transferred
                    WHEN 'adjust_in' THEN m.issued
                    WHEN 'adjust_out' THEN m.reversed
                    WHEN 'reverse_redemption' THEN -m.burned
@@ -128,6 +132,10 @@ def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
         ('unmerge_in', 'transferred', -1, 'lot'), ('unmerge_in', 'pending', 1, 'lot'),
         ('unmerge_in', 'available', 1, 'lot'),
         ('unmerge_in', 'available', -1, 'deficit'), ('unmerge_in', 'reversed', 1, 'deficit'),
+        ('pool_out', 'available', -1, 'lot'), ('pool_out', 'transferred', 1, 'lot'),
+        ('pool_in', 'received', -1, 'lot'), ('pool_in', 'available', 1, 'lot'),
+        ('unpool_out', 'available', -1, 'lot'), ('unpool_out', 'transferred', 1, 'lot'),
+        ('unpool_in', 'transferred', -1, 'lot'), ('unpool_in', 'available', 1, 'lot'),
         ('adjust_in', 'issued', -1, 'lot'), ('adjust_in', 'available', 1, 'lot'),
         ('adjust_out', 'available', -1, 'lot'), ('adjust_out', 'reversed', 1, 'lot'),
         ('recovery', 'available', -1, 'lot'), ('recovery', 'burned', 1, 'lot'),

@@ -66,7 +66,7 @@ def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
 def show(who: str, as_json: bool) -> None:
     """Show a member's balance, where each point came from, and when it lapses."""
     with console.open_database() as database, database.reading() as session:
-        _show(session, _find(session, who), as_json=as_json)
+        _show(session, find(session, who), as_json=as_json)
 
 
 @member.command()
@@ -76,7 +76,7 @@ def show(who: str, as_json: bool) -> None:
 def link(who: str, identifier: str, as_json: bool) -> None:
     """Link one more identifier to a member."""
     with console.open_database() as database, database.unit_of_work() as session:
-        member_id = _find(session, who)
+        member_id = find(session, who)
         members.link_identifier(
             session,
             members.LinkIdentifier(
@@ -107,8 +107,8 @@ def transfer(
         posting = transfer_points(
             session,
             TransferPoints(
-                member_id=_find(session, giver),
-                to=members.survivor_of(session, _find(session, receiver)),
+                member_id=find(session, giver),
+                to=members.survivor_of(session, find(session, receiver)),
                 points=Points(points),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,
@@ -168,8 +168,8 @@ def _change(
         posting = post(
             session,
             MergeMembers(
-                survivor=_find(session, survivor, merged=True),
-                merged=_find(session, merged, merged=True),
+                survivor=find(session, survivor, merged=True),
+                merged=find(session, merged, merged=True),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,
             ),
@@ -206,7 +206,7 @@ def unblock(who: str) -> None:
 
 def _set_blocked(who: str, *, blocked: bool) -> None:
     with console.open_database() as database, database.unit_of_work() as session:
-        member_id = _find(session, who)
+        member_id = find(session, who)
         members.set_blocked(session, member_id, blocked=blocked)
     click.echo(f"member {member_id} is {'blocked' if blocked else 'not blocked'}")
 
@@ -218,7 +218,8 @@ def _identifier(text: str) -> members.Identifier:
     return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
 
 
-def _find(session: Session, who: str, *, merged: bool = False) -> MemberId:
+def find(session: Session, who: str, *, merged: bool = False) -> MemberId:
+    """The member whom MEMBER names; whether an id exists is not asked. `merged`: as in `find_member`."""
     if ":" in who:
         found = members.find_member(session, _identifier(who), merged=merged)
         if found is None:

@@ -42,6 +42,9 @@ CREATE TYPE ledger.wish AS (
     receipt_number  text,
     receipt_line    integer,
     receipt_revision integer,
+    pool_id         uuid,            -- the pool that it draws on, locked with its members
+    from_pool       boolean,         -- whether it draws on one
+    givers          uuid[],          -- members to whom points may go back, locked
     card_id         uuid,            -- the card that the member was named by, where it was a card
     limits          partners.limit_rule[],  -- the rules in force
     limits_from     date,            -- no window before it matters to them

@@ -17,10 +17,12 @@ BEGIN
     IF p_wish.refused IS NOT NULL      THEN PERFORM ledger.refuse(p_wish.refused, coalesce(p_wish.refused_facts, '{}')); END IF;
     PERFORM ledger.check_age(p_wish);
     PERFORM ledger.check_partner(p_wish, 'a redeemer');
+    IF p_wish.from_pool                THEN PERFORM ledger.check_pool(p_wish, head); END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);
     PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
+    IF p_wish.from_pool                THEN head := ledger.draw_on_pool(head, p_wish); END IF;
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
     END IF;
@@ -41,7 +43,7 @@ CREATE FUNCTION ledger.post_redeem(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint,
     p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL
+    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL, p_from_pool boolean DEFAULT false
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -67,6 +69,7 @@ BEGIN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
     wish := ledger.claim_receipt(wish, p_member);
+    IF p_from_pool THEN wish := ledger.enter_pool(wish, p_member); END IF;
     SELECT consent_limit_points INTO consent_limit FROM programme;
     RETURN ledger.redeem(p_member, wish, p_confirmation, consent_limit);
 END $$;

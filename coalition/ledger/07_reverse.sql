@@ -6,7 +6,7 @@
 -- `pending_only` only what is pending can be undone. Expired points are nobody's claim: the member has not
 -- had them.
 -- A part of a redemption goes back to the lots that it came from, the last drawn first; to a lot that
--- expired meanwhile with the agreement's grace period.
+-- expired meanwhile with the agreement's grace period. From lots that a pool had given they go on to who gave them.
 -- p_points says how much; NULL: all that is left. Where the caller worked it out of money, p_amount is that
 -- money and p_amount_before what earlier reversals took, as it knew it.
 CREATE FUNCTION ledger.reverse(
@@ -21,6 +21,7 @@ DECLARE
     taken   record;
     undone  bigint;
     moved   bigint;
+    kept    bigint;
     back    uuid[];
 BEGIN
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
@@ -75,7 +76,13 @@ BEGIN
             SELECT min(expires_at) FROM lot WHERE member_id = p_member AND lot_id = ANY (back)));
         head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_redemption', p_wish.partner_id, target.agreement_id,
                                           undone, p_reason => p_reason, p_reverses_date => p_date, p_reverses_id => p_id, p_undone => undone);
-        head := ledger.pay_deficits(head, p_wish, back, undone);
+        kept := undone;
+        IF p_wish.givers IS NOT NULL THEN
+            kept := undone - (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));
+            head := ledger.return_to_givers(head, p_wish, back);
+            kept := kept + (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));
+        END IF;
+        head := ledger.pay_deficits(head, p_wish, back, kept);
         -- Where there is no grace, what came back to an expired lot lapses at once.
         head := ledger.bring_up_to_date(head, p_wish);
     END IF;
@@ -221,6 +228,7 @@ BEGIN
     IF p_points > 1000000000 OR p_points < (p_amount IS NULL)::int THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
+    wish := ledger.lock_givers(wish, p_member, p_date, p_id);
     IF EXISTS (SELECT FROM member_head WHERE member_id = p_member AND merged_into IS NOT NULL) THEN
         RETURN ledger.reverse_merged(p_member, wish, p_date, p_id, p_points, p_amount_before, p_reason);
     END IF;

@@ -61,11 +61,13 @@ DECLARE
     before bigint;
 BEGIN
     wish := ledger.enter_window(wish, p_now);
+    -- Where a hold has lapsed that has points of others, these members are locked with it.
+    wish := ledger.lock_pooled(wish, ARRAY[p_member]);
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
     IF head.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     before := head.last_sequence;
     wish.now := greatest(wish.now, head.last_recorded_at);
-    head := ledger.bring_up_to_date(head, wish);
+    head := ledger.end_pooled_holds(ledger.bring_up_to_date(head, wish), wish);
     PERFORM ledger.store_head(head);
     RETURN head.last_sequence - before;
 END $$;

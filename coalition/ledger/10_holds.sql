@@ -9,6 +9,7 @@ RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     head    member_head;
     earlier ledger.posting;
+    before  bigint;
 BEGIN
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
 
@@ -19,10 +20,13 @@ BEGIN
     IF head.merged_into IS NOT NULL    THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     PERFORM ledger.check_age(p_wish);
     PERFORM ledger.check_partner(p_wish, 'a redeemer');
+    IF p_wish.from_pool                THEN PERFORM ledger.check_pool(p_wish, head); END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);
     PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
+    before := head.last_sequence;
+    IF p_wish.from_pool                THEN head := ledger.draw_on_pool(head, p_wish); END IF;
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));
     END IF;
@@ -33,9 +37,9 @@ BEGIN
     head.available := head.available - p_wish.points;
     head.held := head.held + p_wish.points;
     head.next_due_at := least(head.next_due_at, p_wish.now + p_lasting);
-    INSERT INTO hold (member_id, business_date, transaction_id, partner_id, agreement_id, points, authorized_at, lapses_at, confirmed)
+    INSERT INTO hold (member_id, business_date, transaction_id, partner_id, agreement_id, points, authorized_at, lapses_at, confirmed, pooled)
     VALUES (p_member, p_wish.business_date, p_wish.transaction_id, p_wish.partner_id, p_wish.agreement_id, p_wish.points,
-            p_wish.now, p_wish.now + p_lasting, p_confirmation IS NOT NULL);
+            p_wish.now, p_wish.now + p_lasting, p_confirmation IS NOT NULL, head.last_sequence > before);
     head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'authorize', p_wish.partner_id, p_wish.agreement_id,
                                       p_wish.points, p_confirmation => p_confirmation);
     RETURN ledger.conclude(head, p_wish, p_wish.points);
@@ -43,7 +47,8 @@ END $$;
 
 CREATE FUNCTION ledger.post_authorize(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint, p_key text, p_fingerprint bytea,
-    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL
+    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL,
+    p_from_pool boolean DEFAULT false
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -67,6 +72,7 @@ BEGIN
     IF p_seconds NOT BETWEEN 1 AND ruling.longest_hold_seconds THEN
         PERFORM ledger.refuse('HOLD_TIME_INVALID', jsonb_build_object('asked', p_seconds, 'longest', ruling.longest_hold_seconds));
     END IF;
+    IF p_from_pool THEN wish := ledger.enter_pool(wish, p_member); END IF;
     RETURN ledger.authorize(p_member, wish, make_interval(secs => coalesce(p_seconds, ruling.hold_seconds)),
                             p_confirmation, ruling.consent_limit_points);
 END $$;
@@ -102,7 +108,9 @@ BEGIN
         WHEN 'captured' THEN PERFORM ledger.refuse('HOLD_CAPTURED', jsonb_build_object('captured', target.captured));
         WHEN 'voided'   THEN PERFORM ledger.refuse('HOLD_VOIDED');
         WHEN 'lapsed'   THEN PERFORM ledger.refuse('HOLD_LAPSED', jsonb_build_object('lapsed_at', target.lapses_at));
-        ELSE NULL;
+        ELSE
+            -- One with points of others lapses where these are locked, too; it is over all the same.
+            IF target.lapses_at <= p_wish.now THEN PERFORM ledger.refuse('HOLD_LAPSED', jsonb_build_object('lapsed_at', target.lapses_at)); END IF;
     END CASE;
     captured := coalesce(p_points, target.points);
     IF captured > target.points THEN
@@ -144,6 +152,7 @@ BEGIN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
     wish := ledger.claim_receipt(wish, p_member);
+    wish := ledger.lock_givers(wish, p_member, p_date, p_id);
     RETURN ledger.close_hold(p_member, wish, p_date, p_id, p_points);
 END $$;
 
@@ -162,6 +171,7 @@ BEGIN
     wish.occurred_at := p_occurred_at;
     wish.transaction_id := gen_random_uuid();
     wish := ledger.enter_window(wish, p_now);
+    wish := ledger.lock_givers(wish, p_member, p_date, p_id);
     RETURN ledger.close_hold(p_member, wish, p_date, p_id, 0);
 END $$;
 
@@ -216,6 +226,7 @@ BEGIN
         CASE p_kind WHEN 'lapse' THEN NULL ELSE p_hold.agreement_id END,
         CASE p_kind WHEN 'capture' THEN p_captured ELSE p_hold.points END,
         p_hold_date => p_hold.business_date, p_hold_id => p_hold.transaction_id);
+    IF p_hold.pooled THEN head := ledger.return_to_givers(head, p_wish, lots); END IF;
     FOR nth IN 1 .. cardinality(lots) LOOP
         IF recalls[nth] > 0 THEN
             head := ledger.recall(head, p_wish, lots[nth], recalls[nth], least(recalls[nth], frees[nth]));

@@ -20,7 +20,7 @@ LANGUAGE sql STABLE AS $$ SELECT * FROM member_head WHERE member_id = p_member $
 -- pending and what is owed included. The giver's transaction and the taker's name each other.
 CREATE FUNCTION ledger.hand_over(
     INOUT giver ledger.member_head, INOUT taker ledger.member_head, p_wish ledger.wish,
-    p_kind text, p_out uuid, p_in uuid, p_points bigint, p_reason text DEFAULT NULL
+    p_kind text, p_out uuid, p_in uuid, p_points bigint, p_reason text DEFAULT NULL, p_pays boolean DEFAULT true
 ) LANGUAGE plpgsql AS $$
 DECLARE
     source       lot;
@@ -95,8 +95,8 @@ BEGIN
                                        pending + available, p_reason => p_reason, p_other_member => taker.member_id, p_other_id => p_in);
     taker := ledger.append_transaction(taker, p_wish, p_in, p_kind || '_in', '00000000-0000-0000-0000-000000000000', NULL,
                                        pending + available, p_reason => p_reason, p_other_member => giver.member_id, p_other_id => p_out);
-    -- What becomes available to a member pays what that member owes.
-    taker := ledger.pay_deficits(taker, p_wish, arrived, available);
+    -- What becomes available to a member pays what that member owes, unless it came for a purchase.
+    IF p_pays THEN taker := ledger.pay_deficits(taker, p_wish, arrived, available); END IF;
 END $$;
 
 -- What the giver owes the taker owes from now on: each open claim ends there and begins here.

@@ -66,6 +66,7 @@ BEGIN
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
     merged := ledger.bring_up_to_date(merged, wish);
+    IF merged.pool_id IS NOT NULL THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
     IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held)); END IF;
     -- From here on nothing is refused.
 
@@ -179,6 +180,22 @@ BEGIN
                                        pending + available, p_reason => p_reason, p_other_member => giver.member_id, p_other_id => p_out);
 END $$;
 
+-- What the first of a line of merges has, and each of the next, goes on to the last of it.
+CREATE FUNCTION ledger.pass_on(p_line uuid[], p_wish ledger.wish) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    sides record;
+BEGIN
+    FOR step IN 1 .. cardinality(p_line) - 1 LOOP
+        IF (SELECT available + pending + deficit > 0 FROM member_head WHERE member_id = p_line[step]) THEN
+            SELECT * INTO sides FROM ledger.hand_over(
+                ledger.head_of(p_line[step]), ledger.head_of(p_line[step + 1]), p_wish, 'merge', gen_random_uuid(), gen_random_uuid(), NULL);
+            PERFORM ledger.store_head(sides.giver);
+            PERFORM ledger.store_head(sides.taker);
+        END IF;
+    END LOOP;
+END $$;
+
 -- Reverse what was posted to a member before its merge. What is left of an issue's points comes back along the
 -- line of merges first; then it is reversed as ever; and what the member has then goes to the survivor again.
 CREATE FUNCTION ledger.reverse_merged(
@@ -224,13 +241,6 @@ BEGIN
 
     answer := ledger.reverse(p_member, p_wish, p_date, p_id, p_points, p_amount_before, p_reason);
 
-    FOR step IN 1 .. cardinality(line) - 1 LOOP
-        IF (SELECT available + pending + deficit > 0 FROM member_head WHERE member_id = line[step]) THEN
-            SELECT * INTO sides FROM ledger.hand_over(
-                ledger.head_of(line[step]), ledger.head_of(line[step + 1]), p_wish, 'merge', gen_random_uuid(), gen_random_uuid(), NULL);
-            PERFORM ledger.store_head(sides.giver);
-            PERFORM ledger.store_head(sides.taker);
-        END IF;
-    END LOOP;
+    PERFORM ledger.pass_on(line, p_wish);
     RETURN answer;
 END $$;

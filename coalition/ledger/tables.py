@@ -68,6 +68,10 @@ KINDS = (
     "unmerge_in",
     "adjust_in",
     "adjust_out",
+    "pool_out",
+    "pool_in",
+    "unpool_out",
+    "unpool_in",
 )
 ADJUSTMENT_REASONS = ("goodwill", "service_failure", "correction", "fraud", "migration")
 
@@ -230,6 +234,7 @@ member_head = Table(
     Column("deficit", BigInteger, nullable=False, server_default=text("0")),
     Column("blocked", Boolean, nullable=False, server_default=text("false")),
     Column("merged_into", Uuid, comment="the member who has this one's points now; NULL: nobody"),
+    Column("pool_id", Uuid, comment="the pool that the member is in; NULL: none"),
     Column(
         "extends",
         Boolean,
@@ -254,6 +259,7 @@ member_head = Table(
     CheckConstraint("available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0", name="never_negative"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     CheckConstraint("merged_into <> member_id", name="merged_into_another"),
+    CheckConstraint("merged_into IS NULL OR pool_id IS NULL", name="merged_are_in_no_pool"),
     Index("members_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
     Index("members_merged", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     schema=SCHEMA,
@@ -387,7 +393,7 @@ transaction = Table(
     CheckConstraint("(hold_id IS NULL) = (hold_date IS NULL)", name="hold_reference_is_whole"),
     CheckConstraint(
         "(other_id IS NULL) = (kind NOT IN ('transfer_out', 'transfer_in', 'merge_out', 'merge_in',"
-        " 'unmerge_out', 'unmerge_in'))",
+        " 'unmerge_out', 'unmerge_in', 'pool_out', 'pool_in', 'unpool_out', 'unpool_in'))",
         name="other_side_is_named",
     ),
     CheckConstraint("(other_id IS NULL) = (other_member_id IS NULL)", name="other_side_is_whole"),
@@ -443,6 +449,13 @@ hold = Table(
     Column("authorized_at", Timestamp, nullable=False),
     Column("lapses_at", Timestamp, nullable=False),
     Column("confirmed", Boolean, nullable=False, comment="the member consented to it"),
+    Column(
+        "pooled",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="others of the pool gave some of its points, and what is released goes back to them",
+    ),
     Column("state", Text, nullable=False, server_default=text("'open'")),
     Column("captured", BigInteger, nullable=False, server_default=text("0")),
     Column("closed_date", Date),
@@ -559,6 +572,46 @@ adjustment = Table(
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     Index("adjustments_proposed", "proposed_at", postgresql_where=text("state = 'proposed'")),
     Index("adjustments_by_time", "proposed_at", "adjustment_id"),
+    schema=SCHEMA,
+)
+
+pool = Table(
+    "pool",
+    metadata,
+    Column("pool_id", Uuid, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("head_id", Uuid, nullable=False, comment="the member who opened it, invites and closes"),
+    Column("spenders", Text, nullable=False, comment="who may spend what the others have"),
+    Column(
+        "spender_limit_points",
+        BigInteger,
+        comment="what one member may take of the others in one window; NULL: all that they have",
+    ),
+    Column("own_first", Boolean, nullable=False, comment="what the spender has goes before what others have"),
+    Column("most_members", SmallInteger, nullable=False),
+    Column("opened_at", Timestamp, nullable=False),
+    Column("closed_at", Timestamp, comment="NULL: it is open"),
+    CheckConstraint(_one_of("spenders", ("all", "head")), name="spenders"),
+    CheckConstraint("spender_limit_points > 0", name="spender_limit"),
+    CheckConstraint("most_members BETWEEN 2 AND 20", name="most_members"),
+    schema=SCHEMA,
+)
+
+pool_member = Table(
+    "pool_member",
+    metadata,
+    Column("pool_id", Uuid, nullable=False),
+    Column("membership_id", Uuid, nullable=False),
+    Column("member_id", Uuid, nullable=False),
+    Column("invited_at", Timestamp, nullable=False),
+    Column("joined_at", Timestamp, comment="NULL: the invitation was not accepted"),
+    Column("ended_at", Timestamp, comment="NULL: a member, or invited"),
+    PrimaryKeyConstraint("pool_id", "membership_id"),
+    CheckConstraint(
+        "joined_at >= invited_at AND ended_at >= coalesce(joined_at, invited_at)", name="in_time"
+    ),
+    Index("pool_places", "pool_id", "member_id", unique=True, postgresql_where=text("ended_at IS NULL")),
+    Index("pools_of_member", "member_id", postgresql_where=text("ended_at IS NULL")),
     schema=SCHEMA,
 )
 

@@ -48,6 +48,11 @@ class AuthorizeRedemptionInput:
         default=None,
         description="The member's own confirmation (confirmRedemption), needed beyond the limit.",
     )
+    from_pool: bool = strawberry.field(
+        default=False,
+        description="Whether the others of the member's household pool give what the member lacks, by the"
+        " pool's rules. Never without being asked for.",
+    )
 
 
 @strawberry.input(description="A hold of yours, of which you take points now.")
@@ -116,6 +121,7 @@ def authorize(context: Context, partner_id: PartnerId, wish: AuthorizeRedemption
                 seconds_to_live=wish.seconds_to_live,
                 occurred_at=wish.occurred_at,
                 confirmation_id=confirmation_in(wish.confirmation),
+                from_pool=wish.from_pool,
             ),
         )
 

@@ -120,6 +120,7 @@ def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> 
                 receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
                 confirmation_id=confirmation_in(wish.confirmation),
+                from_pool=wish.from_pool,
             ),
         )
 

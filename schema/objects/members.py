@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import holding, members
+from coalition import holding, members, pooling
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId, PartnerId
@@ -21,6 +21,7 @@ from schema.objects.transactions import Transaction
 if TYPE_CHECKING:
     from schema.inputs import TransactionFilter
     from schema.objects.holds import Hold
+    from schema.objects.pools import Pool
 
 _MAX_DAYS = 36_500
 
@@ -92,6 +93,17 @@ class Balance:
     def deficit(self, info: Info) -> Points | None:
         """Owed."""
         return self.whole.deficit if info.context.viewer.sees_whole_members() else None
+
+    @strawberry.field(
+        description="What can be spent with `fromPool`: the member's own and what the others of its household"
+        " pool may give. Null where it is in none, or may not spend from it."
+    )
+    def pooled(self, info: Info) -> Points | None:
+        """With the pool."""
+        loaded = info.context.loaded
+        pool_id = loaded.pools_of.get(self.member_id)
+        pool = None if pool_id is None else loaded.pools.get(pool_id)
+        return None if pool is None else pooling.spendable(info.context.session, self.member_id, pool)
 
     @strawberry.field(description="The moment of which this is the balance.")
     def as_of(self) -> dt.datetime:
@@ -199,6 +211,35 @@ class Member(Node):
             page, [holding.key_of(hold) for hold in page.items], [Hold.of(hold.ref) for hold in page.items]
         )
         return made
+
+    @strawberry.field(description="The household pool that the member is in; to the member and the operator.")
+    def pool(self, info: Info) -> Annotated["Pool", strawberry.lazy("schema.objects.pools")] | None:
+        """The pool."""
+        from schema.objects.pools import Pool  # noqa: PLC0415 - a pool's members are no fields of this type
+
+        if not info.context.viewer.sees_whole_members():
+            return None
+        pool_id = info.context.loaded.pools_of.get(self.member_id)
+        pool = None if pool_id is None else info.context.loaded.pools.get(pool_id)
+        return None if pool is None else Pool.of(pool, self.member_id)
+
+    @strawberry.field(
+        description="Household pools that the member was invited to in the last 14 days and can join; to the"
+        " member and the operator.",
+        directives=[FEW],
+    )
+    def pool_invitations(
+        self, info: Info
+    ) -> list[Annotated["Pool", strawberry.lazy("schema.objects.pools")]]:
+        """Invitations."""
+        from schema.objects.pools import Pool  # noqa: PLC0415 - as above
+
+        if not info.context.viewer.sees_whole_members():
+            return []
+        found = pooling.invitations_of(info.context.session, self.member_id)
+        info.context.loaded.pools.want(found)
+        pools = [info.context.loaded.pools.get(pool_id) for pool_id in found]
+        return [Pool.of(pool, self.member_id) for pool in pools if pool is not None]
 
     @strawberry.field(
         description="Into whom this member was merged; null: into nobody. To a partner always null."

@@ -54,6 +54,18 @@ class TransactionKind(Enum):
     UNMERGE_IN = strawberry.enum_value("unmerge_in", description="The member is itself again.")
     ADJUST_IN = strawberry.enum_value("adjust_in", description="The operator gave points.")
     ADJUST_OUT = strawberry.enum_value("adjust_out", description="The operator took points.")
+    POOL_OUT = strawberry.enum_value(
+        "pool_out", description="Another of the member's pool spent points that the member had."
+    )
+    POOL_IN = strawberry.enum_value(
+        "pool_in", description="Others of the member's pool gave what a redemption lacked."
+    )
+    UNPOOL_OUT = strawberry.enum_value(
+        "unpool_out", description="What others of a pool had given went back to them."
+    )
+    UNPOOL_IN = strawberry.enum_value(
+        "unpool_in", description="What another of a pool did not spend after all came back."
+    )
 
 
 @strawberry.enum(

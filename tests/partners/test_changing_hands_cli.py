@@ -82,3 +82,21 @@ def test_the_programmes_limits_are_set_and_shown(coalition: Coalition, terminal:
     assert terminal.data("programme", "set", "--longest-hold", "60")["longestHoldSeconds"] == 60
     assert "INVALID_INPUT" in terminal("programme", "set", "--hold-time", "61", exit_code=1).stderr
     assert "at least one" in terminal("programme", "set", exit_code=2).stderr
+
+
+def test_a_household_pool_at_the_command_line(terminal: Terminal, card: str) -> None:
+    terminal("member", "enrol", "email:ada@example.org")
+    terminal("member", "adjust", card, "900", "--reason", "migration", "--issuer", "grocer")
+    made = terminal.data("pool", "open", "email:ada@example.org", "Home", "--limit", "500")
+    pool = made["pool"]
+    terminal("pool", "invite", "email:ada@example.org", card)
+    joined = terminal.data("pool", "accept", card, pool)
+    assert sorted(one["spendable"] for one in joined["members"]) == [500, 900]
+    assert [one["pool"] for one in terminal.data("pool", "list")] == [pool]
+    assert "Home" in terminal("pool", "show", pool).stdout
+    assert "ALREADY_IN_POOL" in terminal("pool", "open", card, "Other", exit_code=1).stderr
+    assert terminal.data("pool", "leave", card)["members"][0]["spendable"] == 0
+    assert terminal.data("pool", "close", pool)["closedAt"] is not None
+    assert terminal.data("pool", "list") == []
+    unknown = "00000000-0000-4000-8000-000000000000"
+    assert "POOL_UNKNOWN" in terminal("pool", "show", unknown, exit_code=1).stderr

@@ -28,7 +28,7 @@ MEMBER_TABLES = {
     "adjustment",
     "review",
 }
-OWN_KEY = {"receipt", "identifier"}
+OWN_KEY = {"receipt", "identifier", "pool", "pool_member"}
 COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}
 
 
