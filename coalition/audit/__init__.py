@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from coalition.audit import guards, keys, lots, members, settlements, transactions, windows
+from coalition.audit import guards, keys, lots, members, settlements, transactions, vouchers, windows
 from coalition.audit.chain import CHAIN
 from coalition.audit.finding import Check, Finding
 
@@ -56,6 +56,8 @@ AUDIT: Final[tuple[Check, ...]] = (
     keys.receipts_have_one_effect,
     keys.receipts_are_revised_after_reversal,
     keys.confirmations_are_used_once,
+    vouchers.vouchers_are_the_members_word,
+    vouchers.vouchers_are_redeemed_once,
     guards.limits_of_members_held,
     guards.tallies_agree_with_the_journal,
     guards.reviews_became_what_they_say,
