@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -18,14 +18,13 @@ from coalition.ids import NETWORK, AgreementId, PartnerId
 from partners import tables
 from partners.checks import check_decimal, check_text
 from partners.earning import EarnRounding, EarnRule
+from partners.expiry import Activity, ActivityWhere, Expiry, ExpiryRule, check_expiry
 
 _table = tables.agreement
 
 _PRICE_PLACES: Final = 6
 _PRICE_BELOW: Final = 1_000_000
-_SHORTEST_MONTH: Final = 28  # days
 _MAX_DAYS: Final = 3_650
-_MAX_MONTHS: Final = 1_200
 
 
 class ReturnPolicy(StrEnum):
@@ -71,8 +70,7 @@ class Agreement(Prices):
     earn_rounding: EarnRounding
     maturity_days: int
     """The return period, in which points are pending; 0: none."""
-    expiry_months: int | None
-    """None: points don't expire."""
+    expiry: Expiry
     grace_days: int
     """How long points live that a reversed redemption gives back to an expired lot."""
     return_policy: ReturnPolicy
@@ -97,7 +95,7 @@ class PublishAgreement(Prices):
     """The client or operator who publishes."""
     earn_rule: EarnRule | None = None
     maturity_days: int = 0
-    expiry_months: int | None = 24
+    expiry: Expiry = field(default_factory=Expiry)
     grace_days: int = 30
     return_policy: ReturnPolicy = ReturnPolicy.AVAILABLE
 
@@ -304,18 +302,13 @@ def _checked(command: PublishAgreement) -> dict[str, Any]:
         "earn_amount": None,
         "earn_rounding": EarnRounding.DOWN.value,
         "maturity_days": count(command.maturity_days, "maturityDays", least=0, most=_MAX_DAYS),
-        "expiry_months": command.expiry_months,
+        **_columns(check_expiry(command.expiry, maturity_days=command.maturity_days)),
         "grace_days": count(command.grace_days, "graceDays", least=0, most=_MAX_DAYS),
         "return_policy": command.return_policy.value,
         "published_by": check_text(command.published_by, field="publishedBy"),
     }
     if values["breakage_share"] > 1:
         raise InvalidInput("breakageShare must be from 0 to 1", field=("input", "breakageShare"))
-    if command.expiry_months is not None:
-        count(command.expiry_months, "expiryMonths", least=1, most=_MAX_MONTHS)
-        # So that points are spendable before they lapse, in every month of the calendar.
-        if command.maturity_days >= command.expiry_months * _SHORTEST_MONTH:
-            raise InvalidInput("points would expire before they mature", field=("input", "maturityDays"))
     rule = command.earn_rule
     if rule is not None:
         values["earn_points"] = price(rule.points, "earnPoints")
@@ -326,7 +319,8 @@ def _checked(command: PublishAgreement) -> dict[str, Any]:
     return values
 
 
-_PRICE_FIELDS: Final = tuple(field.name for field in fields(Prices))
+_EXPIRY_FIELDS: Final = tuple(one.name for one in fields(Expiry))
+_PRICE_FIELDS: Final = tuple(one.name for one in fields(Prices))
 
 
 def _prices(row: Mapping[Any, Any]) -> Prices:
@@ -337,5 +331,17 @@ def _agreement(row: Mapping[Any, Any]) -> Agreement:
     typed = {
         "earn_rounding": EarnRounding(row["earn_rounding"]),
         "return_policy": ReturnPolicy(row["return_policy"]),
+        "expiry": Expiry(
+            expiry_rule=ExpiryRule(row["expiry_rule"]),
+            expiry_months=row["expiry_months"],
+            expiry_date=row["expiry_date"],
+            activity=row["activity"] and Activity(row["activity"]),
+            activity_where=row["activity_where"] and ActivityWhere(row["activity_where"]),
+        ),
     }
-    return Agreement(**(dict(row) | typed))
+    plain = {name: value for name, value in row.items() if name not in _EXPIRY_FIELDS}
+    return Agreement(**(plain | typed))
+
+
+def _columns(expiry: Expiry) -> dict[str, Any]:
+    return {name: getattr(expiry, name) for name in _EXPIRY_FIELDS}

@@ -79,7 +79,17 @@ agreement = Table(
     Column("earn_amount", Numeric(12, 4)),
     Column("earn_rounding", Text, nullable=False),
     Column("maturity_days", Integer, nullable=False, comment="the return period; 0: available at once"),
-    Column("expiry_months", Integer, comment="after the issue; NULL: never"),
+    Column(
+        "expiry_rule",
+        Text,
+        nullable=False,
+        server_default=text("'term'"),
+        comment="from what the last day is counted",
+    ),
+    Column("expiry_months", Integer, comment="after the issue or the last activity; NULL: never, or a date"),
+    Column("expiry_date", Date, comment="and the same day of each year after it"),
+    Column("activity", Text, comment="what keeps points alive that lapse by inactivity"),
+    Column("activity_where", Text),
     Column("grace_days", Integer, nullable=False, comment="for points that come back to an expired lot"),
     Column("return_policy", Text, nullable=False),
     Column("published_at", Timestamp, nullable=False),
@@ -99,7 +109,22 @@ agreement = Table(
     ),
     CheckConstraint("earn_rounding IN ('down', 'half_even', 'up')", name="earn_rounding"),
     CheckConstraint(
-        "maturity_days >= 0 AND grace_days >= 0 AND coalesce(expiry_months > 0, true)", name="terms"
+        "maturity_days >= 0 AND grace_days >= 0 AND coalesce(expiry_months >= 0, true)", name="terms"
+    ),
+    CheckConstraint(
+        "expiry_rule IN"
+        " ('term', 'end_of_month', 'end_of_quarter', 'end_of_year', 'fixed_date', 'inactivity')",
+        name="expiry_rule",
+    ),
+    CheckConstraint(
+        "(expiry_rule = 'fixed_date') = (expiry_date IS NOT NULL)"
+        " AND (expiry_rule = 'inactivity') = (activity IS NOT NULL)"
+        " AND (activity IS NULL) = (activity_where IS NULL)",
+        name="expiry_parts",
+    ),
+    CheckConstraint(
+        "activity IN ('any', 'issue', 'redeem') AND activity_where IN ('anywhere', 'at_issuer')",
+        name="activity",
     ),
     CheckConstraint("return_policy IN ('pending_only', 'available', 'unlimited')", name="return_policy"),
     Index("agreements_in_force", "partner_id", "valid_from", "version"),

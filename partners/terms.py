@@ -3,7 +3,6 @@
 Functions of values. The mutation and the quote both ask them, so they cannot disagree.
 """
 
-from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -15,6 +14,7 @@ from coalition.errors import InvalidInput, PointsInvalid
 from partners.agreements import Agreement
 from partners.checks import check_decimal
 from partners.earning import points_for
+from partners.expiry import last_day
 
 _AMOUNT_BELOW: Final = 1_000_000_000_000
 _AMOUNT_PLACES: Final = 4
@@ -88,15 +88,6 @@ def _matures_at(agreement: Agreement, occurred_at: datetime) -> datetime | None:
 
 
 def _expires_at(agreement: Agreement, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
-    if agreement.expiry_months is None:
-        return None
-    last_day = _add_months(local_date(occurred_at, zone), agreement.expiry_months)
+    last = last_day(agreement.expiry, local_date(occurred_at, zone), maturity_days=agreement.maturity_days)
     # The whole of the last day counts: points lapse as the next one begins there.
-    return datetime.combine(last_day + timedelta(days=1), time.min, tzinfo=zone)
-
-
-def _add_months(day: date, months: int) -> date:
-    years, month = divmod(day.month - 1 + months, 12)
-    year = day.year + years
-    # A month that is too short for the day ends on its own last day.
-    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
+    return None if last is None else datetime.combine(last + timedelta(days=1), time.min, tzinfo=zone)

@@ -17,6 +17,7 @@ from coalition.reviewing import ReviewState
 from partners.agreements import ReturnPolicy
 from partners.directory import PartnerState
 from partners.earning import EarnRounding
+from partners.expiry import Activity, ActivityWhere, ExpiryRule
 from partners.limits import LimitAction, LimitMeasure, LimitPosting, LimitScope
 from settlement.netting import Kind
 from settlement.runs import RunState
@@ -25,9 +26,12 @@ if TYPE_CHECKING:
     from strawberry.types.enum import StrawberryEnumDefinition
 
 __all__ = [
+    "Activity",
+    "ActivityWhere",
     "AdjustmentReason",
     "AdjustmentState",
     "EarnRounding",
+    "ExpiryRule",
     "IdentifierKind",
     "Kind",
     "LimitAction",
@@ -54,6 +58,32 @@ def _show(enum: E, description: str, values: Mapping[str, str], *, name: str | N
         value.description = values[value.name]
 
 
+_show(
+    ExpiryRule,
+    "From what the last day of points is counted.",
+    {
+        "TERM": "So many months after the issue; without months: never.",
+        "END_OF_MONTH": "The end of the month in which that term ends.",
+        "END_OF_QUARTER": "The end of the calendar quarter in which that term ends.",
+        "END_OF_YEAR": "The end of the calendar year in which that term ends.",
+        "FIXED_DATE": "A date, and that day of each year after it.",
+        "INACTIVITY": "So many months after the issue, counted again from each activity of the member's.",
+    },
+)
+_show(
+    Activity,
+    "What keeps points alive that lapse by inactivity.",
+    {
+        "ANY": "An issue, a redemption, or a capture.",
+        "ISSUE": "An issue.",
+        "REDEEM": "A redemption, or a capture.",
+    },
+)
+_show(
+    ActivityWhere,
+    "Whose business the activity must be at.",
+    {"ANYWHERE": "Any partner's.", "AT_ISSUER": "The partner's who issued the points."},
+)
 _show(
     IdentifierKind,
     "What kind of thing a member is known by; each value is unique in its kind.",

@@ -71,6 +71,8 @@ def _issue(
         if lot.matures_at is not None:
             said.append(f"They can be spent from {_day(lot.matures_at, zone)}.")
         said.append(_lapse(lot.expires_at, zone))
+        if terms is not None and terms.expiry.activity is not None:
+            said.append(f"That is {terms.expiry.in_words()}.")
         said.append(_funded(lot, loaded))
     return said
 

@@ -20,6 +20,7 @@ from partners import till
 from partners.agreements import PublishAgreement, PublishedAgreement, publish_agreement
 from partners.directory import CreatePartner, Partner, create_partner
 from partners.earning import EarnRule
+from partners.expiry import Expiry
 
 # Noon of a winter's day in Berlin, and a date far enough from the turn of the year.
 START = datetime(2026, 3, 2, 11, tzinfo=UTC)
@@ -67,6 +68,8 @@ class Coalition:
             return create_partner(session, CreatePartner(code=code, name=code.title(), **parts))
 
     def publish(self, partner: Partner, *, valid_from: date = TODAY, **terms: Any) -> PublishedAgreement:
+        if "expiry_months" in terms:
+            terms["expiry"] = Expiry(expiry_months=terms.pop("expiry_months"))
         wish = PublishAgreement(
             partner_id=partner.partner_id,
             valid_from=valid_from,

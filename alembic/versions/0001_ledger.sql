@@ -33,7 +33,11 @@ CREATE TABLE partners.agreement (
     earn_amount NUMERIC(12, 4),
     earn_rounding TEXT NOT NULL,
     maturity_days INTEGER NOT NULL,
+    expiry_rule TEXT DEFAULT 'term' NOT NULL,
     expiry_months INTEGER,
+    expiry_date DATE,
+    activity TEXT,
+    activity_where TEXT,
     grace_days INTEGER NOT NULL,
     return_policy TEXT NOT NULL,
     published_at TIMESTAMP WITH TIME ZONE NOT NULL,
@@ -45,7 +49,10 @@ CREATE TABLE partners.agreement (
     CONSTRAINT agreement_breakage_share_check CHECK (breakage_share BETWEEN 0 AND 1),
     CONSTRAINT agreement_earn_check CHECK ((earn_points IS NULL) = (earn_amount IS NULL) AND coalesce(earn_points >= 0 AND earn_amount > 0, true)),
     CONSTRAINT agreement_earn_rounding_check CHECK (earn_rounding IN ('down', 'half_even', 'up')),
-    CONSTRAINT agreement_terms_check CHECK (maturity_days >= 0 AND grace_days >= 0 AND coalesce(expiry_months > 0, true)),
+    CONSTRAINT agreement_terms_check CHECK (maturity_days >= 0 AND grace_days >= 0 AND coalesce(expiry_months >= 0, true)),
+    CONSTRAINT agreement_expiry_rule_check CHECK (expiry_rule IN ('term', 'end_of_month', 'end_of_quarter', 'end_of_year', 'fixed_date', 'inactivity')),
+    CONSTRAINT agreement_expiry_parts_check CHECK ((expiry_rule = 'fixed_date') = (expiry_date IS NOT NULL) AND (expiry_rule = 'inactivity') = (activity IS NOT NULL) AND (activity IS NULL) = (activity_where IS NULL)),
+    CONSTRAINT agreement_activity_check CHECK (activity IN ('any', 'issue', 'redeem') AND activity_where IN ('anywhere', 'at_issuer')),
     CONSTRAINT agreement_return_policy_check CHECK (return_policy IN ('pending_only', 'available', 'unlimited'))
 );
 
@@ -71,7 +78,13 @@ COMMENT ON COLUMN partners.agreement.earn_points IS 'points per earn_amount of m
 
 COMMENT ON COLUMN partners.agreement.maturity_days IS 'the return period; 0: available at once';
 
-COMMENT ON COLUMN partners.agreement.expiry_months IS 'after the issue; NULL: never';
+COMMENT ON COLUMN partners.agreement.expiry_rule IS 'from what the last day is counted';
+
+COMMENT ON COLUMN partners.agreement.expiry_months IS 'after the issue or the last activity; NULL: never, or a date';
+
+COMMENT ON COLUMN partners.agreement.expiry_date IS 'and the same day of each year after it';
+
+COMMENT ON COLUMN partners.agreement.activity IS 'what keeps points alive that lapse by inactivity';
 
 COMMENT ON COLUMN partners.agreement.grace_days IS 'for points that come back to an expired lot';
 
@@ -705,6 +718,7 @@ CREATE TABLE ledger.member_head (
     deficit BIGINT DEFAULT 0 NOT NULL,
     blocked BOOLEAN DEFAULT false NOT NULL,
     merged_into UUID,
+    extends BOOLEAN DEFAULT false NOT NULL,
     last_sequence BIGINT DEFAULT 0 NOT NULL,
     last_recorded_at TIMESTAMP WITH TIME ZONE,
     digest BYTEA DEFAULT decode(repeat('00', 32), 'hex') NOT NULL,
@@ -721,6 +735,8 @@ CREATE INDEX members_due ON ledger.member_head (next_due_at) WHERE next_due_at I
 CREATE INDEX members_merged ON ledger.member_head (merged_into) WHERE merged_into IS NOT NULL;
 
 COMMENT ON COLUMN ledger.member_head.merged_into IS 'the member who has this one''s points now; NULL: nobody';
+
+COMMENT ON COLUMN ledger.member_head.extends IS 'has had lots that lapse by inactivity: an activity may extend them';
 
 COMMENT ON COLUMN ledger.member_head.digest IS 'of the member''s last transaction: the end of the chain';
 

@@ -10,7 +10,17 @@ from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
-from coalition.audit import guards, keys, lots, members, settlements, transactions, vouchers, windows
+from coalition.audit import (
+    expiries,
+    guards,
+    keys,
+    lots,
+    members,
+    settlements,
+    transactions,
+    vouchers,
+    windows,
+)
 from coalition.audit.chain import CHAIN
 from coalition.audit.finding import Check, Finding
 
@@ -19,7 +29,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-__all__ = ["AUDIT", "CHAIN", "Check", "Finding", "run_audit"]
+__all__ = ["AUDIT", "CHAIN", "TERMS", "Check", "Finding", "run_audit"]
 
 FINDINGS_PER_CHECK: Final = 100
 
@@ -76,6 +86,10 @@ AUDIT: Final[tuple[Check, ...]] = (
     settlements.liabilities_roll_forward,
 )
 """Every check, in the order in which they run and report."""
+
+
+TERMS: Final[tuple[Check, ...]] = (expiries.lots_lapse_by_their_terms,)
+"""What holds where issues went through their partners' terms, as all do but the kernel's own tests'."""
 
 
 def run_audit(

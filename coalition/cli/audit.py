@@ -7,7 +7,7 @@ from time import perf_counter
 
 import click
 
-from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.audit import AUDIT, CHAIN, TERMS, run_audit
 from coalition.cli.console import ExitCode, json_option, open_database, print_json, print_table, progress
 
 
@@ -40,7 +40,7 @@ def audit(*, per_check: int, with_chain: bool, as_json: bool) -> None:
       coalition audit --json | jq '.findings[] | .id'
       coalition audit --chain
     """  # noqa: D301 - click's mark of lines to keep
-    checks = (*AUDIT, *CHAIN) if with_chain else AUDIT
+    checks = (*AUDIT, *TERMS, *(CHAIN if with_chain else ()))
     began = perf_counter()
     with (
         open_database() as database,

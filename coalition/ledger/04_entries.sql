@@ -187,6 +187,24 @@ BEGIN
     );
 END $$;
 
+-- What a member does keeps points alive that lapse by inactivity: of lots that still have points, and live.
+-- The last day counts whole, so of a day's activities only the first changes anything.
+CREATE FUNCTION ledger.extend_lots(p_member uuid, p_now timestamptz, p_activity text, p_partner uuid) RETURNS void
+LANGUAGE sql AS $$
+    UPDATE lot SET expires_at = extended.until
+    FROM (
+        SELECT terms.agreement_id, terms.activity_where,
+               ((p_now AT TIME ZONE zone)::date + make_interval(months => terms.expiry_months) + interval '1 day')
+                   AT TIME ZONE zone AS until
+        FROM partners.agreement terms, programme
+        WHERE terms.expiry_rule = 'inactivity' AND terms.activity IN ('any', p_activity)
+    ) AS extended
+    WHERE lot.member_id = p_member AND lot.agreement_id = extended.agreement_id
+      AND lot.pending + lot.available + lot.held > 0
+      AND lot.expires_at > p_now AND lot.expires_at < extended.until
+      AND (extended.activity_where = 'anywhere' OR lot.issuer_id = p_partner)
+$$;
+
 -- Move all that the lots have in one bucket to another, with the entries that say so.
 CREATE FUNCTION ledger.move_lots(
     p_member uuid, p_business_date date, p_id uuid, p_lots uuid[], p_from text, p_to text, p_after integer DEFAULT 0
@@ -263,7 +281,7 @@ BEGIN
     UPDATE member_head SET
         available = head.available, pending = head.pending, held = head.held, deficit = head.deficit,
         last_sequence = head.last_sequence, last_recorded_at = head.last_recorded_at, next_due_at = head.next_due_at,
-        digest = head.digest
+        digest = head.digest, extends = head.extends
     WHERE member_id = head.member_id;
 END $$;
 

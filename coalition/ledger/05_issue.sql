@@ -29,6 +29,9 @@ BEGIN
 
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);
+    IF head.extends THEN
+        PERFORM ledger.extend_lots(p_member, p_wish.now, 'issue', p_wish.partner_id);
+    END IF;
 
     -- An amount of money too small to earn a point is a receipt like any other, without a lot.
     IF p_wish.points > 0 THEN
@@ -45,6 +48,9 @@ BEGIN
                (p_member, p_wish.business_date, p_wish.transaction_id, 2,
                 CASE WHEN matured THEN 'available' ELSE 'pending' END, p_wish.points, lot_id,
                 p_wish.partner_id, p_wish.agreement_id, p_funding_plan);
+        IF NOT head.extends AND p_expires_at IS NOT NULL THEN
+            head.extends := (SELECT expiry_rule = 'inactivity' FROM partners.agreement WHERE agreement_id = p_wish.agreement_id);
+        END IF;
         IF matured THEN
             head.available := head.available + p_wish.points;
             head.next_due_at := least(head.next_due_at, p_expires_at);

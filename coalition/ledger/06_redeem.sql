@@ -28,6 +28,9 @@ BEGIN
     -- From here on nothing is refused.
 
     PERFORM ledger.draw(p_member, p_wish.business_date, p_wish.transaction_id, p_wish.points, 'burned', NULL);
+    IF head.extends THEN
+        PERFORM ledger.extend_lots(p_member, p_wish.now, 'redeem', p_wish.partner_id);
+    END IF;
     head.available := head.available - p_wish.points;
     head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'redeem', p_wish.partner_id, p_wish.agreement_id,
                                       p_wish.points, p_confirmation => p_confirmation);

@@ -117,6 +117,9 @@ BEGIN
     -- From here on nothing is refused.
 
     head := ledger.end_hold(head, p_wish, p_wish.transaction_id, target, CASE captured WHEN 0 THEN 'void' ELSE 'capture' END, captured);
+    IF captured > 0 AND head.extends THEN
+        PERFORM ledger.extend_lots(p_member, p_wish.now, 'redeem', p_wish.partner_id);
+    END IF;
     -- What was released may have expired while it was held.
     head := ledger.bring_up_to_date(head, p_wish);
     RETURN ledger.conclude(head, p_wish, CASE captured WHEN 0 THEN target.points ELSE captured END);

@@ -83,6 +83,7 @@ BEGIN
     END LOOP;
     ASSERT coalesce(rest, 0) = 0, 'the head promised more points than the lots have';
     giver.pending := giver.pending - pending;
+    taker.extends := taker.extends OR giver.extends;
     giver.available := giver.available - available;
     taker.pending := taker.pending + pending;
     taker.available := taker.available + available;

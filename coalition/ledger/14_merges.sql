@@ -162,6 +162,7 @@ BEGIN
         taker.next_due_at := least(taker.next_due_at, CASE WHEN source.pending > 0 THEN source.matures_at END, source.expires_at);
     END LOOP;
     giver.pending := giver.pending - pending;
+    taker.extends := taker.extends OR giver.extends;
     giver.available := giver.available - available;
     taker.pending := taker.pending + pending;
     taker.available := taker.available + available;

@@ -101,6 +101,9 @@ BEGIN
     -- From here on nothing is refused.
 
     head := ledger.end_hold(head, p_wish, p_wish.transaction_id, target, 'capture', taken);
+    IF head.extends THEN
+        PERFORM ledger.extend_lots(p_member, p_wish.now, 'redeem', p_wish.partner_id);
+    END IF;
     -- What was released may have expired while it was held.
     head := ledger.bring_up_to_date(head, p_wish);
     RETURN ledger.conclude(head, p_wish, taken);

@@ -254,6 +254,13 @@ member_head = Table(
     Column("deficit", BigInteger, nullable=False, server_default=text("0")),
     Column("blocked", Boolean, nullable=False, server_default=text("false")),
     Column("merged_into", Uuid, comment="the member who has this one's points now; NULL: nobody"),
+    Column(
+        "extends",
+        Boolean,
+        nullable=False,
+        server_default=text("false"),
+        comment="has had lots that lapse by inactivity: an activity may extend them",
+    ),
     Column("last_sequence", BigInteger, nullable=False, server_default=text("0")),
     Column("last_recorded_at", Timestamp),
     Column(

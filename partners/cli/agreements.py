@@ -20,6 +20,7 @@ from partners.agreements import (
 from partners.cli.parameters import DECIMAL, price_option
 from partners.directory import get_partner_by_code
 from partners.earning import EarnRounding, EarnRule
+from partners.expiry import Activity, ActivityWhere, Expiry, ExpiryRule
 
 _COLUMNS = {
     "version": "Version",
@@ -32,7 +33,7 @@ _COLUMNS = {
     "breakageShare": "beta",
     "earns": "Earns",
     "maturityDays": "Matures (days)",
-    "expiryMonths": "Expires (months)",
+    "expires": "Expires",
     "returnPolicy": "Returns",
 }
 
@@ -84,11 +85,32 @@ def agreement() -> None:
     help="The return period, in which points cannot be spent.",
 )
 @click.option(
+    "--expiry-rule",
+    type=click.Choice([rule.value for rule in ExpiryRule]),
+    default=ExpiryRule.TERM.value,
+    show_default=True,
+    help="The last day of points: after a term; at the end of the month, quarter or year in which it ends;"
+    " on a date of each year; or after a term without activity.",
+)
+@click.option(
     "--expiry-months",
     type=click.IntRange(min=0),
-    default=24,
-    show_default=True,
-    help="Months after which points lapse; 0: never.",
+    help="That term; 24 if not given. 0 with the rule term: never.",
+)
+@click.option(
+    "--expiry-date",
+    type=click.DateTime(["%Y-%m-%d"]),
+    help="With the rule fixed_date: the date, and the same day of each year after it.",
+)
+@click.option(
+    "--activity",
+    type=click.Choice([activity.value for activity in Activity]),
+    help="With the rule inactivity: what starts the term anew; any if not given.",
+)
+@click.option(
+    "--activity-where",
+    type=click.Choice([where.value for where in ActivityWhere]),
+    help="With the rule inactivity: at whom; anywhere if not given.",
 )
 @click.option(
     "--grace-days",
@@ -120,7 +142,11 @@ def publish(
     earn_amount: Decimal,
     earn_rounding: str,
     maturity_days: int,
-    expiry_months: int,
+    expiry_rule: str,
+    expiry_months: int | None,
+    expiry_date: datetime | None,
+    activity: str | None,
+    activity_where: str | None,
     grace_days: int,
     return_policy: str,
     as_json: bool,
@@ -134,6 +160,9 @@ def publish(
     Pay at redemption, from the first of June on, points lapse after a year:
       coalition partner agreement publish fuel --reimbursement 0.0095 --service-fee 0.0025 \\
           --paid-up-front 0 --from 2027-06-01 --expiry-months 12
+    Points lapse a year after the member's last purchase here:
+      coalition partner agreement publish baker --reimbursement 0.0095 \\
+          --expiry-rule inactivity --expiry-months 12 --activity issue --activity-where at_issuer
     """  # noqa: D301 - click's mark of lines to keep
     if paid_up_front is not None and (funding is not None or redemption_charge is not None):
         raise click.UsageError("Give --paid-up-front, or --funding and --redemption-charge.")
@@ -174,7 +203,7 @@ def publish(
                 breakage_share=prices.breakage_share,
                 earn_rule=rule,
                 maturity_days=maturity_days,
-                expiry_months=expiry_months or None,
+                expiry=_expiry(expiry_rule, expiry_months, expiry_date, activity, activity_where),
                 grace_days=grace_days,
                 return_policy=ReturnPolicy(return_policy),
             ),
@@ -198,6 +227,23 @@ def list_(code: str, as_json: bool) -> None:
     console.print_result(map(_row, found), columns=_COLUMNS, as_json=as_json, title=f"Agreements of {code}")
 
 
+def _expiry(
+    rule: str, months: int | None, day: datetime | None, activity: str | None, where: str | None
+) -> Expiry:
+    kept = ExpiryRule(rule)
+    if months is None and kept is not ExpiryRule.FIXED_DATE:
+        months = Expiry().expiry_months
+    if kept is ExpiryRule.INACTIVITY:
+        activity, where = activity or Activity.ANY.value, where or ActivityWhere.ANYWHERE.value
+    return Expiry(
+        expiry_rule=kept,
+        expiry_months=None if kept is ExpiryRule.TERM and months == 0 else months,
+        expiry_date=None if day is None else day.date(),
+        activity=None if activity is None else Activity(activity),
+        activity_where=None if where is None else ActivityWhere(where),
+    )
+
+
 def _given(value: Decimal | None, otherwise: Decimal) -> Decimal:
     return otherwise if value is None else value
 
@@ -218,7 +264,12 @@ def _row(shown: Agreement) -> dict[str, object]:
         "breakageShare": f"{shown.breakage_share:f}",
         "earns": earns,
         "maturityDays": shown.maturity_days,
-        "expiryMonths": shown.expiry_months,
+        "expires": shown.expiry.in_words(),
+        "expiryRule": shown.expiry.expiry_rule.value,
+        "expiryMonths": shown.expiry.expiry_months,
+        "expiryDate": shown.expiry.expiry_date,
+        "activity": shown.expiry.activity and shown.expiry.activity.value,
+        "activityWhere": shown.expiry.activity_where and shown.expiry.activity_where.value,
         "graceDays": shown.grace_days,
         "returnPolicy": shown.return_policy.value,
         "publishedBy": shown.published_by,

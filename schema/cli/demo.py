@@ -12,7 +12,7 @@ from typing import Final
 
 import click
 
-from coalition.audit import AUDIT, run_audit
+from coalition.audit import AUDIT, TERMS, run_audit
 from coalition.cli.console import ExitCode, print_table, progress
 from coalition.config import Settings, get_settings
 from coalition.db import Database
@@ -163,8 +163,9 @@ def _most_storied(replay: Replay) -> int:
 
 
 def _tell_audit(database: Database) -> bool:
-    with database.reading() as session, progress("Auditing", total=len(AUDIT)) as advance:
-        found = run_audit(session, started=lambda _: advance(1))
+    checks = (*AUDIT, *TERMS)
+    with database.reading() as session, progress("Auditing", total=len(checks)) as advance:
+        found = run_audit(session, checks=checks, started=lambda _: advance(1))
     if found:
         print_table(
             [
@@ -175,7 +176,7 @@ def _tell_audit(database: Database) -> bool:
             title=f"The audit has {len(found)} findings",
         )
     else:
-        click.echo(f"Audit: clean. {len(AUDIT)} checks of all invariants found nothing wrong.")
+        click.echo(f"Audit: clean. {len(checks)} checks of all invariants found nothing wrong.")
     return not found
 
 

@@ -12,10 +12,11 @@ from coalition.errors import FundingPlanInvalid
 from coalition.ids import NETWORK, AgreementId, FundingPlanId, PartyId
 from partners import agreements, directory, funding
 from partners.earning import EarnRule as Rule
+from partners.expiry import Expiry
 from partners.scopes import Scope
 from schema.context import Info
 from schema.cost import FEW, WRITES
-from schema.enums import EarnRounding, PartnerState, ReturnPolicy
+from schema.enums import Activity, ActivityWhere, EarnRounding, ExpiryRule, PartnerState, ReturnPolicy
 from schema.mutations.once import once
 from schema.mutations.payloads import Payload
 from schema.objects.partners import (
@@ -75,7 +76,22 @@ class PublishAgreementInput:
         default=None, description="What money earns; null: points are given."
     )
     maturity_days: int = strawberry.field(default=0, description="The return period; 0: none.")
-    expiry_months: int | None = strawberry.field(default=24, description="Until points expire; null: never.")
+    expiry_rule: ExpiryRule = strawberry.field(
+        default=ExpiryRule.TERM, description="From what the last day of points is counted."
+    )
+    expiry_months: int | None = strawberry.field(
+        default=24,
+        description="The term; null: points never expire (TERM), or lapse on a date (FIXED_DATE).",
+    )
+    expiry_date: dt.date | None = strawberry.field(
+        default=None, description="With FIXED_DATE: the date, and the same day of each year after it."
+    )
+    activity: Activity | None = strawberry.field(
+        default=None, description="With INACTIVITY: what starts the term anew."
+    )
+    activity_where: ActivityWhere | None = strawberry.field(
+        default=None, description="With INACTIVITY: at whom."
+    )
     grace_days: int = strawberry.field(default=30, description="For points that come back to an expired lot.")
     return_policy: ReturnPolicy = strawberry.field(
         default=ReturnPolicy.AVAILABLE, description="How much of an issue can be taken back."
@@ -156,7 +172,13 @@ def _publish(session: Session, wish: PublishAgreementInput, by: str) -> dict[str
             if rule is None
             else Rule(points=rule.points, amount=rule.amount, rounding=rule.rounding),
             maturity_days=wish.maturity_days,
-            expiry_months=wish.expiry_months,
+            expiry=Expiry(
+                expiry_rule=wish.expiry_rule,
+                expiry_months=wish.expiry_months,
+                expiry_date=wish.expiry_date,
+                activity=wish.activity,
+                activity_where=wish.activity_where,
+            ),
             grace_days=wish.grace_days,
             return_policy=wish.return_policy,
         ),

@@ -10,7 +10,7 @@ from coalition.paging import page_of
 from partners import agreements, directory, funding, stores
 from schema.context import Info
 from schema.cost import FEW, PAGE
-from schema.enums import EarnRounding, PartnerState, ReturnPolicy
+from schema.enums import Activity, ActivityWhere, EarnRounding, ExpiryRule, PartnerState, ReturnPolicy
 from schema.ids import to_global
 from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 
@@ -53,9 +53,17 @@ class Agreement(Node):
     maturity_days: int = strawberry.field(
         description="The return period during which points are pending; 0: none."
     )
-    expiry_months: int | None = strawberry.field(
-        description="Calendar months until points expire; null: never."
+    expiry_rule: ExpiryRule = strawberry.field(
+        description="From what the last day of points is counted, in the programme's zone."
     )
+    expiry_months: int | None = strawberry.field(
+        description="The term in calendar months; null: points never expire (TERM), or lapse on a date."
+    )
+    expiry_date: dt.date | None = strawberry.field(
+        description="Of FIXED_DATE: the date, and the same day of each year after it."
+    )
+    activity: Activity | None = strawberry.field(description="Of INACTIVITY: what starts the term anew.")
+    activity_where: ActivityWhere | None = strawberry.field(description="Of INACTIVITY: at whom.")
     grace_days: int = strawberry.field(description="How long points live that come back to an expired lot.")
     return_policy: ReturnPolicy = strawberry.field(description="How much of an issue can be taken back.")
     published_at: dt.datetime = strawberry.field(description="When it was published.")
@@ -78,7 +86,11 @@ class Agreement(Node):
             if rule is None
             else EarnRule(points=rule.points, amount=rule.amount, rounding=rule.rounding),
             maturity_days=terms.maturity_days,
-            expiry_months=terms.expiry_months,
+            expiry_rule=terms.expiry.expiry_rule,
+            expiry_months=terms.expiry.expiry_months,
+            expiry_date=terms.expiry.expiry_date,
+            activity=terms.expiry.activity,
+            activity_where=terms.expiry.activity_where,
             grace_days=terms.grace_days,
             return_policy=terms.return_policy,
             published_at=terms.published_at,

@@ -7,11 +7,13 @@ import strawberry
 
 from coalition.errors import InvalidInput, WindowUnknown
 from coalition.ids import PartyId
+from coalition.programme import get_programme
 from coalition.windows import find_window
 from partners import directory
 from partners.scopes import Scope
 from schema.context import Context, Info
 from schema.cost import PAGE, Cost
+from schema.objects.forecast import ForecastMonth
 from schema.objects.nodes import After, Before, Connection, First, Last, asked_page, connection
 from schema.objects.settlement import (
     LiabilityMatrix,
@@ -24,7 +26,7 @@ from schema.objects.settlement import (
 )
 from schema.viewer import Requires
 from schema.web.faults import BadArgument
-from settlement import reads
+from settlement import forecast, reads
 
 READS_SETTLEMENT: Final = (
     Scope.SETTLEMENT_READ,
@@ -32,6 +34,7 @@ READS_SETTLEMENT: Final = (
     Scope.SETTLEMENT_APPROVE,
     Scope.PROGRAMME_ADMIN,
 )
+_MOST_MONTHS: Final = 120
 BusinessDate = Annotated[dt.date, strawberry.argument(description="The window's business date.")]
 
 
@@ -115,6 +118,26 @@ class SettlementQueries:
         """A statement."""
         found = statement_for(info.context, business_date, partner)
         return None if found is None else statement_of(found)
+
+    @strawberry.field(
+        description="What will expire and mature in the months to come, by issuer and month, as things stand"
+        " now; to a partner what it issued itself.",
+        extensions=[Requires(*READS_SETTLEMENT)],
+        directives=[Cost(weight=50)],
+    )
+    def expiry_forecast(
+        self,
+        info: Info,
+        months: Annotated[int, strawberry.argument(description="How many, from this one on: 1 to 120.")] = 12,
+    ) -> list[ForecastMonth]:
+        """What finance asks before it happens."""
+        if not 1 <= months <= _MOST_MONTHS:
+            raise InvalidInput(f"months must be from 1 to {_MOST_MONTHS}", field=("months",))
+        session = info.context.session
+        found = forecast.expiry_forecast(session, months=months, issuer_id=info.context.viewer.partner_id)
+        currency = get_programme(session).currency
+        info.context.loaded.partners.want(row.issuer_id for row in found)
+        return [ForecastMonth.of(row, currency) for row in found]
 
     @strawberry.field(
         description="Who redeemed whose points in a window; to a partner its own row and column. Null where"

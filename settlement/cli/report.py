@@ -13,7 +13,8 @@ from coalition.cli import console
 from coalition.errors import CoalitionError, PartnerUnknown
 from coalition.ids import NETWORK
 from coalition.paging import PageRequest
-from settlement import reads, statements
+from partners.directory import get_partner_by_code, get_partners
+from settlement import forecast, reads, statements
 from settlement.cli.tables import DATE, MATRIX, POSITIONS, ROLL_FORWARD, STATEMENT, Rows, print_papers
 from settlement.runs import Books
 
@@ -123,6 +124,40 @@ def windows(*, form: str) -> None:
         for window in page.items
     ]
     _print_rows(rows, form, "Settlement windows")
+
+
+@report.command(name="expiry-forecast")
+@click.option(
+    "--months",
+    type=click.IntRange(1, 120),
+    default=12,
+    show_default=True,
+    help="How many, from this one on.",
+)
+@click.option("--partner", "code", help="Only what this partner issued.")
+@_format_option
+def expiry_forecast(*, months: int, code: str | None, form: str) -> None:
+    """What will expire and mature, by issuer and month, as things stand now.
+
+    Expiring points count what is available, pending and held; breakage is what the network would return to
+    their funders. A month of - is for points that never expire.
+    """
+    with console.open_database() as database, database.reading() as session:
+        issuer = None if code is None else get_partner_by_code(session, code)
+        rows = [
+            {
+                "issuer": partner.code,
+                "month": None if row.month is None else f"{row.month:%Y-%m}",
+                "expiring": row.expiring,
+                "breakage": row.breakage,
+                "maturing": row.maturing,
+            }
+            for row in forecast.expiry_forecast(
+                session, months=months, issuer_id=None if issuer is None else issuer.partner_id
+            )
+            for partner in get_partners(session, [row.issuer_id]).values()
+        ]
+    _print_rows(rows, form, "Expiry forecast")
 
 
 @report.command()

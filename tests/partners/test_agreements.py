@@ -44,7 +44,7 @@ def test_what_was_published_is_what_is_read(coalition: Coalition) -> None:
 
     assert in_force(coalition, partner, TODAY) == published
     assert published.earn_rule == rule
-    assert (published.version, published.valid_from, published.expiry_months) == (1, TODAY, None)
+    assert (published.version, published.valid_from, published.expiry.expiry_months) == (1, TODAY, None)
     assert {name: getattr(published, name) for name in PRICES} == PRICES
     with coalition.database.reading() as session:
         assert get_agreements(session, [published.agreement_id]) == {published.agreement_id: published}

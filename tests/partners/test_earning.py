@@ -15,6 +15,7 @@ from coalition.errors import PointsInvalid
 from coalition.ids import AgreementId, PartnerId, PartyId
 from partners.agreements import Agreement, ReturnPolicy
 from partners.earning import EarnRounding, EarnRule, points_for
+from partners.expiry import Expiry
 from partners.terms import evaluate, local_date
 
 amounts = st.decimals(min_value=0, max_value=100_000, places=2)
@@ -118,7 +119,7 @@ def terms(*, maturity_days: int = 0, expiry_months: int | None = None) -> Agreem
         earn_amount=None,
         earn_rounding=EarnRounding.DOWN,
         maturity_days=maturity_days,
-        expiry_months=expiry_months,
+        expiry=Expiry(expiry_months=expiry_months),
         grace_days=0,
         return_policy=ReturnPolicy.AVAILABLE,
         published_at=datetime(2026, 1, 1, tzinfo=UTC),

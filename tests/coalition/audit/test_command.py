@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from audit_books import everything_happens, opened
+from audit_books import opened
 from click.testing import CliRunner
 from databases import TestDatabase
 from sqlalchemy import Engine, text
@@ -14,7 +14,12 @@ from coalition.db import Database
 
 @pytest.fixture
 def told(test_database: TestDatabase, database: Database, monkeypatch: pytest.MonkeyPatch) -> TestDatabase:
-    everything_happens(opened(test_database, database))
+    # By their terms, which the command proves as well.
+    books = opened(test_database, database)
+    member = books.member()
+    books.issue(member, books.baker, 100)
+    books.redeem(member, books.grocer, 30)
+    books.next_day()
     for name, value in test_database.environment.items():
         monkeypatch.setenv(name, value)
     return test_database

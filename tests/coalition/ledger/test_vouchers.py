@@ -130,7 +130,6 @@ def test_more_than_it_is_good_for_is_refused(ledger: LedgerDriver, member: Membe
     given = ledger.voucher(member, 200).ref
     assert _refused(ledger, errors.VoucherExceeded, given, 201).facts == {"good_for": 200, "requested": 201}
     _refused(ledger, errors.PointsInvalid, given, 0)
-    _refused(ledger, errors.OccurredInFuture, given, occurred_at=ledger.now + timedelta(minutes=6))
 
 
 def test_a_member_has_at_most_so_many_points_in_vouchers(ledger: LedgerDriver, member: MemberId) -> None:

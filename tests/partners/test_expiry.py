@@ -1,0 +1,242 @@
+"""When points lapse: each rule's last day, what makes no sense, and lots that activity keeps alive."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from operating import START, Coalition
+from sqlalchemy import Engine, text
+
+from coalition.audit import AUDIT, TERMS, run_audit
+from coalition.errors import InvalidInput
+from coalition.ids import MemberId
+from partners import holds
+from partners.directory import Partner
+from partners.expiry import Activity, ActivityWhere, Expiry, ExpiryRule, check_expiry, last_day
+
+DAYS = st.dates(min_value=date(2020, 1, 1), max_value=date(2060, 1, 1))
+
+
+@pytest.mark.parametrize(
+    ("rule", "months", "issued_on", "last"),
+    [
+        (ExpiryRule.TERM, 1, date(2026, 1, 31), date(2026, 2, 28)),
+        (ExpiryRule.TERM, 12, date(2028, 2, 29), date(2029, 2, 28)),
+        (ExpiryRule.END_OF_MONTH, 0, date(2026, 2, 3), date(2026, 2, 28)),
+        (ExpiryRule.END_OF_MONTH, 1, date(2028, 1, 31), date(2028, 2, 29)),
+        (ExpiryRule.END_OF_QUARTER, 0, date(2026, 3, 31), date(2026, 3, 31)),
+        (ExpiryRule.END_OF_QUARTER, 3, date(2026, 3, 31), date(2026, 6, 30)),
+        (ExpiryRule.END_OF_QUARTER, 12, date(2026, 11, 5), date(2027, 12, 31)),
+        (ExpiryRule.END_OF_YEAR, 0, date(2026, 1, 1), date(2026, 12, 31)),
+        (ExpiryRule.END_OF_YEAR, 24, date(2026, 6, 30), date(2028, 12, 31)),
+        (ExpiryRule.INACTIVITY, 6, date(2026, 8, 31), date(2027, 2, 28)),
+    ],
+)
+def test_the_last_day_of_each_rule(rule: ExpiryRule, months: int, issued_on: date, last: date) -> None:
+    assert last_day(Expiry(expiry_rule=rule, expiry_months=months), issued_on, maturity_days=0) == last
+
+
+@pytest.mark.parametrize(
+    ("issued_on", "maturity_days", "last"),
+    [
+        (date(2026, 1, 1), 0, date(2027, 3, 31)),
+        (date(2027, 3, 31), 0, date(2027, 3, 31)),
+        (date(2027, 3, 31), 1, date(2028, 3, 31)),
+        (date(2027, 4, 1), 0, date(2028, 3, 31)),
+        (date(2030, 3, 1), 60, date(2031, 3, 31)),
+    ],
+)
+def test_a_fixed_date_comes_again_each_year(issued_on: date, maturity_days: int, last: date) -> None:
+    fixed = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2027, 3, 31))
+    assert last_day(fixed, issued_on, maturity_days=maturity_days) == last
+
+
+def test_points_without_a_term_never_expire() -> None:
+    assert last_day(Expiry(expiry_months=None), date(2026, 1, 1), maturity_days=0) is None
+
+
+@given(
+    issued_on=DAYS,
+    rule=st.sampled_from(ExpiryRule),
+    months=st.one_of(st.none(), st.integers(0, 60)),
+    fixed=st.one_of(st.none(), DAYS),
+    maturity_days=st.integers(0, 400),
+)
+def test_whatever_terms_are_taken_points_mature_before_they_lapse(
+    issued_on: date, rule: ExpiryRule, months: int | None, fixed: date | None, maturity_days: int
+) -> None:
+    idle = rule is ExpiryRule.INACTIVITY
+    expiry = Expiry(
+        expiry_rule=rule,
+        expiry_months=months,
+        expiry_date=fixed,
+        activity=Activity.ANY if idle else None,
+        activity_where=ActivityWhere.ANYWHERE if idle else None,
+    )
+    try:
+        check_expiry(expiry, maturity_days=maturity_days)
+    except InvalidInput:
+        assume(False)  # noqa: FBT003 - what is refused makes no points
+    last = last_day(expiry, issued_on, maturity_days=maturity_days)
+    assert last is None or last >= issued_on + timedelta(days=maturity_days)
+
+
+WRONG: list[tuple[str, dict[str, Any]]] = [
+    ("expiryDate", {"expiry_rule": ExpiryRule.FIXED_DATE, "expiry_months": None}),
+    ("expiryDate", {"expiry_date": date(2027, 1, 1)}),
+    (
+        "expiryMonths",
+        {"expiry_rule": ExpiryRule.FIXED_DATE, "expiry_months": 3, "expiry_date": date(2027, 1, 1)},
+    ),
+    ("activity", {"expiry_rule": ExpiryRule.INACTIVITY}),
+    ("activity", {"activity": Activity.ANY, "activity_where": ActivityWhere.ANYWHERE}),
+    ("activityWhere", {"expiry_rule": ExpiryRule.INACTIVITY, "activity": Activity.ANY}),
+    ("expiryMonths", {"expiry_rule": ExpiryRule.END_OF_YEAR, "expiry_months": None}),
+    ("expiryMonths", {"expiry_rule": ExpiryRule.END_OF_YEAR, "expiry_months": -1}),
+]
+
+
+@pytest.mark.parametrize(("field", "parts"), WRONG)
+def test_parts_that_do_not_belong_together_are_refused_by_field(field: str, parts: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput) as refusal:
+        check_expiry(Expiry(**parts), maturity_days=0)
+    assert refusal.value.path == ("input", field)
+
+
+# -- inactivity, on the real ledger ------------------------------------------------------------------
+
+
+def idle(activity: Activity = Activity.ANY, where: ActivityWhere = ActivityWhere.ANYWHERE) -> Expiry:
+    return Expiry(expiry_rule=ExpiryRule.INACTIVITY, expiry_months=6, activity=activity, activity_where=where)
+
+
+def last_days(coalition: Coalition, member: MemberId) -> list[date]:
+    rows = coalition.rows(
+        "SELECT ((expires_at - interval '1 second') AT TIME ZONE 'Europe/Berlin')::date FROM ledger.lot"
+        " WHERE member_id = :member ORDER BY sequence",
+        member=member,
+    )
+    return [day for (day,) in rows]
+
+
+def audited(coalition: Coalition) -> None:
+    with coalition.database.reading() as session:
+        assert run_audit(session, checks=(*AUDIT, *TERMS)) == []
+
+
+@pytest.fixture
+def bakery(coalition: Coalition) -> Partner:
+    return coalition.trading("bakery", expiry=idle(), maturity_days=0)
+
+
+def test_an_activity_keeps_points_alive(coalition: Coalition, bakery: Partner) -> None:
+    grocer = coalition.trading("grocer")
+    member = coalition.member(of=bakery)
+    coalition.issue(member, bakery, points=100)
+    assert last_days(coalition, member) == [date(2026, 9, 2)]
+    coalition.set_clock(datetime(2026, 5, 10, 8, tzinfo=UTC))
+    coalition.redeem(member, grocer, points=30)
+    assert last_days(coalition, member) == [date(2026, 11, 10)]
+    coalition.set_clock(datetime(2026, 11, 10, 8, tzinfo=UTC))
+    coalition.issue(member, grocer, points=5)
+    assert last_days(coalition, member)[0] == date(2027, 5, 10)
+    audited(coalition)
+    # Half a year without any: they lapse, and what comes later revives nothing.
+    coalition.set_clock(datetime(2027, 5, 11, 8, tzinfo=UTC))
+    posting = coalition.issue(member, bakery, points=1)
+    assert posting.balance.available == 6
+    assert last_days(coalition, member)[0] == date(2027, 5, 10)
+    audited(coalition)
+
+
+def test_only_the_chosen_activity_counts_and_only_where_it_is_to(coalition: Coalition) -> None:
+    here = coalition.trading("here", expiry=idle(Activity.ISSUE, ActivityWhere.AT_ISSUER))
+    spending = coalition.trading("spending", expiry=idle(Activity.REDEEM))
+    member = coalition.member(of=here)
+    coalition.issue(member, here, points=10)
+    coalition.issue(member, spending, points=10)
+    before = date(2026, 9, 2)
+
+    coalition.set_clock(datetime(2026, 4, 1, 8, tzinfo=UTC))
+    coalition.issue(member, spending, points=1)
+    assert last_days(coalition, member)[:2] == [before, before]
+    coalition.redeem(member, here, points=1)
+    assert last_days(coalition, member)[:2] == [before, date(2026, 10, 1)]
+    coalition.set_clock(datetime(2026, 5, 1, 8, tzinfo=UTC))
+    coalition.issue(member, here, points=1)
+    assert last_days(coalition, member)[:2] == [date(2026, 11, 1), date(2026, 10, 1)]
+    audited(coalition)
+
+
+def test_a_hold_is_no_activity_and_its_capture_is(coalition: Coalition, bakery: Partner) -> None:
+    member = coalition.member(of=bakery)
+    coalition.issue(member, bakery, points=100)
+    coalition.set_clock(datetime(2026, 4, 1, 8, tzinfo=UTC))
+    with coalition.database.single_call() as session:
+        held = holds.authorize(session, coalition.wish(holds.Authorize, member, bakery, points=10))
+    assert last_days(coalition, member) == [date(2026, 9, 2)]
+    with coalition.database.single_call() as session:
+        holds.capture(
+            session,
+            holds.Capture(hold=held.ref, partner_id=bakery.partner_id, idempotency_key="c", points=10),
+        )
+    assert last_days(coalition, member) == [date(2026, 10, 1)]
+    audited(coalition)
+
+
+def test_a_refused_redemption_keeps_nothing_alive(coalition: Coalition, bakery: Partner) -> None:
+    member = coalition.member(of=bakery)
+    coalition.issue(member, bakery, points=100)
+    coalition.set_clock(START + timedelta(days=30))
+    with coalition.refused("INSUFFICIENT_POINTS"):
+        coalition.redeem(member, bakery, points=101)
+    assert last_days(coalition, member) == [date(2026, 9, 2)]
+
+
+# -- the audit -----------------------------------------------------------------------------------------
+
+RULES = [
+    Expiry(expiry_months=None),
+    Expiry(expiry_months=3),
+    Expiry(expiry_rule=ExpiryRule.END_OF_MONTH, expiry_months=1),
+    Expiry(expiry_rule=ExpiryRule.END_OF_QUARTER, expiry_months=1),
+    Expiry(expiry_rule=ExpiryRule.END_OF_YEAR, expiry_months=1),
+    Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2024, 2, 29)),
+    Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2026, 3, 31)),
+    Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2031, 6, 30)),
+    idle(),
+]
+
+
+def test_the_audit_counts_each_rule_as_the_terms_do(coalition: Coalition) -> None:
+    partners = [
+        coalition.trading(f"partner-{nth}", expiry=rule, maturity_days=nth % 3)
+        for nth, rule in enumerate(RULES)
+    ]
+    member = coalition.member(of=partners[0])
+    for day in (0, 29, 30, 31, 150, 270, 302):
+        coalition.set_clock(START + timedelta(days=day))
+        for partner in partners:
+            coalition.issue(member, partner, points=7)
+        audited(coalition)
+
+
+@pytest.mark.parametrize("nth", range(1, len(RULES)))
+@pytest.mark.parametrize("moved", ["1 day", "-1 day"])
+def test_the_audit_sees_an_expiry_that_was_moved(
+    coalition: Coalition, superuser_engine: Engine, nth: int, moved: str
+) -> None:
+    partner = coalition.trading(expiry=RULES[nth])
+    member = coalition.member(of=partner)
+    coalition.issue(member, partner, points=7)
+    with superuser_engine.begin() as connection:
+        connection.execute(text(f"UPDATE ledger.lot SET expires_at = expires_at + interval '{moved}'"))
+        # What is due follows, so that nothing else looks wrong.
+        connection.execute(
+            text("UPDATE ledger.member_head SET next_due_at = (SELECT expires_at FROM ledger.lot)")
+        )
+    with coalition.database.reading() as session:
+        [finding] = run_audit(session, checks=(*AUDIT, *TERMS))
+    assert finding.check == "lots_lapse_by_their_terms"
