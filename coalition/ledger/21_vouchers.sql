@@ -43,7 +43,7 @@ BEGIN
     wish.partner_id := p_partner;
     wish.agreement_id := p_agreement;
     wish.points := p_points;
-    wish.key := p_key;
+    wish.key := 'voucher:' || p_key;  -- the member's, whose app knows nothing of the keys that the partner's tills use
     wish.fingerprint := p_fingerprint;
     wish.transaction_id := gen_random_uuid();
     wish := ledger.enter_window(wish, p_now);
