@@ -145,7 +145,7 @@ def enrol_member(session: Session, command: EnrolMember) -> MemberId:
     """Have someone join the programme.
 
     Raises:
-        PartnerUnknown: there is no such partner; nobody has joined.
+        PartnerUnknown, PartnerNotActive: there is no such partner, or it is not active; nobody has joined.
         IdentifierTaken: one of the identifiers is enrolled; nobody has joined.
     """
     member_id = command.member_id or MemberId(uuid4())
@@ -168,7 +168,8 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
     """Have a member known by one more identifier; again for the same member changes nothing.
 
     Raises:
-        MemberUnknown, PartnerUnknown: there is no such member, or partner.
+        MemberUnknown, PartnerUnknown, PartnerNotActive: there is no such member, or partner, or the partner
+            is not active.
         IdentifierTaken: it is another member's.
     """
     call(

@@ -3,10 +3,13 @@
 from collections.abc import Mapping
 from datetime import date
 from typing import Final, Literal
+from uuid import UUID
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from coalition.amounts import Points
+from coalition.clock import wall
 from coalition.errors import (
     AgreementMissing,
     MemberBlocked,
@@ -15,6 +18,7 @@ from coalition.errors import (
     PartnerRoleMissing,
 )
 from coalition.ids import MemberId, PartnerId
+from coalition.ledger.posting import call
 from coalition.ledger.tables import member_head
 from partners.agreements import Agreement, agreement_in_force
 from partners.directory import Partner, PartnerState, get_partner
@@ -46,6 +50,28 @@ def check_redemption(session: Session, *, member_id: MemberId, partner_id: Partn
         MemberUnknown, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked.
     """
     return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="a redeemer")
+
+
+def check_limits(
+    session: Session,
+    *,
+    member_id: MemberId,
+    partner_id: PartnerId,
+    posting: Literal["issue", "redeem"],
+    points: Points,
+    card_id: UUID | None,
+) -> None:
+    """Whether the operator's limits would let such a posting pass now; the last of its guards.
+
+    Raises:
+        LimitExceeded, UnderReview: it would be refused, or held for review.
+    """
+    with session.begin_nested():
+        call(
+            session,
+            "SELECT ledger.ask_limits(%s, %s, %s, %s, %s, %s)",
+            (member_id, partner_id, posting, points, card_id, wall()),
+        )
 
 
 def _check(

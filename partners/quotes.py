@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -15,7 +16,7 @@ from coalition.ledger.tables import transaction
 from coalition.members import get_balance
 from coalition.programme import get_programme
 from partners.agreements import Agreement
-from partners.guards import check_issue, check_redemption
+from partners.guards import check_issue, check_limits, check_redemption
 from partners.memory import memory_of
 from partners.terms import check_points, evaluate, local_date
 from partners.till import checked_value
@@ -32,6 +33,8 @@ class QuoteIssue:
     amount: Decimal | None = None
     funding_plan: str | None = None
     occurred_at: datetime | None = None
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,8 @@ class QuoteRedemption:
     member_id: MemberId
     points: int
     occurred_at: datetime | None = None
+    card_id: UUID | None = None
+    """The card that the member was named by, if it was a card."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +109,15 @@ def quote_issue(session: Session, question: QuoteIssue) -> IssueQuote:
     evaluated = evaluate(
         agreement, points=question.points, amount=question.amount, occurred_at=occurred_at, zone=zone
     )
+    if question.member_id is not None:
+        check_limits(
+            session,
+            member_id=question.member_id,
+            partner_id=question.partner_id,
+            posting="issue",
+            points=evaluated.points,
+            card_id=question.card_id,
+        )
     return IssueQuote(
         points=evaluated.points,
         occurred_at=occurred_at,
@@ -121,7 +135,8 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
 
     Raises:
         PointsInvalid, OccurredInFuture, MemberUnknown, PartnerUnknown, PartnerNotActive,
-        PartnerRoleMissing, AgreementMissing, MemberBlocked: it would be refused for that.
+        PartnerRoleMissing, AgreementMissing, MemberBlocked, LimitExceeded: it would be refused for that.
+        UnderReview: the operator would look at it first.
     """
     points = check_points(question.points)
     memory = memory_of(session)
@@ -131,6 +146,14 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
         member_id=question.member_id,
         partner_id=question.partner_id,
         on=local_date(occurred_at, memory.zone(session)),
+    )
+    check_limits(
+        session,
+        member_id=question.member_id,
+        partner_id=question.partner_id,
+        posting="redeem",
+        points=points,
+        card_id=question.card_id,
     )
     limit = get_programme(session).consent_limit_points
     taken = _taken_without_confirmation(session, question)

@@ -93,6 +93,7 @@ class Context:
     def execute(self, wish: Callable[[Session], T], attempt: Attempt | None = None) -> Outcome[T]:
         """Do all of it in one database transaction, or nothing."""
         self._forget()
+        keep_fresh(self.database)
         return self._registered(lambda: _within(self.database.unit_of_work(), wish), attempt)
 
     def quote(self, question: Callable[[Session], T]) -> Outcome[T]:

@@ -22,6 +22,7 @@ from schema.queries.adjustments import AdjustmentQueries
 from schema.queries.guards import GuardQueries
 from schema.queries.history import HistoryQueries
 from schema.queries.network import NetworkQueries
+from schema.queries.nodes import NodeQueries
 from schema.queries.quotes import QuoteQueries
 from schema.queries.settlement import SettlementQueries
 from schema.refusals import REFUSAL_TYPES
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 @strawberry.type(description="What can be asked. Each answer is of one moment.")
 class Query(
     NetworkQueries,
+    NodeQueries,
     HistoryQueries,
     QuoteQueries,
     SettlementQueries,

@@ -20,7 +20,17 @@ from settlement.inputs import Party
 from settlement.liability import Cell, RollForward
 from settlement.netting import Obligation, Position
 from settlement.obligations import NetworkCost
-from settlement.runs import Books, Finding, Run, RunState, findings, read_books, run_in_force, run_of
+from settlement.runs import (
+    Books,
+    Finding,
+    Run,
+    RunState,
+    find_run,
+    findings,
+    read_books,
+    run_in_force,
+    run_of,
+)
 from settlement.statements import statement_csv, statement_json
 
 __all__ = [
@@ -36,6 +46,7 @@ __all__ = [
     "RunState",
     "Statement",
     "books_of",
+    "find_run",
     "findings",
     "get_statement",
     "last_settled",

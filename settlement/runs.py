@@ -103,6 +103,12 @@ def get_run(session: Session, run_id: UUID) -> Run:
     return run_of(session.execute(select(tables.run).where(tables.run.c.run_id == run_id)).one())
 
 
+def find_run(session: Session, run_id: UUID) -> Run | None:
+    """The run of that id, superseded or not, if there is one."""
+    row = session.execute(select(tables.run).where(tables.run.c.run_id == run_id)).one_or_none()
+    return None if row is None else run_of(row)
+
+
 def findings(session: Session, run_id: UUID) -> list[Finding]:
     """Why a run is, or was, held."""
     table = tables.finding

@@ -1,12 +1,23 @@
 -- Members join, are linked to identifiers, blocked, and brought up to date when nobody touches them.
 
+-- Only who can issue may have people join or be known by more: who is suspended, leaves or has left may not.
+CREATE FUNCTION ledger.check_partner_is_active(p_partner uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+    stands text;
+BEGIN
+    SELECT state INTO stands FROM partners.partner WHERE partner_id = p_partner;
+    IF NOT FOUND THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
+    IF stands <> 'active' THEN PERFORM ledger.refuse('PARTNER_NOT_ACTIVE', jsonb_build_object('state', stands)); END IF;
+END $$;
+
 -- Enrol a member under at least no identifier; each identifier is new or the whole is refused.
 CREATE FUNCTION ledger.enrol(p_member uuid, p_partner uuid, p_kinds text[], p_owners uuid[], p_values text[], p_now timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
 BEGIN
-    IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
+    PERFORM ledger.check_partner_is_active(p_partner);
     INSERT INTO member (member_id, enrolled_at, enrolled_by) VALUES (p_member, moment, p_partner);
     INSERT INTO member_head (member_id) VALUES (p_member);
     PERFORM ledger.link_identifier(p_member, p_partner, kind, owner, value, p_now)
@@ -22,7 +33,7 @@ DECLARE
     holder uuid;
 BEGIN
     IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
-    IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
+    PERFORM ledger.check_partner_is_active(p_partner);
     INSERT INTO identifier (kind, partner_id, value, identifier_id, member_id, linked_at, linked_by)
     VALUES (p_kind, p_owner, p_value, gen_random_uuid(), p_member, moment, p_partner)
     ON CONFLICT DO NOTHING;

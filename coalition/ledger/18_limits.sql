@@ -25,6 +25,7 @@ BEGIN
     WHERE opened_at <= p_wish.now - longest ORDER BY business_date DESC LIMIT 1;
     p_wish.limits_from := coalesce(p_wish.limits_from, '-infinity');
     IF EXISTS (SELECT FROM unnest(p_wish.limits) WHERE scope IN ('store', 'partner'))
+       AND current_setting('transaction_read_only') = 'off'  -- a question takes the figures that there are
        AND NOT ledger.figures_are_fresh(interval '30 seconds', p_wish.now, p_wish.business_date) THEN
         PERFORM ledger.derive_figures(p_wish.now, p_wish.business_date);
     END IF;
@@ -66,6 +67,24 @@ BEGIN
         holding := coalesce(holding, facts);
     END LOOP;
     IF holding IS NOT NULL THEN PERFORM ledger.check_review(p_wish, head.member_id, holding); END IF;
+END $$;
+
+-- Ask whether the rules in force would let a posting pass, and move nothing. Raises what the posting would be
+-- refused with.
+CREATE FUNCTION ledger.ask_limits(
+    p_member uuid, p_partner uuid, p_kind text, p_points bigint, p_card uuid, p_now timestamptz
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    wish ledger.wish;
+BEGIN
+    wish.kind := p_kind;
+    wish.partner_id := p_partner;
+    wish.points := p_points;
+    wish.card_id := p_card;
+    SELECT business_date, greatest(ledger.programme_time(p_now), opened_at) INTO wish.business_date, wish.now
+    FROM settlement_window WHERE state = 'open';
+    PERFORM ledger.check_limits(ledger.with_limits(wish), ledger.head_of(p_member));
 END $$;
 
 -- Whether a rule is about such a posting. One that names no card, or no store, is none of theirs.

@@ -8,6 +8,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     known review;
 BEGIN
+    IF p_wish.key IS NULL THEN PERFORM ledger.refuse('UNDER_REVIEW', p_facts); END IF;  -- it was only asked
     SELECT * INTO known FROM review
     WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key FOR UPDATE;
     IF known.review_id IS NOT NULL AND known.fingerprint <> p_wish.fingerprint THEN

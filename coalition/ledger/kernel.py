@@ -38,6 +38,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "close_window",
     "seal_window",
     "refresh_figures",
+    "ask_limits",
     "queue_review",
     "decide_review",
     "record_refusals",

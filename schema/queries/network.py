@@ -1,8 +1,4 @@
-"""The programme, its partners and members, and any object by its id."""
-
-from collections.abc import Callable, Mapping
-from typing import Any, Final
-from uuid import UUID
+"""The programme, its partners and members."""
 
 import strawberry
 
@@ -12,14 +8,12 @@ from coalition.programme import get_programme
 from partners import directory
 from schema.context import Context, Info
 from schema.cost import PAGE
-from schema.ids import from_global, hold_in, member_in, transaction_in
 from schema.inputs import NOBODY, MemberBy
-from schema.objects.holds import visible_hold
 from schema.objects.members import Member
-from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
+from schema.objects.nodes import After, Before, Connection, First, Last, asked_page, connection
 from schema.objects.partners import Partner
 from schema.objects.programme import Programme, Viewer
-from schema.queries.history import READS_HISTORY, visible_transaction
+from schema.queries.history import READS_HISTORY
 from schema.viewer import Requires
 
 
@@ -39,37 +33,6 @@ def visible_partner(context: Context, partner: directory.Partner | None) -> Part
     return Partner.of(partner)
 
 
-def _member(context: Context, given: str) -> Member | None:
-    return visible_member(context, member_in(given))
-
-
-def _partner(context: Context, given: str) -> Partner | None:
-    rest = (from_global(given) or ("", ""))[1]
-    try:
-        partner_id = PartyId(UUID(rest))
-    except ValueError:
-        return None
-    return visible_partner(context, context.loaded.partners.get(partner_id))
-
-
-def _transaction(context: Context, given: str) -> Node | None:
-    if not context.viewer.has(*READS_HISTORY):
-        return None
-    return visible_transaction(context, transaction_in(given))
-
-
-def _hold(context: Context, given: str) -> Node | None:
-    return visible_hold(context, hold_in(given)) if context.viewer.has(*READS_HISTORY) else None
-
-
-_NODES: Final[Mapping[str, Callable[[Context, str], Any]]] = {
-    "Hold": _hold,
-    "Member": _member,
-    "Partner": _partner,
-    "Transaction": _transaction,
-}
-
-
 @strawberry.type
 class NetworkQueries:
     """Who is who."""
@@ -84,16 +47,6 @@ class NetworkQueries:
     def programme(self, info: Info) -> Programme:
         """What holds for all."""
         return Programme.of(get_programme(info.context.session))
-
-    @strawberry.field(
-        description="An object by its global id. Null where there is none, or none that you may see."
-    )
-    def node(self, info: Info, id: strawberry.ID) -> Node | None:
-        """Any object."""
-        kind = (from_global(str(id)) or ("", ""))[0]
-        find = _NODES.get(kind)
-        found: Node | None = None if find is None else find(info.context, str(id))
-        return found
 
     @strawberry.field(
         description="A member, by id or by something that the member is known by. Null where there is none.",

@@ -3,14 +3,14 @@
 import datetime as dt
 
 import strawberry
+from sqlalchemy.orm import Session
 
 from coalition.amounts import Points
-from coalition.ids import MemberId, PartnerId
 from partners import quotes
 from partners.scopes import Scope
-from schema.context import Context, Info
+from schema.context import Info
 from schema.cost import FEW
-from schema.inputs import MemberBy, QuoteIssueInput, QuoteRedemptionInput
+from schema.inputs import QuoteIssueInput, QuoteRedemptionInput
 from schema.objects.partners import Agreement
 from schema.refusals import UserError
 from schema.viewer import Requires
@@ -58,10 +58,6 @@ class QuoteRedemptionPayload:
     user_errors: list[UserError] = strawberry.field(description="Why it would be refused.", directives=[FEW])
 
 
-def _member(context: Context, by: MemberBy, partner_id: PartnerId) -> MemberId:
-    return by.resolve(context.session, partner_id=partner_id)
-
-
 @strawberry.type
 class QuoteQueries:
     """Questions that move nothing."""
@@ -72,19 +68,23 @@ class QuoteQueries:
     def quote_issue(self, info: Info, input: QuoteIssueInput) -> QuoteIssuePayload:
         """Preview an issue."""
         partner_id = info.context.viewer.acting_partner()
-        outcome = info.context.quote(
-            lambda session: quotes.quote_issue(
+
+        def ask(session: Session) -> quotes.IssueQuote:
+            named = input.member and input.member.named(session, partner_id=partner_id)
+            return quotes.quote_issue(
                 session,
                 quotes.QuoteIssue(
                     partner_id=partner_id,
-                    member_id=_member(info.context, input.member, partner_id) if input.member else None,
+                    member_id=named.member_id if named else None,
+                    card_id=named.card_id if named else None,
                     points=input.points,
                     amount=input.amount,
                     funding_plan=input.funding_plan,
                     occurred_at=input.occurred_at,
                 ),
             )
-        )
+
+        outcome = info.context.quote(ask)
         found = outcome.value
         if found is None:
             return QuoteIssuePayload(quote=None, user_errors=outcome.user_errors)
@@ -104,17 +104,21 @@ class QuoteQueries:
     def quote_redemption(self, info: Info, input: QuoteRedemptionInput) -> QuoteRedemptionPayload:
         """Preview a redemption."""
         partner_id = info.context.viewer.acting_partner()
-        outcome = info.context.quote(
-            lambda session: quotes.quote_redemption(
+
+        def ask(session: Session) -> quotes.RedemptionQuote:
+            named = input.member.named(session, partner_id=partner_id)
+            return quotes.quote_redemption(
                 session,
                 quotes.QuoteRedemption(
                     partner_id=partner_id,
-                    member_id=_member(info.context, input.member, partner_id),
+                    member_id=named.member_id,
+                    card_id=named.card_id,
                     points=input.points,
                     occurred_at=input.occurred_at,
                 ),
             )
-        )
+
+        outcome = info.context.quote(ask)
         found = outcome.value
         if found is None:
             return QuoteRedemptionPayload(quote=None, user_errors=outcome.user_errors)

@@ -173,6 +173,9 @@ def test_an_unknown_member_is_refused_alike_however_it_is_named(api: Api) -> Non
     assert answers[0][0]["code"] == "MEMBER_UNKNOWN"
 
 
+NOT_ACTIVE = "{ member { id } userErrors { code ... on PartnerNotActive { state } } }"
+
+
 def test_a_suspended_partner_is_refused(api: Api) -> None:
     grocer = api.coalition.trading()
     member, till = api.enrolled(grocer), api.client_of(grocer)
@@ -180,9 +183,23 @@ def test_a_suspended_partner_is_refused(api: Api) -> None:
 
     with api.coalition.database.unit_of_work() as session:
         set_partner_state(session, partner_id=grocer.partner_id, state=PartnerState.SUSPENDED)
+    card = {"kind": "CARD", "value": "4006381333931"}
+    joins, links = {"identifiers": [card]}, {"member": named(member), "identifier": card}
     with api.nothing_moves():
-        [error] = till.issue(member, points=5)["userErrors"]
-    assert (error["code"], error["state"]) == ("PARTNER_NOT_ACTIVE", "suspended")
+        refused = [
+            till.issue(member, points=5),
+            till.do(
+                f"mutation($input: EnrollMemberInput!) {{ enrollMember(input: $input) {NOT_ACTIVE} }}",
+                **joins,
+            ),
+            till.do(
+                f"mutation($input: LinkIdentifierInput!) {{ linkIdentifier(input: $input) {NOT_ACTIVE} }}",
+                **links,
+            ),
+        ]
+    for payload in refused:
+        [error] = payload["userErrors"]
+        assert (error["code"], error["state"]) == ("PARTNER_NOT_ACTIVE", "suspended")
 
 
 def test_a_partner_without_an_agreement_is_told_for_which_date(api: Api) -> None:

@@ -3,7 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -72,7 +72,7 @@ def findings(ledger: LedgerDriver) -> list[Any]:
         {"points": 1_000_000_001},
         {"partner": None},
         {"agreement": None},
-        {"plan": uuid4()},
+        {"plan": UUID(int=4711)},
         {"number": "R-1"},
         {"number": "R-1", "store": "s", "terminal": "t", "line": 1},
         {"number": "R-1", "store": "s", "terminal": "t", "line": 1, "revision": -1},
@@ -263,10 +263,48 @@ def enrol(ledger: LedgerDriver, *identifiers: Identifier, partner_id: PartnerId 
         )
 
 
+def link(ledger: LedgerDriver, member: MemberId, identifier: Identifier, *, partner_id: PartnerId) -> None:
+    with ledger.database.unit_of_work() as session:
+        members.link_identifier(
+            session,
+            members.LinkIdentifier(member_id=member, partner_id=partner_id, identifier=identifier),
+        )
+
+
 def test_nobody_joins_at_a_partner_that_does_not_exist(ledger: LedgerDriver) -> None:
     with pytest.raises(errors.PartnerUnknown):
         enrol(ledger, partner_id=PartnerId(uuid4()))
     assert ledger.rows("SELECT count(*) FROM ledger.member") == [(0,)]
+
+
+@pytest.mark.parametrize("state", ["onboarding", "suspended", "leaving", "left"])
+def test_nobody_joins_or_becomes_known_by_more_at_a_partner_that_is_not_active(
+    ledger: LedgerDriver, state: str
+) -> None:
+    member = ledger.member()
+    partner = ledger.partner(state=state)
+    card = Identifier(kind=IdentifierKind.CARD, value="1234")
+
+    def people() -> list[tuple[object, ...]]:
+        return ledger.rows(
+            "SELECT (SELECT count(*) FROM ledger.member), (SELECT count(*) FROM ledger.identifier)"
+        )
+
+    before = people()
+    for attempt in (
+        lambda: enrol(ledger, card, partner_id=partner),
+        lambda: enrol(ledger, partner_id=partner),
+        lambda: link(ledger, member, card, partner_id=partner),
+    ):
+        with pytest.raises(errors.PartnerNotActive) as refusal:
+            attempt()
+        assert refusal.value.facts == {"state": state}
+    with pytest.raises(errors.MemberUnknown):
+        link(ledger, MemberId(uuid4()), card, partner_id=partner)
+    assert people() == before
+
+    ledger.set_state(partner, "active")
+    link(ledger, member, card, partner_id=partner)
 
 
 def test_a_card_belongs_to_the_network_or_two_members_could_have_it(ledger: LedgerDriver) -> None:

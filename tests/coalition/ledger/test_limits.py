@@ -10,6 +10,7 @@ from sqlalchemy import text
 
 from coalition.audit import run_audit
 from coalition.errors import (
+    REFUSALS,
     CoalitionError,
     IdempotencyConflict,
     LimitExceeded,
@@ -473,3 +474,39 @@ def test_who_has_published_stores_posts_from_them_alone(ledger: LedgerDriver) ->
     ledger.redeem(member, 1, by=florist, receipt=receipt(store="south"))
     ledger.pass_time(days=1)
     ledger.redeem(member, 1, by=grocer, receipt=receipt(store="new"))
+
+
+def test_the_first_of_several_refusals_is_the_one_in_the_order(ledger: LedgerDriver) -> None:
+    """Limits come last: nobody waits for a review of what would be refused anyhow."""
+    partner = ledger.partner()
+    member = ledger.member(issuer=partner)
+    open_store(ledger, partner, "north")
+    ledger.limit("none", most=0)
+    ledger.limit("looked-at", most=0, action="review")
+
+    def act(store: str, **more: Any) -> str:
+        with pytest.raises(CoalitionError) as refusal:
+            ledger.redeem(member, 10, by=partner, receipt=receipt(store=store), **more)
+        return refusal.value.code
+
+    block = "SELECT ledger.set_member_blocked(:member, :blocked)"
+    with ledger.database.unit_of_work() as session:
+        session.execute(text(block), {"member": member, "blocked": True})
+    found = [act("south", agreement_id=None, occurred_at=None), act("north")]
+    with ledger.database.unit_of_work() as session:
+        session.execute(text(block), {"member": member, "blocked": False})
+    found += [act("north", confirmation_id=uuid4()), act("north")]
+    ledger.issue(member, 100, by=partner)
+    found.append(act("north"))
+    with ledger.database.unit_of_work() as session:
+        end_limit(session, code="none", published_by="test")
+    found.append(act("north"))
+    assert found == [
+        "STORE_UNKNOWN",
+        "MEMBER_BLOCKED",
+        "CONFIRMATION_INVALID",
+        "INSUFFICIENT_POINTS",
+        "LIMIT_EXCEEDED",
+        "UNDER_REVIEW",
+    ]
+    assert found == [refusal.code for refusal in REFUSALS if refusal.code in found]
