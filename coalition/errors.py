@@ -443,9 +443,7 @@ class VoucherExpired(VoucherRefusal):
     """The purchase was not made while the voucher was good, or it is presented too late."""
 
     code = "VOUCHER_EXPIRED"
-    summary = (
-        "This voucher was good for purchases from {since} to {redeem_by}, presented by {present_by} at the latest."
-    )
+    summary = "This voucher was good for purchases from {since} to {redeem_by}, presented by {present_by}."
     field = ("input", "voucher")
 
 

@@ -83,11 +83,13 @@ class KeyRing:
         return found
 
     def that_ever_signed(self, kid: str) -> ECKey | None:
-        """The key of that id, however long ago it was retired: for what is presented long after it was signed."""
+        """The key of that id, however long ago it was retired: for what is presented long after."""
         found = self._at_most_old(_LOOK_EVERY).by_id.get(kid)
         if found is None:
             with self._database.reading() as session:
-                jwk = session.execute(select(_table.c.private_jwk).where(_table.c.kid == kid)).scalar_one_or_none()
+                jwk = session.execute(
+                    select(_table.c.private_jwk).where(_table.c.kid == kid)
+                ).scalar_one_or_none()
             found = None if jwk is None else ECKey.import_key(jwk)
         return found
 

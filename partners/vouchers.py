@@ -149,6 +149,7 @@ def check(token: str, *, keys: Mapping[str, Any], partner_code: str, at: datetim
     """What a till can know of a voucher while it is offline: that it may be taken, and for how much.
 
     Args:
+        token: The voucher, as the member showed it.
         keys: The key set that the API publishes (JWK Set), as the till had it when it was last online.
         partner_code: The till's own partner.
         at: The till's time, with its zone.
@@ -195,7 +196,9 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
             idempotency_key=wish.idempotency_key,
             agreement_id=None if agreement is None else agreement.agreement_id,
             # What no column can hold is too long as well; the kernel says so in its place in the order.
-            seconds_to_live=None if wish.seconds_to_live is None else min(wish.seconds_to_live, _MOST_SECONDS),
+            seconds_to_live=None
+            if wish.seconds_to_live is None
+            else min(wish.seconds_to_live, _MOST_SECONDS),
         ),
     )
 

@@ -77,5 +77,7 @@ def verify(token: str, partner_code: str, keys_file: IO[str], at: datetime | Non
     if as_json:
         console.print_json(facts)
     else:
-        click.echo(f"take it for up to {found.points:,} points, until {found.redeem_by:%Y-%m-%d %H:%M:%S} UTC")
+        click.echo(
+            f"take it for up to {found.points:,} points, until {found.redeem_by:%Y-%m-%d %H:%M:%S} UTC"
+        )
         click.echo(f"its id, to be taken once: {found.voucher_id}")

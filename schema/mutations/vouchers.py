@@ -87,9 +87,7 @@ class IssueVoucherPayload(Payload):
     balance: Balance | None = strawberry.field(description="Your balance after it.")
 
 
-def issue(
-    context: Context, member_id: MemberId, wish: IssueVoucherInput
-) -> Outcome[tuple[Posting, Voucher]]:
+def issue(context: Context, member_id: MemberId, wish: IssueVoucherInput) -> Outcome[tuple[Posting, Voucher]]:
     """Set the points aside and sign the voucher, or neither."""
     attempt = context.attempt("voucher", points=wish.points)
     attempt.member_id = member_id
@@ -173,7 +171,7 @@ class VoucherMutations:
         description="Be given the points of a voucher that your till took, once. The points were held for it"
         " since it was made, so nobody loses by one that was taken while it was good (redeemBy) and is"
         " presented in time (presentBy). Whoever takes one that is forged, out of date or taken before, at"
-        " another till of yours, or presents it too late, bears the loss. It is the member's own confirmation.",
+        " another till of yours, or presents it too late, bears the loss. It is the member's own word.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )

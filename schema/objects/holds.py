@@ -66,8 +66,8 @@ class Hold(Node):
         return self._record(info).lapses_at
 
     @strawberry.field(
-        description="Of a member's voucher: until when a purchase may be paid with it. Null: the partner's own"
-        " hold."
+        description="Of a member's voucher: until when a purchase may be paid with it. Null: a hold of the"
+        " partner's own."
     )
     def redeem_by(self, info: Info) -> dt.datetime | None:
         """Until when it is good."""

@@ -81,9 +81,7 @@ def test_a_voucher_is_made_checked_offline_and_presented_later(api: Api, shop: S
     assert made["balance"] == {"available": "300", "held": "200"}
     assert (voucher["hold"]["state"], voucher["hold"]["points"]) == ("OPEN", "200")
     assert len(voucher["token"]) < 600
-    seen = check(
-        voucher["token"], keys=shop.published(), partner_code=shop.grocer.code, at=_now(voucher)
-    )
+    seen = check(voucher["token"], keys=shop.published(), partner_code=shop.grocer.code, at=_now(voucher))
     assert seen.points == 200
     bought_at = _now(voucher).isoformat()
     api.coalition.pass_time(hours=20)
@@ -92,9 +90,17 @@ def test_a_voucher_is_made_checked_offline_and_presented_later(api: Api, shop: S
         rotate_keys(session)
         rotate_keys(session)
     taken = shop.till.do(
-        REDEEM, voucher=voucher["token"], points=120, receipt=RECEIPT, occurredAt=bought_at, idempotencyKey="v"
+        REDEEM,
+        voucher=voucher["token"],
+        points=120,
+        receipt=RECEIPT,
+        occurredAt=bought_at,
+        idempotencyKey="v",
     )
-    assert (taken["hold"], taken["transaction"]["kind"]) == ({"state": "CAPTURED", "captured": "120"}, "CAPTURE")
+    assert (taken["hold"], taken["transaction"]["kind"]) == (
+        {"state": "CAPTURED", "captured": "120"},
+        "CAPTURE",
+    )
     assert taken["balance"] == {"available": "380"}
     with api.nothing_moves():
         again = shop.till.do(
@@ -246,13 +252,18 @@ def test_the_command_checks_a_voucher_without_network_or_database(shop: Shop, tm
     def verify(*more: str, token: str = voucher["token"], code: str = shop.grocer.code) -> Any:
         options = ["--partner", code, "--keys", str(keys), "--at", f"{at:%Y-%m-%dT%H:%M:%S}", *more]
         return CliRunner().invoke(
-            cli, ["voucher", "verify", token, *options], env={"COALITION_DATABASE_URL": "postgresql://nowhere"}
+            cli,
+            ["voucher", "verify", token, *options],
+            env={"COALITION_DATABASE_URL": "postgresql://nowhere"},
         )
 
     good = verify("--json")
     assert (good.exit_code, json.loads(good.output)["points"]) == (0, 200)
     assert "take it for up to 200 points" in verify().output
     refused = verify(code="stranger")
-    assert (refused.exit_code, "Do not take it: the voucher is for another partner" in refused.output) == (1, True)
+    assert (refused.exit_code, "Do not take it: the voucher is for another partner" in refused.output) == (
+        1,
+        True,
+    )
     keys.write_text("[]")
     assert verify().exit_code == 2

@@ -505,7 +505,9 @@ CASES = (
     ),
     voucher("vouchers_are_the_members_word", "UPDATE ledger.hold SET points = points + 1"),
     voucher("vouchers_are_the_members_word", f"UPDATE ledger.hold SET partner_id = {FLORIST}"),
-    voucher("vouchers_are_the_members_word", "UPDATE ledger.hold SET redeem_by = redeem_by + interval '1 minute'"),
+    voucher(
+        "vouchers_are_the_members_word", "UPDATE ledger.hold SET redeem_by = redeem_by + interval '1 minute'"
+    ),
     voucher("vouchers_are_the_members_word", "UPDATE ledger.hold SET lapses_at = authorized_at"),
     voucher(
         "vouchers_are_the_members_word",

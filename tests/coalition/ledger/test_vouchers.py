@@ -20,7 +20,11 @@ def _clean(ledger: LedgerDriver) -> None:
 
 
 def _refused(
-    ledger: LedgerDriver, refusal: type[errors.CoalitionError], voucher: TransactionRef, *given: int, **more: object
+    ledger: LedgerDriver,
+    refusal: type[errors.CoalitionError],
+    voucher: TransactionRef,
+    *given: int,
+    **more: object,
 ) -> errors.CoalitionError:
     before = ledger.snapshot()
     with pytest.raises(refusal) as told:
