@@ -28,6 +28,7 @@ from coalition.windows import open_window
 from partners.agreements import PublishAgreement, ReturnPolicy, publish_agreement
 from partners.directory import CreatePartner, create_partner
 from partners.earning import EarnRule
+from partners.expiry import Expiry
 
 MEMBERS = 20_000
 RICH = 1_000_000_000  # what each has to spend: no redemption is refused
@@ -88,7 +89,7 @@ def _set(settings: Settings, database: Database, url: URL) -> Stage:
                 breakage_share=Decimal("0.5"),
                 earn_rule=EarnRule(points=Decimal(1), amount=Decimal(1)),
                 maturity_days=0,
-                expiry_months=12,
+                expiry=Expiry(expiry_months=12),
                 grace_days=14,
                 return_policy=ReturnPolicy.UNLIMITED,
                 published_by="bench",

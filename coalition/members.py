@@ -217,13 +217,24 @@ def find_all_named(session: Session, identifiers: Iterable[Identifier]) -> dict[
 
 def survivor_of(session: Session, member_id: MemberId) -> MemberId:
     """Who has the member's points now: the member, or whom it was merged into, and that one in turn."""
+    while (further := merged_into(session, member_id)) is not None:
+        member_id = further
+    return member_id
+
+
+def merged_into(session: Session, member_id: MemberId) -> MemberId | None:
+    """Into whom the member was merged; None: into nobody."""
     column = tables.member_head.c
-    while True:
-        query = select(column.merged_into).where(column.member_id == member_id)
-        further = session.execute(query).scalar_one_or_none()
-        if further is None:
-            return member_id
-        member_id = MemberId(further)
+    query = select(column.merged_into).where(column.member_id == member_id)
+    found = session.execute(query).scalar_one_or_none()
+    return None if found is None else MemberId(found)
+
+
+def merged_from(session: Session, member_id: MemberId) -> list[MemberId]:
+    """Who was merged into the member itself, and not taken apart since."""
+    column = tables.member_head.c
+    query = select(column.member_id).where(column.merged_into == member_id).order_by(column.member_id)
+    return [MemberId(found) for found in session.execute(query).scalars()]
 
 
 def member_exists(session: Session, member_id: MemberId) -> bool:

@@ -13,6 +13,7 @@ from schema.mutations.clients import ClientMutations
 from schema.mutations.guards import GuardMutations
 from schema.mutations.holds import HoldMutations
 from schema.mutations.members import MemberMutations
+from schema.mutations.merges import MergeMutations
 from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
 from schema.mutations.transfers import TransferMutations
@@ -56,6 +57,7 @@ class Mutation(
     TransferMutations,
     AdjustmentMutations,
     MemberMutations,
+    MergeMutations,
     OperatorMutations,
     ClientMutations,
     GuardMutations,

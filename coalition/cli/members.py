@@ -12,10 +12,15 @@ from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
 from coalition.errors import MemberUnknown
 from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.transferring import TransferPoints, transfer_points
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from sqlalchemy.orm import Session
+
+    from coalition.ledger import Posting
 
 _KINDS = [
     kind.value for kind in members.IdentifierKind if kind is not members.IdentifierKind.PARTNER_REFERENCE
@@ -121,6 +126,68 @@ def transfer(
         )
     else:
         click.echo(f"{posting.points:,} points were given; {posting.balance.available:,} are left")
+
+
+@member.command()
+@click.argument("survivor", metavar="SURVIVOR")
+@click.argument("merged", metavar="MERGED")
+@click.option("--reason", help="The member reads it too.")
+@click.option("--key", help="The same key again is the same merge; made up if not given.")
+@console.json_option
+def merge(survivor: str, merged: str, reason: str | None, key: str | None, as_json: bool) -> None:
+    """Make one member of two: all that MERGED has and owes goes to SURVIVOR.
+
+    MERGED keeps its identifiers and history, and can be taken apart again with `coalition member unmerge`.
+
+    Example: coalition member merge email:ada@example.org card:4006381333931 --reason "two cards"
+    """
+    _change(merge_members, survivor, merged, reason, key, as_json=as_json)
+
+
+@member.command()
+@click.argument("survivor", metavar="SURVIVOR")
+@click.argument("merged", metavar="MERGED")
+@click.option("--reason", help="The member reads it too.")
+@click.option("--key", help="As for merge.")
+@console.json_option
+def unmerge(survivor: str, merged: str, reason: str | None, key: str | None, as_json: bool) -> None:
+    """Undo a merge: MERGED gets back what is left of the lots that it brought to SURVIVOR."""
+    _change(unmerge_members, survivor, merged, reason, key, as_json=as_json)
+
+
+def _change(
+    post: Callable[[Session, MergeMembers], Posting],
+    survivor: str,
+    merged: str,
+    reason: str | None,
+    key: str | None,
+    *,
+    as_json: bool,
+) -> None:
+    with console.open_database() as database, database.unit_of_work() as session:
+        posting = post(
+            session,
+            MergeMembers(
+                survivor=_find(session, survivor),
+                merged=_find(session, merged),
+                idempotency_key=key or str(uuid4()),
+                reason=reason,
+            ),
+        )
+    if as_json:
+        console.print_json(
+            {
+                "survivor": str(posting.member_id),
+                "transaction": str(posting.transaction_id),
+                "points": posting.points,
+                "available": posting.balance.available,
+                "replayed": posting.replayed,
+            }
+        )
+    else:
+        click.echo(
+            f"{posting.points:,} points changed hands; {posting.balance.available:,} are with the survivor"
+        )
 
 
 @member.command()

@@ -200,6 +200,26 @@ class Member(Node):
         )
         return made
 
+    @strawberry.field(
+        description="Into whom this member was merged; null: into nobody. To a partner always null."
+    )
+    def merged_into(self, info: Info) -> "Member | None":
+        """Who has its points now."""
+        if not info.context.viewer.sees_whole_members():
+            return None
+        found = members.merged_into(info.context.session, self.member_id)
+        return None if found is None else Member.of(found)
+
+    @strawberry.field(
+        description="Who was merged into this member and not taken apart since. To a partner always empty.",
+        directives=[FEW],
+    )
+    def merged_from(self, info: Info) -> list["Member"]:
+        """Whose points it has."""
+        if not info.context.viewer.sees_whole_members():
+            return []
+        return [Member.of(one) for one in members.merged_from(info.context.session, self.member_id)]
+
     @classmethod
     def of(cls, member_id: MemberId) -> "Member":
         """A member that is known to exist."""

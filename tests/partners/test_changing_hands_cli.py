@@ -32,6 +32,16 @@ def test_points_are_given_from_one_member_to_another(terminal: Terminal, card: s
     assert "MEMBER_UNKNOWN" in terminal("member", "transfer", card, "card:9999", "1", exit_code=1).stderr
 
 
+def test_two_members_become_one_and_two_again(terminal: Terminal, card: str) -> None:
+    terminal("member", "enrol", "email:ada@example.org")
+    terminal("member", "adjust", card, "900", "--reason", "migration", "--issuer", "grocer")
+    pair = ("email:ada@example.org", card)
+    assert terminal.data("member", "merge", *pair, "--reason", "one person")["available"] == 900
+    assert "MEMBER_MERGED" in terminal("member", "merge", card, pair[0], exit_code=1).stderr
+    assert "900 points changed hands; 0 are" in terminal("member", "unmerge", *pair).stdout
+    assert "NOT_MERGED" in terminal("member", "unmerge", *pair, exit_code=1).stderr
+
+
 def test_an_adjustment_above_the_limit_waits_for_somebody_else(terminal: Terminal, card: str) -> None:
     adjust = ("member", "adjust", card, "5000", "--reason", "goodwill", "--issuer", "grocer", "--by", "ada")
     proposed = terminal.data(*adjust, "--key", "k")

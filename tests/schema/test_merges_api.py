@@ -1,0 +1,77 @@
+"""Merges over the API: points go along and come back, rings are refused, and a refusal moves nothing."""
+
+from typing import Any
+
+from api_driver import Api, codes, named
+
+from coalition.ids import NETWORK, MemberId
+from schema.ids import to_global
+
+_BODY = (
+    """ { replayed transaction { kind points reason } balance { available } userErrors { code field } } }"""
+)
+MERGE = "mutation($input: MergeMembersInput!) { mergeMembers(input: $input)" + _BODY
+UNMERGE = "mutation($input: UnmergeMembersInput!) { unmergeMembers(input: $input)" + _BODY
+LINKS = """query($by: MemberBy!) { member(by: $by) { mergedInto { id } mergedFrom { id } } }"""
+
+
+def _id(member: MemberId) -> str:
+    return str(to_global("Member", member))
+
+
+def _pair(survivor: MemberId, merged: MemberId) -> dict[str, Any]:
+    return {"survivor": named(_id(survivor)), "merged": named(_id(merged))}
+
+
+def test_a_merge_and_its_undoing_to_the_point(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(ada, grocer, points=100)
+    api.coalition.issue(twin, grocer, points=40)
+    operator = api.operator()
+    made = operator.do(MERGE, **_pair(ada, twin), reason="one person", idempotencyKey="m")
+    assert made == {
+        "replayed": False,
+        "transaction": {"kind": "MERGE_IN", "points": "40", "reason": "one person"},
+        "balance": {"available": "140"},
+        "userErrors": [],
+    }
+    assert operator.do(MERGE, **_pair(ada, twin), reason="one person", idempotencyKey="m")["replayed"]
+    assert operator.ask(LINKS, by=named(_id(twin)))["member"] == {
+        "mergedInto": {"id": _id(ada)},
+        "mergedFrom": [],
+    }
+    assert operator.ask(LINKS, by=named(_id(ada)))["member"] == {
+        "mergedInto": None,
+        "mergedFrom": [{"id": _id(twin)}],
+    }
+    till = api.client_of(grocer).ask(LINKS, by=named(_id(ada)))["member"]
+    assert till == {"mergedInto": None, "mergedFrom": []}
+    undone = operator.do(UNMERGE, **_pair(ada, twin))
+    assert (undone["userErrors"], undone["balance"]) == ([], {"available": "100"})
+    assert operator.ask(LINKS, by=named(_id(ada)))["member"] == {"mergedInto": None, "mergedFrom": []}
+
+
+def test_rings_oneself_strangers_and_what_was_not_merged_are_refused_and_nothing_moves(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin, other = (api.coalition.member(of=grocer) for _ in range(3))
+    api.coalition.issue(twin, grocer, points=40)
+    operator = api.operator()
+    operator.do(MERGE, **_pair(ada, twin))
+    with api.nothing_moves():
+        assert codes(operator.do(MERGE, **_pair(twin, ada))) == ["MEMBER_MERGED"]
+        assert codes(operator.do(MERGE, **_pair(other, twin))) == ["MEMBER_MERGED"]
+        assert codes(operator.do(MERGE, **_pair(ada, ada))) == ["MERGE_WITH_ONESELF"]
+        assert codes(operator.do(MERGE, **_pair(ada, MemberId(NETWORK)))) == ["MEMBER_UNKNOWN"]
+        assert codes(operator.do(UNMERGE, **_pair(ada, other))) == ["NOT_MERGED"]
+        assert codes(operator.do(UNMERGE, **_pair(other, twin))) == ["NOT_MERGED"]
+
+
+def test_only_the_operator_merges(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    callers = api.client_of(grocer), api.member(ada)
+    with api.nothing_moves():
+        for caller in callers:
+            answer = caller.send(MERGE, {"input": _pair(ada, twin) | {"idempotencyKey": "k"}})
+            assert answer.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
