@@ -49,8 +49,9 @@ def vouchers_are_redeemed_once(session: Session) -> Iterator[Finding]:
     )
     SELECT concat_ws('/', h.member_id, h.business_date, h.transaction_id) AS id,
            format('of %s points at %s, good from %s until %s, taken until %s; was redeemed %s times, for %s'
-                  ' points at %s, bought at %s, presented at %s', h.points, h.partner_id, h.authorized_at,
-                  h.redeem_by, h.lapses_at, t.times, t.points, t.partner_id, t.last_at, t.recorded_at) AS message
+                  ' points at %s, bought at %s, presented at %s', h.points, h.partner_id,
+                  h.authorized_at, h.redeem_by, h.lapses_at, t.times,
+                  t.points, t.partner_id, t.last_at, t.recorded_at) AS message
       FROM ledger.hold h JOIN taken t USING (member_id, business_date, transaction_id)
      WHERE h.redeem_by IS NOT NULL
        AND (t.times > 1 OR t.points > h.points OR t.partner_id <> h.partner_id OR t.other_id <> h.partner_id
