@@ -379,7 +379,7 @@ def _lots(session: Session, member_id: MemberId, *, now: datetime) -> list[Lot]:
         .where(
             column.member_id == member_id, (column.pending > 0) | (column.available > 0) | (column.held > 0)
         )
-        .order_by(column.expires_at.nulls_last(), column.sequence, column.lot_id)
+        .order_by(column.expires_at.nulls_last(), column.sequence, column.ordinal)
     )
     lapsing = {
         row.lot_id: int(row.points) for row in session.execute(_LAPSING, {"member": member_id, "now": now})

@@ -13,7 +13,7 @@ from coalition.db import Database, roles
 
 # The machine's own settings must not leak into a test.
 for name in [name for name in os.environ if name.startswith("COALITION_")]:
-    if not name.startswith("COALITION_TEST_"):
+    if not name.startswith(("COALITION_TEST_", "COALITION_MODEL_")):
         del os.environ[name]
 
 

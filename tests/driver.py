@@ -239,6 +239,8 @@ class LedgerDriver:
         **more: Any,
     ) -> Posting:
         partner_id = by or self.any_partner()
+        more.setdefault("agreement_id", self.agreements.get(partner_id))
+        more.setdefault("request", {"transaction": ref.transaction_id, "points": points})
         with self.database.single_call() as session:
             return reverse_transaction(
                 session,
@@ -246,8 +248,6 @@ class LedgerDriver:
                     ref=ref,
                     partner_id=partner_id,
                     idempotency_key=key or self.key(),
-                    request={"transaction": ref.transaction_id, "points": points},
-                    agreement_id=self.agreements.get(partner_id),
                     points=None if points is None else Points(points),
                     **more,
                 ),
@@ -286,6 +286,7 @@ class LedgerDriver:
         key: str | None = None,
         **more: Any,
     ) -> Posting:
+        more.setdefault("request", {"hold": hold.transaction_id, "points": points})
         with self.database.single_call() as session:
             return capture_redemption(
                 session,
@@ -294,7 +295,6 @@ class LedgerDriver:
                     partner_id=by or self.any_partner(),
                     points=None if points is None else Points(points),
                     idempotency_key=key or self.key(),
-                    request={"hold": hold.transaction_id, "points": points},
                     **more,
                 ),
             )
@@ -302,6 +302,7 @@ class LedgerDriver:
     def void(
         self, hold: TransactionRef, *, by: PartnerId | None = None, key: str | None = None, **more: Any
     ) -> Posting:
+        more.setdefault("request", {"hold": hold.transaction_id})
         with self.database.single_call() as session:
             return void_redemption(
                 session,
@@ -309,7 +310,6 @@ class LedgerDriver:
                     hold=hold,
                     partner_id=by or self.any_partner(),
                     idempotency_key=key or self.key(),
-                    request={"hold": hold.transaction_id},
                     **more,
                 ),
             )

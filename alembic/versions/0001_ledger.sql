@@ -277,6 +277,7 @@ CREATE TABLE ledger.deficit (
     transaction_id UUID NOT NULL,
     claimed_at TIMESTAMP WITH TIME ZONE NOT NULL,
     sequence BIGINT NOT NULL,
+    ordinal INTEGER DEFAULT 0 NOT NULL,
     points BIGINT NOT NULL,
     open_points BIGINT NOT NULL,
     CONSTRAINT deficit_pkey PRIMARY KEY (member_id, deficit_id),
@@ -293,6 +294,8 @@ COMMENT ON COLUMN ledger.deficit.lot_id IS 'whose reversed issue left it';
 COMMENT ON COLUMN ledger.deficit.from_member_id IS 'with from_deficit_id: the claim that it was, before a merge';
 
 COMMENT ON COLUMN ledger.deficit.sequence IS 'of that reversal in the member''s journal: its age';
+
+COMMENT ON COLUMN ledger.deficit.ordinal IS 'among the claims that came at once, in the order of the giver''s';
 
 CREATE TABLE ledger.entry (
     member_id UUID NOT NULL,
@@ -407,6 +410,7 @@ CREATE TABLE ledger.lot (
     transaction_id UUID NOT NULL,
     issued_at TIMESTAMP WITH TIME ZONE NOT NULL,
     sequence BIGINT NOT NULL,
+    ordinal INTEGER DEFAULT 0 NOT NULL,
     from_member_id UUID,
     from_lot_id UUID,
     matures_at TIMESTAMP WITH TIME ZONE,
@@ -434,7 +438,7 @@ CREATE INDEX lots_from ON ledger.lot (from_member_id, from_lot_id) WHERE from_me
 
 CREATE INDEX lots_to_mature ON ledger.lot (member_id, matures_at) WHERE pending > 0;
 
-CREATE INDEX lots_to_spend ON ledger.lot (member_id, expires_at, sequence, lot_id) WHERE available > 0;
+CREATE INDEX lots_to_spend ON ledger.lot (member_id, expires_at, sequence, ordinal) WHERE available > 0;
 
 COMMENT ON COLUMN ledger.lot.agreement_id IS 'the issuer''s, whose prices are the lot''s for good';
 
@@ -445,6 +449,8 @@ COMMENT ON COLUMN ledger.lot.business_date IS 'with transaction_id: what made it
 COMMENT ON COLUMN ledger.lot.issued_at IS 'when its points came into being, at whomever';
 
 COMMENT ON COLUMN ledger.lot.sequence IS 'of what made it in the member''s journal: its age';
+
+COMMENT ON COLUMN ledger.lot.ordinal IS 'among the lots that came at once, as the giver would have spent them';
 
 COMMENT ON COLUMN ledger.lot.from_member_id IS 'with from_lot_id: the lot that its points came from';
 

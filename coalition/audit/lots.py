@@ -121,7 +121,7 @@ def entries_carry_their_lots_terms(session: Session) -> Iterator[Finding]:
 
 
 def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
-    """What a redemption burned, or a hold held, had matured and had not expired when it was recorded."""
+    """What was redeemed, held, given away or taken had matured and had not expired when that was recorded."""
     query = """
     SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
            format('recorded at %s, spends lot %s that lived from %s to %s', t.recorded_at, e.lot_id,
@@ -129,7 +129,8 @@ def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
       FROM ledger.transaction t
       JOIN ledger.entry e USING (member_id, business_date, transaction_id)
       JOIN ledger.lot l USING (member_id, lot_id)
-     WHERE (t.kind, e.bucket) IN (('redeem', 'burned'), ('authorize', 'held'))
+     WHERE (t.kind, e.bucket) IN (('redeem', 'burned'), ('authorize', 'held'),
+                                  ('transfer_out', 'transferred'), ('adjust_out', 'reversed'))
        AND (t.recorded_at < l.matures_at OR t.recorded_at >= l.expires_at OR t.recorded_at < l.issued_at)
      ORDER BY 1
     """

@@ -15,12 +15,13 @@ if TYPE_CHECKING:
 
 
 def entries_sum_to_zero(session: Session) -> Iterator[Finding]:
-    """Invariant 1: what a transaction takes from one bucket it puts into another."""
+    """Invariant 1: what a transaction takes from one bucket of a lot or claim it puts into another."""
     query = """
     SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
-           format('its %s entries sum to %s', count(*), sum(points)) AS message
+           format('its %s entries of %s sum to %s', count(*), coalesce(lot_id, deficit_id), sum(points))
+               AS message
       FROM ledger.entry
-     GROUP BY member_id, business_date, transaction_id
+     GROUP BY member_id, business_date, transaction_id, lot_id, deficit_id
     HAVING sum(points) <> 0
      ORDER BY 1
     """

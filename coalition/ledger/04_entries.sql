@@ -75,11 +75,11 @@ BEGIN
     IF p_only IS NULL THEN
         OPEN spendable NO SCROLL FOR
             SELECT * FROM lot WHERE member_id = p_member AND available > 0
-            ORDER BY expires_at, sequence, lot_id;
+            ORDER BY expires_at, sequence, lot.ordinal;
     ELSE
         OPEN spendable NO SCROLL FOR
             SELECT * FROM lot WHERE member_id = p_member AND available > 0 AND lot_id = ANY (p_only)
-            ORDER BY expires_at, sequence, lot_id;
+            ORDER BY expires_at, sequence, lot.ordinal;
     END IF;
     WHILE rest > 0 LOOP
         FETCH spendable INTO candidate;
@@ -121,7 +121,7 @@ DECLARE
 BEGIN
     IF head.deficit = 0 THEN RETURN; END IF;
     FOR claim IN
-        SELECT * FROM deficit WHERE member_id = head.member_id AND open_points > 0 ORDER BY sequence
+        SELECT * FROM deficit WHERE member_id = head.member_id AND open_points > 0 ORDER BY sequence, deficit.ordinal
     LOOP
         paid := least(fresh, claim.open_points);
         EXIT WHEN paid = 0;
@@ -164,8 +164,9 @@ BEGIN
 
     IF head.held > 0 THEN
         FOR dying IN
-            SELECT * FROM hold WHERE member_id = head.member_id AND state = 'open' AND lapses_at <= p_wish.now
-            ORDER BY lapses_at, authorized_at, transaction_id
+            SELECT hold.* FROM hold JOIN transaction t USING (member_id, business_date, transaction_id)
+            WHERE member_id = head.member_id AND hold.state = 'open' AND hold.lapses_at <= p_wish.now
+            ORDER BY hold.lapses_at, t.sequence
         LOOP
             head := ledger.end_hold(head, p_wish, gen_random_uuid(), dying, 'lapse', 0);
         END LOOP;
@@ -240,10 +241,11 @@ DECLARE
 BEGIN
     SELECT * INTO known FROM idempotency
     WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key;
-    IF NOT FOUND AND EXISTS (SELECT FROM member_head WHERE merged_into = p_member) THEN
+    IF known.fingerprint IS DISTINCT FROM p_wish.fingerprint AND EXISTS (SELECT FROM member_head WHERE merged_into = p_member) THEN
+        -- Several may have used the key, each for a wish of its own.
         SELECT * INTO known FROM idempotency
-        WHERE member_id = ANY (ledger.absorbed(p_member)) AND partner_id = p_wish.partner_id AND key = p_wish.key
-        ORDER BY member_id LIMIT 1;
+        WHERE member_id = ANY (p_member || ledger.absorbed(p_member)) AND partner_id = p_wish.partner_id AND key = p_wish.key
+        ORDER BY fingerprint = p_wish.fingerprint DESC LIMIT 1;
     END IF;
     IF known.key IS NULL THEN RETURN NULL; END IF;
     IF known.fingerprint IS DISTINCT FROM p_wish.fingerprint

@@ -24,9 +24,9 @@ BEGIN
     PERFORM ledger.check_partner(p_wish, 'a redeemer');
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
+    head := ledger.bring_up_to_date(head, p_wish);
     IF p_good_for IS NOT NULL THEN p_confirmation := ledger.own_word(p_member, p_wish, p_good_for); END IF;
     PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
-    head := ledger.bring_up_to_date(head, p_wish);
     PERFORM ledger.check_vouchers(p_member, p_wish, p_voucher_limit);
     IF head.available < p_wish.points THEN
         PERFORM ledger.refuse('INSUFFICIENT_POINTS', jsonb_build_object('available', head.available, 'requested', p_wish.points));

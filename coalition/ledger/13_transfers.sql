@@ -35,7 +35,7 @@ DECLARE
 BEGIN
     FOR source IN
         SELECT * FROM lot WHERE lot.member_id = giver.member_id AND (lot.available > 0 OR (p_points IS NULL AND lot.pending > 0))
-        ORDER BY lot.expires_at, lot.sequence, lot.lot_id
+        ORDER BY lot.expires_at, lot.sequence, lot.ordinal
     LOOP
         EXIT WHEN rest = 0;
         of_pending := CASE WHEN p_points IS NULL THEN source.pending ELSE 0 END;
@@ -51,6 +51,7 @@ BEGIN
         fresh.business_date := p_wish.business_date;
         fresh.transaction_id := p_in;
         fresh.sequence := taker.last_sequence + 1;
+        fresh.ordinal := ordinal;
         fresh.from_member_id := source.member_id;
         fresh.from_lot_id := source.lot_id;
         fresh.points := of_pending + of_available;
@@ -113,7 +114,7 @@ BEGIN
     FOR claim IN
         SELECT * FROM deficit
         WHERE member_id = giver.member_id AND open_points > 0 AND (p_only_from IS NULL OR from_member_id = p_only_from)
-        ORDER BY sequence, deficit_id
+        ORDER BY sequence, deficit.ordinal
     LOOP
         fresh := claim;
         fresh.member_id := taker.member_id;
@@ -123,6 +124,7 @@ BEGIN
         fresh.business_date := p_wish.business_date;
         fresh.transaction_id := p_in;
         fresh.sequence := taker.last_sequence + 1;
+        fresh.ordinal := ordinal;
         fresh.points := claim.open_points;
         UPDATE deficit SET open_points = 0 WHERE member_id = claim.member_id AND deficit_id = claim.deficit_id;
         INSERT INTO deficit VALUES (fresh.*);

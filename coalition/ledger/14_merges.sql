@@ -109,7 +109,10 @@ BEGIN
     wish.now := greatest(wish.now, survivor.last_recorded_at, merged.last_recorded_at);
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
-    IF EXISTS (SELECT FROM lot WHERE member_id = p_member AND from_member_id = p_merged AND held > 0) THEN
+    IF EXISTS (
+        SELECT FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
+        WHERE member_id = p_member AND lot.from_member_id = p_merged AND lot.held > 0 AND t.kind = 'merge_in'
+    ) THEN
         PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', survivor.held));
     END IF;
     -- From here on nothing is refused.
@@ -137,7 +140,7 @@ BEGIN
         SELECT l.* FROM lot l JOIN transaction t USING (member_id, business_date, transaction_id)
         WHERE l.member_id = giver.member_id AND l.from_member_id = taker.member_id AND t.kind = 'merge_in'
           AND (l.pending > 0 OR l.available > 0) AND (p_lots IS NULL OR l.from_lot_id = ANY (p_lots))
-        ORDER BY l.expires_at, l.sequence, l.lot_id
+        ORDER BY l.expires_at, l.sequence, l.ordinal
     LOOP
         UPDATE lot SET pending = 0, available = 0, transferred = lot.transferred + source.pending + source.available
         WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
@@ -196,20 +199,24 @@ BEGIN
     IF answer.transaction_id IS NOT NULL THEN RETURN answer; END IF;
     p_wish.now := (SELECT greatest(p_wish.now, max(last_recorded_at)) FROM member_head WHERE member_id = ANY (line));
 
+    PERFORM ledger.store_head(ledger.bring_up_to_date(ledger.head_of(line[cardinality(line)]), p_wish));
+
     -- The lots, at each step of the line, in which an issue's points are.
     wanted := ARRAY(SELECT lot_id FROM lot WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id);
     FOR step IN REVERSE cardinality(line) - 1 .. 1 LOOP
         lots := wanted;
         FOR deeper IN 2 .. step LOOP
-            lots := ARRAY(SELECT lot_id FROM lot WHERE member_id = line[deeper] AND from_member_id = line[deeper - 1] AND from_lot_id = ANY (lots));
+            lots := ARRAY(
+                SELECT lot_id FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
+                WHERE member_id = line[deeper] AND from_member_id = line[deeper - 1] AND from_lot_id = ANY (lots) AND t.kind = 'merge_in');
         END LOOP;
         IF EXISTS (
-            SELECT FROM lot WHERE member_id = line[step + 1] AND from_member_id = line[step] AND from_lot_id = ANY (lots)
-                              AND (pending > 0 OR available > 0)
+            SELECT FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
+            WHERE member_id = line[step + 1] AND from_member_id = line[step] AND from_lot_id = ANY (lots)
+              AND (pending > 0 OR available > 0) AND t.kind = 'merge_in'
         ) THEN
             SELECT * INTO sides FROM ledger.hand_back(
-                ledger.bring_up_to_date(ledger.head_of(line[step + 1]), p_wish), ledger.head_of(line[step]), p_wish,
-                gen_random_uuid(), gen_random_uuid(), lots);
+                ledger.head_of(line[step + 1]), ledger.head_of(line[step]), p_wish, gen_random_uuid(), gen_random_uuid(), lots);
             PERFORM ledger.store_head(sides.giver);
             PERFORM ledger.store_head(sides.taker);
         END IF;

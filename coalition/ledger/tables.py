@@ -299,6 +299,13 @@ lot = Table(
     Column(
         "sequence", BigInteger, nullable=False, comment="of what made it in the member's journal: its age"
     ),
+    Column(
+        "ordinal",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="among the lots that came at once, as the giver would have spent them",
+    ),
     Column("from_member_id", Uuid, comment="with from_lot_id: the lot that its points came from"),
     Column("from_lot_id", Uuid, comment="NULL: they were issued to this member"),
     Column("matures_at", Timestamp, comment="NULL: matured when issued"),
@@ -341,7 +348,7 @@ lot = Table(
         "member_id",
         "expires_at",
         "sequence",
-        "lot_id",
+        "ordinal",
         postgresql_where=text("available > 0"),
     ),
     Index("lots_from", "from_member_id", "from_lot_id", postgresql_where=text("from_member_id IS NOT NULL")),
@@ -499,6 +506,13 @@ deficit = Table(
     Column("claimed_at", Timestamp, nullable=False),
     Column(
         "sequence", BigInteger, nullable=False, comment="of that reversal in the member's journal: its age"
+    ),
+    Column(
+        "ordinal",
+        Integer,
+        nullable=False,
+        server_default=text("0"),
+        comment="among the claims that came at once, in the order of the giver's",
     ),
     Column("points", BigInteger, nullable=False),
     Column("open_points", BigInteger, nullable=False),

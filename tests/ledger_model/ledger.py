@@ -1,0 +1,145 @@
+"""The real ledger, asked in the model's words: members by number, partners by name, transactions by their place."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import date, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from driver import LedgerDriver, receipt
+from sqlalchemy import text
+
+from coalition import members
+from coalition.amounts import Points
+from coalition.ids import AgreementId, MemberId, PartnerId, TransactionId
+from coalition.ledger import Posting, TransactionRef
+from coalition.programme import set_consent_limit, set_hold_limits, set_late_days
+from coalition.windows import open_window
+
+from .books import Member, Terms
+from .programme import Answer, Limits, Partner, Programme
+
+PARTNERS: dict[str, dict[str, Any]] = {
+    "strict": {"return_policy": "pending_only", "grace_days": 0},
+    "lenient": {"return_policy": "available", "grace_days": 3},
+    "hard": {"return_policy": "unlimited", "grace_days": 10},
+    "harder": {"return_policy": "unlimited", "grace_days": 1},
+}
+LIMITS = Limits(
+    consent=400,
+    transfer=300,
+    adjustment=100,
+    late_days=5,
+    hold=timedelta(hours=2),
+    longest_hold=timedelta(days=1),
+)
+
+
+@dataclass
+class Ledger:
+    """One set of members and partners of its own in the database that the driver drives."""
+
+    driver: LedgerDriver
+    members: list[MemberId]
+    partners: dict[str, PartnerId]
+    agreements: dict[int, AgreementId]
+    """By the number that the model knows them by."""
+    store: str = field(default_factory=lambda: f"S-{uuid4().hex[:8]}")
+    refs: dict[tuple[int, int], TransactionRef] = field(default_factory=dict)
+    adjustments: list[tuple[MemberId, UUID]] = field(default_factory=list)
+    confirmations: list[UUID] = field(default_factory=list)
+
+    def member(self, number: int) -> MemberId:
+        return self.members[number] if number < len(self.members) else MemberId(uuid4())
+
+    def partner(self, name: str) -> PartnerId:
+        return self.partners.get(name) or PartnerId(uuid4())
+
+    def ref(self, target: tuple[int, int] | None) -> TransactionRef:
+        if target is not None:
+            return self.refs[target]
+        return TransactionRef(
+            member_id=self.members[0],
+            business_date=date(2026, 3, 2),
+            transaction_id=TransactionId(uuid4()),
+        )
+
+    def agreement(self, terms: Terms | None) -> AgreementId | None:
+        return None if terms is None else self.agreements[terms.number]
+
+    def receipt(self, line: tuple[int, int] | None) -> Any:
+        return None if line is None else receipt(f"R-{line[0]}", revision=line[1], store=self.store)
+
+    def confirmation(self, number: int | None) -> UUID | None:
+        if number is None:
+            return None
+        return self.confirmations[number] if number < len(self.confirmations) else uuid4()
+
+    def answer(self, posting: Posting) -> Answer:
+        """A posting in the model's words. Where it stands is not known from it but by looking."""
+        balance = posting.balance
+        return Answer(
+            member=self.members.index(posting.member_id),
+            line=-1,
+            points=posting.points,
+            balance=(balance.available, balance.pending, balance.held, balance.deficit),
+            late=posting.late,
+            window=posting.business_date,
+            recorded_at=posting.recorded_at,
+            replayed=posting.replayed,
+        )
+
+    def publish(self, name: str, terms: Terms) -> None:
+        self.agreements[terms.number] = self.driver.agreement(
+            self.partners[name],
+            valid_from=terms.valid_from,
+            return_policy=terms.policy,
+            grace_days=terms.grace.days,
+        )
+
+    def unit(self, work: Callable[[Any], Any]) -> Any:
+        with self.driver.database.unit_of_work() as session:
+            return work(session)
+
+
+def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
+    """What holds in the whole programme; the model is told the same."""
+    with driver.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(limits.consent))
+        set_hold_limits(session, hold_time=limits.hold, longest=limits.longest_hold)
+        set_late_days(session, days=limits.late_days)
+        session.execute(text("SELECT ledger.set_transfer_limit(:points)"), {"points": limits.transfer})
+        session.execute(text("SELECT ledger.set_adjustment_limit(:points)"), {"points": limits.adjustment})
+
+
+def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]:
+    """New members and partners, and the model of them."""
+    now = driver.now
+    with driver.database.reading() as session:
+        window = open_window(session)
+    partners = {}
+    ids = {}
+    agreements = {}
+    for name, terms in PARTNERS.items():
+        ids[name] = driver.partner(**terms)
+        number = len(agreements)
+        agreements[number] = driver.agreements[ids[name]]
+        begun = date(2020, 1, 1)
+        partners[name] = Partner(
+            name,
+            agreements=[Terms(number, begun, terms["return_policy"], timedelta(days=terms["grace_days"]))],
+        )
+    programme = Programme(
+        now=now,
+        window=window.business_date,
+        window_opened=window.opened_at,
+        limits=LIMITS,
+        members=[Member(number, window.business_date) for number in range(members_)],
+        partners=partners,
+    )
+    people = []
+    with driver.database.unit_of_work() as session:
+        for _ in range(members_):
+            wish = members.EnrolMember(partner_id=ids["hard"], identifiers=[])
+            people.append(members.enrol_member(session, wish))
+    return programme, Ledger(driver, people, ids, agreements)

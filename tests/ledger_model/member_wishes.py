@@ -1,0 +1,190 @@
+"""What members and operators wish of members: transfers, merges, adjustments."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Self
+
+from hypothesis import strategies as st
+
+from coalition import adjusting
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment
+from coalition.amounts import Points
+from coalition.ledger import Posting
+
+from . import people
+from .ledger import Ledger
+from .programme import ZONE, Answer, Programme
+from .wishing import (
+    Wish,
+    days,
+    nth_of,
+    part_of,
+    rarely,
+    shares,
+    some,
+    somebody,
+    someone,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transfer(Wish):
+    member: int
+    to: int
+    points: int
+    share: int | None = None
+    weight = 2
+    strategy = staticmethod(
+        lambda cls: st.builds(cls, member=somebody, to=somebody, points=some, share=shares)
+    )
+
+    def settle(self, p: Programme) -> Self:
+        if self.share is None or not p.knows(self.member):
+            return replace(self, share=None)
+        return replace(self, share=None, points=part_of(self.share, p.as_of_now(self.member).balance[0]))
+
+    def touches(self, p: Programme) -> list[int]:
+        return [number for number in (self.member, self.to) if p.knows(number)]
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        request = {"to": self.to, "points": self.points}
+        return people.transfer(
+            p, member=self.member, to=self.to, points=self.points, key=key, request=request
+        )
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
+        giver, taker = ledger.member(self.member), ledger.member(self.to)
+        return ledger.driver.transfer(giver, self.points, to=taker, key=key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(Wish):
+    survivor: int
+    merged: int
+    strategy = staticmethod(lambda cls: st.builds(cls, survivor=somebody, merged=somebody))
+
+    def touches(self, p: Programme) -> list[int]:
+        return [number for number in (self.survivor, self.merged) if p.knows(number)]
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        request = ("merge", self.merged)
+        return people.merge(p, survivor=self.survivor, merged=self.merged, key=key, request=request)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
+        return ledger.driver.merge(ledger.member(self.survivor), ledger.member(self.merged), key=key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unmerge(Merge):
+    nth: int | None = None
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls, survivor=somebody, merged=somebody, nth=rarely(st.integers(0, 3), st.none())
+        )
+    )
+
+    def settle(self, p: Programme) -> Self:
+        merged = [member for member in p.members if member.merged_into is not None]
+        nth = nth_of(self.nth, len(merged))
+        if nth is None or not merged:
+            return replace(self, nth=None)
+        survivor = merged[nth].merged_into
+        assert survivor is not None
+        return replace(self, nth=None, survivor=survivor, merged=merged[nth].number)
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        request = ("unmerge", self.merged)
+        return people.unmerge(p, survivor=self.survivor, merged=self.merged, key=key, request=request)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
+        return ledger.driver.unmerge(ledger.member(self.survivor), ledger.member(self.merged), key=key)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Propose(Wish):
+    member: int
+    points: int
+    issuer: str
+    by: str
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            member=somebody,
+            points=rarely(st.integers(-150, 150), st.just(0)),
+            issuer=someone,
+            by=st.sampled_from(["ada", "grace"]),
+        )
+    )
+
+    def touches(self, p: Programme) -> list[int]:
+        return [self.member] if p.knows(self.member) else []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        issuer = self.issuer if self.points > 0 else None
+        people.propose(p, member=self.member, points=self.points, issuer=issuer, by=self.by)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        wish = ProposeAdjustment(
+            member_id=ledger.member(self.member),
+            points=Points(self.points),
+            reason=AdjustmentReason.GOODWILL,
+            by=self.by,
+            issuer_id=ledger.partner(self.issuer) if self.points > 0 else None,
+        )
+        proposed = ledger.unit(lambda session: adjusting.propose_adjustment(session, wish))
+        ledger.adjustments.append((wish.member_id, proposed))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decide(Wish):
+    nth: int
+    by: str
+    expires: int | None = None
+    adjustment: int | None = None
+    weight = 2
+    strategy = staticmethod(
+        lambda cls: st.builds(cls, nth=st.integers(0, 4), by=st.sampled_from(["ada", "grace"]), expires=days)
+    )
+
+    def settle(self, p: Programme) -> Self:
+        return replace(self, adjustment=nth_of(self.nth, len(p.adjustments)) if p.adjustments else None)
+
+    def touches(self, p: Programme) -> list[int]:
+        return [] if self.adjustment is None else [p.adjustments[self.adjustment].member]
+
+    def expires_at(self, p: Programme) -> datetime | None:
+        return p.now + timedelta(days=self.expires) if self.expires else None
+
+    def expect(self, p: Programme, key: str) -> Answer | None:  # noqa: ARG002
+        return people.post_adjustment(
+            p, adjustment=self.adjustment, by=self.by, expires_at=self.expires_at(p)
+        )
+
+    def which(self, ledger: Ledger) -> tuple[Any, Any]:
+        if self.adjustment is None:
+            return ledger.members[0], ledger.member(9)
+        return ledger.adjustments[self.adjustment]
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting | None:  # noqa: ARG002
+        terms = None
+        if self.adjustment is not None and (issuer := p.adjustments[self.adjustment].issuer):
+            terms = p.partners[issuer].in_force(p.now.astimezone(ZONE).date())
+        with ledger.driver.database.single_call() as session:
+            return adjusting.post_adjustment(
+                session,
+                *self.which(ledger),
+                by=self.by,
+                agreement_id=ledger.agreement(terms),
+                expires_at=self.expires_at(p),
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reject(Decide):
+    weight = 1
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        people.reject_adjustment(p, adjustment=self.adjustment, by=self.by)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.unit(lambda session: adjusting.reject_adjustment(session, *self.which(ledger), by=self.by))

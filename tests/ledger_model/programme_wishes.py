@@ -1,0 +1,165 @@
+"""What happens around: blocks, nights, consent, partners and their terms, time and windows."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+from hypothesis import strategies as st
+
+from coalition import members
+
+from .books import Terms
+from .ledger import Ledger
+from .programme import Confirmation, Programme
+from .wishing import Wish, names, whom
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block(Wish):
+    member: int
+    blocked: bool
+    strategy = staticmethod(
+        lambda cls: st.builds(cls, member=whom, blocked=st.sampled_from([True, False, False]))
+    )
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return [self.member]
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.members[self.member].blocked = self.blocked
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.unit(
+            lambda session: members.set_blocked(session, ledger.member(self.member), blocked=self.blocked)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Night(Wish):
+    """What the night does for a member whom nobody touched."""
+
+    member: int
+    strategy = staticmethod(lambda cls: st.builds(cls, member=whom))
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return [self.member]
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.members[self.member].bring_up_to_date(p.now)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.driver.bring_up_to_date(ledger.member(self.member))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Confirm(Wish):
+    """The member says yes to a redemption."""
+
+    member: int
+    partner: str
+    points: int
+    strategy = staticmethod(
+        lambda cls: st.builds(cls, member=whom, partner=names, points=st.integers(100, 500))
+    )
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        until = p.now + p.limits.confirmation
+        p.confirmations.append(Confirmation(self.member, self.partner, self.points, until))
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.confirmations.append(
+            ledger.driver.confirm(ledger.member(self.member), self.points, at=ledger.partner(self.partner))
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetState(Wish):
+    """A partner is suspended, leaves, or comes back."""
+
+    partner: str
+    state: str
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            partner=names,
+            state=st.sampled_from(["active", "active", "active", "suspended", "leaving"]),
+        )
+    )
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.partners[self.partner].state = self.state
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.driver.set_state(ledger.partner(self.partner), self.state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Publish(Wish):
+    """New terms of a partner, from some day on."""
+
+    partner: str
+    policy: str
+    grace: int
+    in_days: int
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            partner=names,
+            policy=st.sampled_from(["pending_only", "available", "unlimited", "unlimited"]),
+            grace=st.integers(0, 5),
+            in_days=st.integers(0, 3),
+        )
+    )
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def terms(self, p: Programme) -> Terms:
+        number = sum(len(partner.agreements) for partner in p.partners.values())
+        begins = p.window + timedelta(days=self.in_days)
+        return Terms(number, begins, self.policy, timedelta(days=self.grace))
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.partners[self.partner].agreements.append(self.terms(p))
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.publish(self.partner, self.terms(p))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassTime(Wish):
+    minutes: int
+    weight = 3
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls, minutes=st.integers(1, 130) | st.integers(1, 60).map(lambda hours: 60 * hours)
+        )
+    )
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.now += timedelta(minutes=self.minutes)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.driver.pass_time(minutes=self.minutes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CloseWindow(Wish):
+    strategy = staticmethod(st.builds)
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.close_window()
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.driver.close_window()

@@ -1,0 +1,238 @@
+"""What partners wish: each operation of a till as a value."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Self
+
+from hypothesis import strategies as st
+
+from coalition.ledger import Posting
+
+from . import tills
+from .ledger import Ledger
+from .programme import ZONE, Answer, Programme
+from .wishing import (
+    ByPartner,
+    OfEarlier,
+    ago,
+    days,
+    nth_of,
+    nths,
+    rarely,
+    receipts,
+    shares,
+    some,
+    somebody,
+    someone,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Issue(ByPartner):
+    matures: int | None = None
+    expires: int | None = None
+    amount: int | None = None
+    weight = 4
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            member=somebody,
+            partner=someone,
+            points=rarely(some, st.just(0)),
+            receipt=receipts,
+            days_ago=ago,
+            matures=days,
+            expires=days,
+            amount=st.none() | st.integers(0, 50),
+        )
+    )
+
+    def moments(self, p: Programme) -> tuple[datetime | None, datetime | None]:
+        matures_at = p.now + timedelta(days=self.matures) if self.matures else None
+        later = timedelta(days=(self.matures or 0) + (self.expires or 0))
+        # What a purchase earned that is posted very late may have lapsed before.
+        expires_at = self.occurred_at(p) + later if self.expires and not self.matures else p.now + later
+        return matures_at, expires_at if self.expires else None
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        matures_at, expires_at = self.moments(p)
+        return tills.issue(
+            p,
+            **self.expected(p, key),
+            receipt=self.receipt,
+            matures_at=matures_at,
+            expires_at=expires_at,
+            amount=self.amount,
+        )
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        matures_at, expires_at = self.moments(p)
+        return ledger.driver.issue(
+            ledger.member(self.member),
+            self.points,
+            **self.asked(ledger, p, key),
+            receipt=ledger.receipt(self.receipt),
+            matures_at=matures_at,
+            expires_at=expires_at,
+            amount=self.amount,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Redeem(ByPartner):
+    nth_consent: int | None = None
+    confirmation: int | None = None
+    weight = 3
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            member=somebody,
+            partner=someone,
+            points=some,
+            receipt=receipts,
+            days_ago=ago,
+            nth_consent=rarely(st.none(), nths),
+            share=shares,
+        )
+    )
+
+    def settle(self, p: Programme) -> Self:
+        consent = nth_of(self.nth_consent, len(p.confirmations))
+        return replace(super().settle(p), nth_consent=None, confirmation=consent)
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        return tills.redeem(p, **self.expected(p, key), receipt=self.receipt, confirmation=self.confirmation)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        return ledger.driver.redeem(
+            ledger.member(self.member),
+            self.points,
+            **self.asked(ledger, p, key),
+            receipt=ledger.receipt(self.receipt),
+            confirmation_id=ledger.confirmation(self.confirmation),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Authorize(Redeem):
+    seconds: int | None = None
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            member=somebody,
+            partner=someone,
+            points=some,
+            days_ago=ago,
+            nth_consent=rarely(st.none(), nths),
+            share=shares,
+            seconds=rarely(st.none() | st.integers(1, 86_400), st.sampled_from([0, 86_401])),
+        )
+    )
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        lasting = p.limits.hold if self.seconds is None else timedelta(seconds=self.seconds)
+        return tills.redeem(p, **self.expected(p, key), confirmation=self.confirmation, lasting=lasting)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        return ledger.driver.authorize(
+            ledger.member(self.member),
+            self.points,
+            **self.asked(ledger, p, key),
+            seconds_to_live=self.seconds,
+            confirmation_id=ledger.confirmation(self.confirmation),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture(OfEarlier):
+    receipt: tuple[int, int] | None = None
+    kinds = frozenset({"authorize"})
+    weight = 2
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            nth=nths,
+            by=rarely(st.none(), someone),
+            points=rarely(st.none(), some),
+            share=shares,
+            receipt=receipts,
+            days_ago=ago,
+        )
+    )
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        return tills.end_hold(p, **self.expected(p, key), receipt=self.receipt)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        assert self.by
+        return ledger.driver.capture(
+            ledger.ref(self.target),
+            self.points,
+            by=ledger.partner(self.by),
+            key=key,
+            receipt=ledger.receipt(self.receipt),
+            occurred_at=self.occurred_at(p),
+            request=self.request,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Void(OfEarlier):
+    kinds = frozenset({"authorize"})
+    strategy = staticmethod(lambda cls: st.builds(cls, nth=nths, by=rarely(st.none(), someone)))
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        return tills.end_hold(p, **self.expected(p, key), void=True)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        assert self.by
+        return ledger.driver.void(
+            ledger.ref(self.target),
+            by=ledger.partner(self.by),
+            key=key,
+            occurred_at=self.occurred_at(p),
+            request=self.request,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reverse(OfEarlier):
+    amount: int | None = None
+    kinds = frozenset({"issue", "redeem", "capture", "adjust_in", "transfer_out"})
+    weight = 4
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            nth=nths,
+            by=rarely(st.none(), someone),
+            points=rarely(st.none(), some),
+            share=shares,
+            days_ago=ago,
+            amount=rarely(st.none(), st.integers(1, 40)),
+        )
+    )
+
+    def settle(self, p: Programme) -> Self:
+        settled = super().settle(p)
+        if settled.target and p.members[settled.target[0]].journal[settled.target[1]].amount is None:
+            return replace(settled, amount=None)  # the till gives money back only where there was some
+        return settled
+
+    def expect(self, p: Programme, key: str) -> Answer:
+        return tills.reverse(p, **self.expected(p, key), amount=self.amount)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        assert self.by
+        acting = p.partners.get(self.by)
+        before = sum(line.amount or 0 for line in p.reversals(*self.target)) if self.target else 0
+        return ledger.driver.reverse(
+            ledger.ref(self.target),
+            self.points,
+            by=ledger.partner(self.by),
+            key=key,
+            request=self.request,
+            agreement_id=ledger.agreement(acting and acting.in_force(p.now.astimezone(ZONE).date())),
+            amount=self.amount,
+            amount_before=before,
+            occurred_at=self.occurred_at(p),
+        )

@@ -1,0 +1,40 @@
+"""All operations, and how a key may be used again."""
+
+from dataclasses import fields, replace
+
+from .member_wishes import Decide, Merge, Propose, Reject, Transfer, Unmerge
+from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime, Publish, SetState
+from .till_wishes import Authorize, Capture, Issue, Redeem, Reverse, Void
+from .wishing import Wish
+
+OPERATIONS: tuple[type[Wish], ...] = (
+    Issue,
+    Redeem,
+    Authorize,
+    Capture,
+    Void,
+    Reverse,
+    Transfer,
+    Merge,
+    Unmerge,
+    Propose,
+    Decide,
+    Reject,
+    Block,
+    Night,
+    Confirm,
+    SetState,
+    Publish,
+    PassTime,
+    CloseWindow,
+)
+
+
+def changed(wish: Wish, *, more: int, member: int | None) -> Wish:
+    """The same wish with other points, or of another member: what a key must not be used for twice."""
+    have = {field.name for field in fields(wish)}
+    if more and "points" in have and isinstance(getattr(wish, "points", None), int):
+        wish = replace(wish, points=wish.points + more)  # type: ignore[attr-defined]
+    if member is not None and "member" in have:
+        wish = replace(wish, member=member)  # type: ignore[call-arg]
+    return wish
