@@ -60,7 +60,8 @@ def received_lots_lead_back(session: Session) -> Iterator[Finding]:
       FROM (SELECT * FROM ledger.lot WHERE from_lot_id IS NOT NULL) l
       LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
       LEFT JOIN ledger.lot s ON s.member_id = l.from_member_id AND s.lot_id = l.from_lot_id
-     WHERE t.transaction_id IS NULL OR s.lot_id IS NULL OR t.kind NOT IN ('transfer_in', 'merge_in', 'pool_in')
+     WHERE t.transaction_id IS NULL OR s.lot_id IS NULL
+        OR t.kind NOT IN ('transfer_in', 'merge_in', 'pool_in')
         OR t.other_member_id <> l.from_member_id OR t.sequence <> l.sequence
         OR (l.issuer_id, l.agreement_id, l.funding_plan_id, l.issued_at, l.matures_at)
            IS DISTINCT FROM (s.issuer_id, s.agreement_id, s.funding_plan_id, s.issued_at, s.matures_at)
