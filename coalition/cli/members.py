@@ -168,8 +168,8 @@ def _change(
         posting = post(
             session,
             MergeMembers(
-                survivor=find(session, survivor),
-                merged=find(session, merged),
+                survivor=find(session, survivor, merged=True),
+                merged=find(session, merged, merged=True),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,
             ),
@@ -218,10 +218,10 @@ def _identifier(text: str) -> members.Identifier:
     return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
 
 
-def find(session: Session, who: str) -> MemberId:
-    """The member whom MEMBER names; whether an id exists is not asked."""
+def find(session: Session, who: str, *, merged: bool = False) -> MemberId:
+    """The member whom MEMBER names; whether an id exists is not asked. `merged`: the very record."""
     if ":" in who:
-        found = members.find_member(session, _identifier(who))
+        found = members.find_member(session, _identifier(who), merged=merged)
         if found is None:
             raise MemberUnknown
         return found
