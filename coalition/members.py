@@ -186,9 +186,13 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
     )
 
 
-def find_member(session: Session, identifier: Identifier) -> MemberId | None:
-    """The member whom an identifier names, if it is enrolled."""
-    found = find_named(session, identifier)
+def find_member(session: Session, identifier: Identifier, *, merged: bool = False) -> MemberId | None:
+    """The member whom an identifier names, if it is enrolled.
+
+    Of a member who was merged into another it names the survivor, who has the points; with `merged` the very
+    member whose identifier it is.
+    """
+    found = find_all_named(session, [identifier], merged=merged).get(identifier)
     return None if found is None else found.member_id
 
 
@@ -197,18 +201,29 @@ def find_named(session: Session, identifier: Identifier) -> Named | None:
     return find_all_named(session, [identifier]).get(identifier)
 
 
-def find_all_named(session: Session, identifiers: Iterable[Identifier]) -> dict[Identifier, Named]:
+def find_all_named(
+    session: Session, identifiers: Iterable[Identifier], *, merged: bool = False
+) -> dict[Identifier, Named]:
     """Whom several identifiers name, in one query; those that are not enrolled are left out."""
-    column = tables.identifier.c
+    column, head = tables.identifier.c, tables.member_head.c
     wanted = {(one.kind.value, one.partner_id, one.value): one for one in identifiers}
     rows = session.execute(
-        select(column.kind, column.partner_id, column.value, column.member_id, column.identifier_id).where(
-            tuple_(column.kind, column.partner_id, column.value).in_(wanted)
+        select(
+            column.kind,
+            column.partner_id,
+            column.value,
+            column.member_id,
+            column.identifier_id,
+            head.merged_into,
         )
-    )
+        .join(tables.member_head, head.member_id == column.member_id)
+        .where(tuple_(column.kind, column.partner_id, column.value).in_(wanted))
+    ).all()
     return {
         wanted[row.kind, row.partner_id, row.value]: Named(
-            member_id=MemberId(row.member_id),
+            member_id=MemberId(row.member_id)
+            if merged or row.merged_into is None
+            else survivor_of(session, MemberId(row.merged_into)),
             card_id=row.identifier_id if row.kind == IdentifierKind.CARD else None,
         )
         for row in rows

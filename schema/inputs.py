@@ -50,6 +50,13 @@ class MemberBy:
         found = self._find(session, partner_id)
         return None if found is None else found.member_id
 
+    def exactly(self, session: "Session", *, partner_id: PartyId) -> MemberId:
+        """The very member it names, even if that one was merged into another; or nobody."""
+        if isinstance(self.identifier, IdentifierInput):
+            identifier = self.identifier.identifier(partner_id=partner_id)
+            return members.find_member(session, identifier, merged=True) or NOBODY
+        return self.resolve(session, partner_id=partner_id)
+
     def resolve(self, session: "Session", *, partner_id: PartyId) -> MemberId:
         """The member it names, or nobody."""
         return self.find(session, partner_id=partner_id) or NOBODY

@@ -168,8 +168,8 @@ def _change(
         posting = post(
             session,
             MergeMembers(
-                survivor=_find(session, survivor),
-                merged=_find(session, merged),
+                survivor=_find(session, survivor, merged=True),
+                merged=_find(session, merged, merged=True),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,
             ),
@@ -218,9 +218,9 @@ def _identifier(text: str) -> members.Identifier:
     return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
 
 
-def _find(session: Session, who: str) -> MemberId:
+def _find(session: Session, who: str, *, merged: bool = False) -> MemberId:
     if ":" in who:
-        found = members.find_member(session, _identifier(who))
+        found = members.find_member(session, _identifier(who), merged=merged)
         if found is None:
             raise MemberUnknown
         return found

@@ -73,7 +73,7 @@ def _changed(
 
 def _named(session: "Session", member: MemberBy, *, field: str) -> MemberId:
     try:
-        return member.resolve(session, partner_id=NETWORK)
+        return member.exactly(session, partner_id=NETWORK)
     except InvalidInput as refusal:
         raise InvalidInput(refusal.message, field=("input", field)) from None
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api_driver import Api, codes, named
+from api_driver import ANSWER, ISSUE, Api, codes, named
 
 from coalition.ids import NETWORK, MemberId
 from schema.ids import to_global
@@ -75,3 +75,28 @@ def test_only_the_operator_merges(api: Api) -> None:
         for caller in callers:
             answer = caller.send(MERGE, {"input": _pair(ada, twin) | {"idempotencyKey": "k"}})
             assert answer.json()["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_a_merged_members_card_names_the_survivor_at_the_till_and_itself_in_an_unmerge(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    till, operator = api.client_of(grocer), api.operator()
+    cards = {name: {"identifier": {"kind": "CARD", "value": value}} for name, value in _CARDS.items()}
+    ids = {
+        name: till.do(ENROL, identifiers=[card["identifier"]])["member"]["id"] for name, card in cards.items()
+    }
+    till.do(ISSUE + ANSWER, member=cards["twin"], points=40, idempotencyKey="before")
+    assert operator.do(MERGE, survivor=cards["ada"], merged=cards["twin"])["userErrors"] == []
+    # The card goes on working; what was posted under its key is still found.
+    assert till.do(ISSUE + ANSWER, member=cards["twin"], points=2)["balance"] == {"available": "42"}
+    assert till.do(ISSUE + ANSWER, member=cards["twin"], points=40, idempotencyKey="before")["replayed"]
+    found = till.ask("query($by: MemberBy!) { member(by: $by) { id } }", by=cards["twin"])["member"]
+    assert found == {"id": ids["ada"]}
+    # Who names the merged record by its id is told.
+    with api.nothing_moves():
+        assert codes(till.issue(ids["twin"], points=1)) == ["MEMBER_MERGED"]
+    assert operator.do(UNMERGE, survivor=cards["ada"], merged=cards["twin"])["userErrors"] == []
+    assert till.do(ISSUE + ANSWER, member=cards["twin"], points=1)["balance"] == {"available": "41"}
+
+
+_CARDS = {"ada": "4006381333931", "twin": "4006381333948"}
+ENROL = "mutation($input: EnrollMemberInput!) { enrollMember(input: $input) { member { id } userErrors { code } } }"
