@@ -17,8 +17,9 @@ CoalitionError
 ├── ReversalRefusal      TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded,
 │                        ReturnPolicyForbids
 ├── HoldRefusal          HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded
-├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, PoolLimitExceeded,
-│                        InsufficientPoints
+├── VoucherRefusal       VoucherInvalid, VoucherUsed, VoucherExpired, VoucherExceeded
+├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, VoucherLimitExceeded,
+│                        PoolLimitExceeded, InsufficientPoints
 ├── LimitRefusal         LimitExceeded, ReviewRejected, UnderReview, LimitUnknown, ReviewUnknown,
 │                        ReviewDecided
 └── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
@@ -471,6 +472,42 @@ class HoldExceeded(HoldRefusal):
     field = ("input", "points")
 
 
+class VoucherRefusal(CoalitionError):
+    """The voucher is not taken. The points that it holds stay held until it lapses."""
+
+
+class VoucherInvalid(VoucherRefusal):
+    """Forged, damaged, or another partner's: the same answer by the same path."""
+
+    code = "VOUCHER_INVALID"
+    summary = "This is no voucher for your business."
+    field = ("input", "voucher")
+
+
+class VoucherUsed(VoucherRefusal):
+    """A voucher is redeemed once."""
+
+    code = "VOUCHER_USED"
+    summary = "This voucher was redeemed already, or its hold was voided."
+    field = ("input", "voucher")
+
+
+class VoucherExpired(VoucherRefusal):
+    """The purchase was not made while the voucher was good, or it is presented too late."""
+
+    code = "VOUCHER_EXPIRED"
+    summary = "This voucher was good for purchases from {since} to {redeem_by}, presented by {present_by}."
+    field = ("input", "voucher")
+
+
+class VoucherExceeded(VoucherRefusal):
+    """More was to be taken than the voucher is good for."""
+
+    code = "VOUCHER_EXCEEDED"
+    summary = "{requested} points were to be taken and the voucher is good for {good_for}."
+    field = ("input", "points")
+
+
 class PointsRefusal(CoalitionError):
     """The points cannot be spent."""
 
@@ -510,6 +547,14 @@ class TransferLimitExceeded(PointsRefusal):
 
     code = "TRANSFER_LIMIT_EXCEEDED"
     summary = "{requested} points were to be transferred, and {allowed} more may be today."
+    field = ("input", "points")
+
+
+class VoucherLimitExceeded(PointsRefusal):
+    """A member has at most so many points in vouchers at a time."""
+
+    code = "VOUCHER_LIMIT_EXCEEDED"
+    summary = "{requested} points were to be put into a voucher, and {allowed} more may be now."
     field = ("input", "points")
 
 
@@ -696,9 +741,14 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     HoldVoided,
     HoldLapsed,
     HoldExceeded,
+    VoucherInvalid,
+    VoucherUsed,
+    VoucherExpired,
+    VoucherExceeded,
     ConfirmationInvalid,
     ConsentRequired,
     TransferLimitExceeded,
+    VoucherLimitExceeded,
     PoolLimitExceeded,
     InsufficientPoints,
     LimitExceeded,

@@ -53,6 +53,8 @@ class Hold:
     captured: Points
     closed_by: TransactionRef | None
     """What captured or voided it, or posted its lapse."""
+    redeem_by: datetime | None = None
+    """Of a voucher: until when it is good for a purchase; None: it is the partner's own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,4 +261,5 @@ def _hold(row: Any, now: datetime) -> Hold:
         state="lapsed" if row.state == "open" and row.lapses_at <= now else row.state,
         captured=row.captured,
         closed_by=None if row.closed_id is None else ref(row.closed_date, row.closed_id),
+        redeem_by=row.redeem_by,
     )

@@ -22,6 +22,9 @@ _MAX_LIMIT: Final = 1_000_000_000_000
 
 _MOST_LATE_DAYS: Final = 3_660
 
+LONGEST_VOUCHER: Final = timedelta(hours=1)
+"""No longer than the keys that sign vouchers are published after they were retired."""
+
 Mode = Literal["production", "sandbox", "demo"]
 
 
@@ -47,6 +50,12 @@ class Programme:
     """What a member may give to others in one window."""
     adjustment_limit_points: Points
     """What one operator may adjust without a second person."""
+    voucher_limit_points: Points
+    """What a member may have in vouchers at a time."""
+    voucher_time: timedelta
+    """For how long a voucher is good where the member names no time."""
+    voucher_grace: timedelta
+    """How long after that it is taken from a till that was offline."""
     clock_at: datetime | None
     """Where a sandbox's clock stands; None is the wall clock."""
 
@@ -121,6 +130,9 @@ def get_programme(session: Session) -> Programme:
         late_days=row.late_days,
         transfer_limit_points=row.transfer_limit_points,
         adjustment_limit_points=row.adjustment_limit_points,
+        voucher_limit_points=row.voucher_limit_points,
+        voucher_time=timedelta(seconds=row.voucher_seconds),
+        voucher_grace=timedelta(seconds=row.voucher_grace_seconds),
         clock_at=row.clock_at,
     )
 
@@ -179,6 +191,26 @@ def set_adjustment_limit(session: Session, *, points: Points) -> None:
     """
     _check_limit(points, "adjustment limit", "adjustmentLimit")
     call(session, "SELECT ledger.set_adjustment_limit(%s)", (points,))
+
+
+def set_voucher_limits(session: Session, *, points: Points, good_for: timedelta, grace: timedelta) -> None:
+    """Change what a member may have in vouchers, how long these are good, and how long they are taken after.
+
+    Vouchers that were given keep their times.
+
+    Raises:
+        InvalidInput: less than none or more than anybody has, good for more than an hour, or taken for more
+            than 30 days after.
+    """
+    _check_limit(points, "voucher limit", "voucherLimit")
+    if not timedelta(seconds=1) <= good_for <= LONGEST_VOUCHER:
+        raise InvalidInput("a voucher is good from a second to an hour", field=("input", "voucherTime"))
+    if not timedelta(0) <= grace <= timedelta(days=30):
+        raise InvalidInput(
+            "a voucher is taken for 30 days at most after it was good", field=("input", "voucherGrace")
+        )
+    seconds = (int(good_for.total_seconds()), int(grace.total_seconds()))
+    call(session, "SELECT ledger.set_voucher_limits(%s, %s, %s)", (points, *seconds))
 
 
 def _check_limit(points: Points, what: str, field: str) -> None:

@@ -82,6 +82,17 @@ class KeyRing:
             found = self._at_most_old(_LOOK_FOR_UNKNOWN_EVERY).by_id.get(kid)
         return found
 
+    def that_ever_signed(self, kid: str) -> ECKey | None:
+        """The key of that id, however long ago it was retired: for what is presented long after."""
+        found = self._at_most_old(_LOOK_EVERY).by_id.get(kid)
+        if found is None:
+            with self._database.reading() as session:
+                jwk = session.execute(
+                    select(_table.c.private_jwk).where(_table.c.kid == kid)
+                ).scalar_one_or_none()
+            found = None if jwk is None else ECKey.import_key(jwk)
+        return found
+
     def public(self) -> dict[str, list[dict[str, Any]]]:
         """The public halves as a JWK Set (RFC 7517)."""
         keys = self._at_most_old(_LOOK_EVERY).by_id.values()

@@ -23,7 +23,14 @@ from sqlalchemy.orm import Session
 
 from coalition.clock import wall
 from coalition.db import Database
-from coalition.errors import CoalitionError, HoldUnknown, InvalidInput, TransactionUnknown, UnderReview
+from coalition.errors import (
+    CoalitionError,
+    HoldUnknown,
+    InvalidInput,
+    TransactionUnknown,
+    UnderReview,
+    VoucherInvalid,
+)
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger.posting import call
 from coalition.paging import Key, Page, PageRequest, page_of
@@ -191,7 +198,7 @@ def _row(attempt: Attempt, refusal: CoalitionError) -> dict[str, Any]:
         facts["field"] = ".".join(refusal.path)
     receipt = attempt.receipt
     # Who names what is not its own is not told by way of the register whose it is.
-    stranger = isinstance(refusal, TransactionUnknown | HoldUnknown)
+    stranger = isinstance(refusal, TransactionUnknown | HoldUnknown | VoucherInvalid)
     known = attempt.member_id not in {None, _NOBODY} and not stranger
     countable = attempt.points is not None and abs(attempt.points) <= _LARGEST
     return {

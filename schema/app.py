@@ -58,7 +58,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
     workers = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="request")
 
     def make_context(principal: Principal, request_id: str) -> Context:
-        return Context(db, principal, request_id)
+        return Context(db, principal, request_id, tokens)
 
     authenticate = Authentication(tokens, throttle)
     view = GraphQLView(

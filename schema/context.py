@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from coalition.db import Database
-    from partners.tokens import Principal
+    from partners.tokens import Principal, Tokens
     from settlement.runs import Run
 
 T = TypeVar("T")
@@ -43,10 +43,11 @@ class Outcome(Generic[T]):
 class Context:
     """One per request. Its resolvers run one after the other, in one thread."""
 
-    def __init__(self, database: Database, principal: Principal, request_id: str) -> None:
+    def __init__(self, database: Database, principal: Principal, request_id: str, tokens: Tokens) -> None:
         self.database = database
         self.viewer = Viewer(principal)
         self.request_id = request_id
+        self.tokens = tokens
         self._reading = contextlib.ExitStack()
         self._session: Session | None = None
         self._loaded: Loaded | None = None

@@ -18,6 +18,7 @@ from schema.mutations.operator import OperatorMutations
 from schema.mutations.points import PointsMutations
 from schema.mutations.pools import PoolMutations
 from schema.mutations.transfers import TransferMutations
+from schema.mutations.vouchers import VoucherMutations
 from schema.queries.access import AccessQueries
 from schema.queries.adjustments import AdjustmentQueries
 from schema.queries.guards import GuardQueries
@@ -55,6 +56,7 @@ class Query(
 class Mutation(
     PointsMutations,
     HoldMutations,
+    VoucherMutations,
     TransferMutations,
     AdjustmentMutations,
     PoolMutations,

@@ -80,6 +80,14 @@ class PoolLimitExceeded(UserError):
     requested: Points = strawberry.field(description="How many were needed.")
 
 
+@strawberry.type(description="A member has at most so many points in vouchers at a time.")
+class VoucherLimitExceeded(UserError):
+    """With what may still be put into one."""
+
+    allowed: Points = strawberry.field(description="How many points may still be put into vouchers now.")
+    requested: Points = strawberry.field(description="How many were to be.")
+
+
 @strawberry.type(description="The partner has no agreement for the date of the transaction.")
 class AgreementMissing(UserError):
     """With the date."""
@@ -127,6 +135,7 @@ REFUSAL_TYPES: Final[tuple[type[UserError], ...]] = (
     ConsentRequired,
     TransferLimitExceeded,
     PoolLimitExceeded,
+    VoucherLimitExceeded,
     AgreementMissing,
     AgreementBackdated,
     PartnerNotActive,
@@ -160,6 +169,7 @@ _RICHER: Final[Mapping[str, tuple[type[UserError], Mapping[str, Callable[[Any], 
     errors.ConsentRequired.code: (ConsentRequired, {"allowed": _whole}),
     errors.TransferLimitExceeded.code: (TransferLimitExceeded, {"allowed": _whole, "requested": _whole}),
     errors.PoolLimitExceeded.code: (PoolLimitExceeded, {"allowed": _whole, "requested": _whole}),
+    errors.VoucherLimitExceeded.code: (VoucherLimitExceeded, {"allowed": _whole, "requested": _whole}),
     errors.AgreementMissing.code: (AgreementMissing, {"date": _date}),
     errors.AgreementBackdated.code: (AgreementBackdated, {"earliest": _date}),
     errors.PartnerNotActive.code: (PartnerNotActive, {"state": _text}),

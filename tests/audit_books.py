@@ -28,6 +28,7 @@ from coalition.programme import OpenProgramme, open_programme
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
+from coalition.vouchers import IssueVoucher, RedeemVoucher, issue_voucher, redeem_voucher
 
 START = datetime(2026, 3, 2, 9, 0, tzinfo=UTC)
 FIRST_DAY = date(2026, 3, 2)
@@ -126,6 +127,30 @@ class Books:
                     agreement_id=partner.agreement_id,
                     idempotency_key=self._key(),
                     request={"ref": str(posting.transaction_id)},
+                ),
+            )
+
+    def voucher(self, member: MemberId, partner: Partner, points: int, *, paying: int) -> None:
+        """A voucher that is given and redeemed."""
+        with self.database.unit_of_work() as session:
+            given = issue_voucher(
+                session,
+                IssueVoucher(
+                    member_id=member,
+                    partner_id=partner.partner_id,
+                    agreement_id=partner.agreement_id,
+                    points=Points(points),
+                    idempotency_key=self._key(),
+                ),
+            )
+            redeem_voucher(
+                session,
+                RedeemVoucher(
+                    hold=given.ref,
+                    partner_id=partner.partner_id,
+                    points=Points(paying),
+                    idempotency_key=self._key(),
+                    request={"points": paying},
                 ),
             )
 
@@ -228,6 +253,9 @@ def everything_happens(books: Books) -> None:
     books.next_day()
     books.issue(cyd, baker, 8)  # the florist's 70 have expired
     books.redeem(cyd, florist, 3)
+    dee = books.member()
+    books.issue(dee, grocer, 40)
+    books.voucher(dee, grocer, 30, paying=20)
 
 
 @dataclass(frozen=True)

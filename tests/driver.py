@@ -33,6 +33,7 @@ from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
 from coalition.transferring import TransferPoints, transfer_points
+from coalition.vouchers import IssueVoucher, RedeemVoucher, issue_voucher, redeem_voucher
 from partners.limits import (
     Limit,
     LimitAction,
@@ -311,6 +312,51 @@ class LedgerDriver:
                     hold=hold,
                     partner_id=by or self.any_partner(),
                     idempotency_key=key or self.key(),
+                    **more,
+                ),
+            )
+
+    def voucher(
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        at: PartnerId | None = None,
+        key: str | None = None,
+        seconds: int | None = None,
+    ) -> Posting:
+        partner_id = at or self.any_partner()
+        with self.database.single_call() as session:
+            return issue_voucher(
+                session,
+                IssueVoucher(
+                    member_id=member_id,
+                    partner_id=partner_id,
+                    agreement_id=self.agreements.get(partner_id),
+                    points=Points(points),
+                    idempotency_key=key or self.key(),
+                    seconds_to_live=seconds,
+                ),
+            )
+
+    def redeem_voucher(
+        self,
+        voucher: TransactionRef,
+        points: int | None = None,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> Posting:
+        with self.database.single_call() as session:
+            return redeem_voucher(
+                session,
+                RedeemVoucher(
+                    hold=voucher,
+                    partner_id=by or self.any_partner(),
+                    points=None if points is None else Points(points),
+                    idempotency_key=key or self.key(),
+                    request={"voucher": voucher.transaction_id, "points": points},
                     **more,
                 ),
             )

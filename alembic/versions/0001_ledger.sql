@@ -338,12 +338,14 @@ CREATE TABLE ledger.hold (
     captured BIGINT DEFAULT 0 NOT NULL,
     closed_date DATE,
     closed_id UUID,
+    redeem_by TIMESTAMP WITH TIME ZONE,
     CONSTRAINT hold_pkey PRIMARY KEY (member_id, business_date, transaction_id),
     CONSTRAINT hold_state_check CHECK (state IN ('open', 'captured', 'voided', 'lapsed')),
     CONSTRAINT hold_captured_within_check CHECK (points > 0 AND captured BETWEEN 0 AND points),
     CONSTRAINT hold_captured_when_captured_check CHECK ((state = 'captured') = (captured > 0)),
     CONSTRAINT hold_closed_when_closed_check CHECK ((state = 'open') = (closed_id IS NULL) AND (closed_id IS NULL) = (closed_date IS NULL)),
-    CONSTRAINT hold_lapses_later_check CHECK (lapses_at > authorized_at AND isfinite(lapses_at))
+    CONSTRAINT hold_lapses_later_check CHECK (lapses_at > authorized_at AND isfinite(lapses_at)),
+    CONSTRAINT hold_voucher_check CHECK (redeem_by IS NULL OR (redeem_by > authorized_at AND redeem_by <= lapses_at AND confirmed))
 );
 
 CREATE INDEX open_holds ON ledger.hold (member_id, lapses_at) WHERE state = 'open';
@@ -359,6 +361,8 @@ COMMENT ON COLUMN ledger.hold.confirmed IS 'the member consented to it';
 COMMENT ON COLUMN ledger.hold.pooled IS 'others of the pool gave some of its points, and what is released goes back to them';
 
 COMMENT ON COLUMN ledger.hold.closed_id IS 'with closed_date: the transaction that captured, voided or ended it';
+
+COMMENT ON COLUMN ledger.hold.redeem_by IS 'of a voucher: no purchase after it; NULL: a partner''s own hold';
 
 CREATE TABLE ledger.idempotency (
     member_id UUID NOT NULL,
@@ -484,6 +488,9 @@ CREATE TABLE ledger.programme (
     late_days SMALLINT DEFAULT 90 NOT NULL,
     transfer_limit_points BIGINT DEFAULT 10000 NOT NULL,
     adjustment_limit_points BIGINT DEFAULT 1000 NOT NULL,
+    voucher_limit_points BIGINT DEFAULT 10000 NOT NULL,
+    voucher_seconds INTEGER DEFAULT 900 NOT NULL,
+    voucher_grace_seconds INTEGER DEFAULT 86400 NOT NULL,
     clock_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT programme_pkey PRIMARY KEY (programme_id),
     CONSTRAINT programme_only_one_check CHECK (programme_id = 1),
@@ -495,7 +502,10 @@ CREATE TABLE ledger.programme (
     CONSTRAINT programme_longest_hold_check CHECK (longest_hold_seconds <= 31536000),
     CONSTRAINT programme_late_days_check CHECK (late_days BETWEEN 0 AND 3660),
     CONSTRAINT programme_transfer_limit_check CHECK (transfer_limit_points >= 0),
-    CONSTRAINT programme_adjustment_limit_check CHECK (adjustment_limit_points >= 0)
+    CONSTRAINT programme_adjustment_limit_check CHECK (adjustment_limit_points >= 0),
+    CONSTRAINT programme_voucher_limit_check CHECK (voucher_limit_points >= 0),
+    CONSTRAINT programme_voucher_time_check CHECK (voucher_seconds BETWEEN 1 AND 3600),
+    CONSTRAINT programme_voucher_grace_check CHECK (voucher_grace_seconds BETWEEN 0 AND 2592000)
 );
 
 COMMENT ON COLUMN ledger.programme.programme_id IS 'always 1';
@@ -513,6 +523,12 @@ COMMENT ON COLUMN ledger.programme.late_days IS 'a transaction that occurred lon
 COMMENT ON COLUMN ledger.programme.transfer_limit_points IS 'what a member may give to others in one window';
 
 COMMENT ON COLUMN ledger.programme.adjustment_limit_points IS 'what one operator may adjust without a second person';
+
+COMMENT ON COLUMN ledger.programme.voucher_limit_points IS 'what a member may have in vouchers at a time';
+
+COMMENT ON COLUMN ledger.programme.voucher_seconds IS 'for how long a voucher is good where the member names no time; an hour at most';
+
+COMMENT ON COLUMN ledger.programme.voucher_grace_seconds IS 'how long after that it is taken from a till that was offline';
 
 COMMENT ON COLUMN ledger.programme.clock_at IS 'NULL: the wall clock; else the time at which the clock stands';
 

@@ -21,6 +21,7 @@ from coalition.audit import (
     pools,
     settlements,
     transactions,
+    vouchers,
     windows,
 )
 from coalition.audit.chain import CHAIN
@@ -81,6 +82,8 @@ AUDIT: Final[tuple[Check, ...]] = (
     keys.receipts_have_one_effect,
     keys.receipts_are_revised_after_reversal,
     keys.confirmations_are_used_once,
+    vouchers.vouchers_are_the_members_word,
+    vouchers.vouchers_are_redeemed_once,
     guards.limits_of_members_held,
     guards.tallies_agree_with_the_journal,
     guards.reviews_became_what_they_say,

@@ -95,6 +95,17 @@ def consent_limit(points: int, as_json: bool) -> None:
     type=click.IntRange(min=0),
     help="Points one operator may adjust without a second person.",
 )
+@click.option(
+    "--voucher-limit", type=click.IntRange(min=0), help="Points a member may have in vouchers at a time."
+)
+@click.option(
+    "--voucher-time", type=click.IntRange(1, 3_600), help="Seconds a voucher is good where no time is named."
+)
+@click.option(
+    "--voucher-grace",
+    type=click.IntRange(min=0),
+    help="Seconds after that in which a till that was offline can present it; its points are held so long.",
+)
 @console.json_option
 def set_(
     hold_time: int | None,
@@ -102,6 +113,9 @@ def set_(
     late_days: int | None,
     transfer_limit: int | None,
     adjustment_limit: int | None,
+    voucher_limit: int | None,
+    voucher_time: int | None,
+    voucher_grace: int | None,
     as_json: bool,
 ) -> None:
     """Set limits of the programme; what is not named stays. A day is a settlement window.
@@ -110,7 +124,9 @@ def set_(
 
     Example: coalition programme set --hold-time 900 --transfer-limit 10000
     """
-    if (hold_time, longest_hold, late_days, transfer_limit, adjustment_limit) == (None,) * 5:
+    of_vouchers = (voucher_limit, voucher_time, voucher_grace)
+    others = (hold_time, longest_hold, late_days, transfer_limit, adjustment_limit)
+    if all(limit is None for limit in others + of_vouchers):
         raise click.UsageError("Name at least one limit; `coalition programme set --help` lists them.")
     with console.open_database() as database, database.unit_of_work() as session:
         stands = programmes.get_programme(session)
@@ -126,6 +142,13 @@ def set_(
             programmes.set_transfer_limit(session, points=Points(transfer_limit))
         if adjustment_limit is not None:
             programmes.set_adjustment_limit(session, points=Points(adjustment_limit))
+        if any(limit is not None for limit in of_vouchers):
+            programmes.set_voucher_limits(
+                session,
+                points=stands.voucher_limit_points if voucher_limit is None else Points(voucher_limit),
+                good_for=stands.voucher_time if voucher_time is None else timedelta(seconds=voucher_time),
+                grace=stands.voucher_grace if voucher_grace is None else timedelta(seconds=voucher_grace),
+            )
         _show(programmes.get_programme(session), as_json=as_json)
 
 
@@ -154,6 +177,9 @@ def _show(shown: programmes.Programme, *, as_json: bool) -> None:
         "lateDays": shown.late_days,
         "transferLimitPoints": shown.transfer_limit_points,
         "adjustmentLimitPoints": shown.adjustment_limit_points,
+        "voucherLimitPoints": shown.voucher_limit_points,
+        "voucherSeconds": int(shown.voucher_time.total_seconds()),
+        "voucherGraceSeconds": int(shown.voucher_grace.total_seconds()),
         "clock": shown.clock_at.isoformat() if shown.clock_at else None,
     }
     if as_json:

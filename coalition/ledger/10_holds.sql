@@ -3,9 +3,12 @@
 -- network's word for them. What is released and has expired lapses at once.
 
 -- Set aside points of the member's available lots, in the order in which a redemption would spend them.
--- The member's part; post_authorize has entered the window.
-CREATE FUNCTION ledger.authorize(p_member uuid, p_wish ledger.wish, p_lasting interval, p_confirmation uuid, p_consent_limit bigint)
-RETURNS ledger.posting LANGUAGE plpgsql AS $$
+-- The member's part; post_authorize, or post_voucher with the time until which the voucher is good, has entered
+-- the window.
+CREATE FUNCTION ledger.authorize(
+    p_member uuid, p_wish ledger.wish, p_lasting interval, p_confirmation uuid, p_consent_limit bigint,
+    p_good_for interval DEFAULT NULL, p_voucher_limit bigint DEFAULT NULL
+) RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     head    member_head;
     earlier ledger.posting;
@@ -24,7 +27,9 @@ BEGIN
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);
+    IF p_good_for IS NOT NULL THEN p_confirmation := ledger.own_word(p_member, p_wish, p_good_for); END IF;
     PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
+    PERFORM ledger.check_vouchers(p_member, p_wish, p_voucher_limit);
     before := head.last_sequence;
     IF p_wish.from_pool                THEN head := ledger.draw_on_pool(head, p_wish); END IF;
     IF head.available < p_wish.points THEN
@@ -37,9 +42,9 @@ BEGIN
     head.available := head.available - p_wish.points;
     head.held := head.held + p_wish.points;
     head.next_due_at := least(head.next_due_at, p_wish.now + p_lasting);
-    INSERT INTO hold (member_id, business_date, transaction_id, partner_id, agreement_id, points, authorized_at, lapses_at, confirmed, pooled)
+    INSERT INTO hold (member_id, business_date, transaction_id, partner_id, agreement_id, points, authorized_at, lapses_at, confirmed, redeem_by, pooled)
     VALUES (p_member, p_wish.business_date, p_wish.transaction_id, p_wish.partner_id, p_wish.agreement_id, p_wish.points,
-            p_wish.now, p_wish.now + p_lasting, p_confirmation IS NOT NULL, head.last_sequence > before);
+            p_wish.now, p_wish.now + p_lasting, p_confirmation IS NOT NULL, p_wish.now + p_good_for, head.last_sequence > before);
     head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'authorize', p_wish.partner_id, p_wish.agreement_id,
                                       p_wish.points, p_confirmation => p_confirmation);
     RETURN ledger.conclude(head, p_wish, p_wish.points);
@@ -101,7 +106,8 @@ BEGIN
         head := ledger.bring_up_to_date(head, p_wish);  -- in which it may lapse
     END IF;
     SELECT * INTO target FROM hold WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id;
-    IF target.transaction_id IS NULL OR target.partner_id <> p_wish.partner_id THEN
+    -- A voucher's points are taken by whoever was shown the voucher, and by no other name of its hold.
+    IF target.transaction_id IS NULL OR target.partner_id <> p_wish.partner_id OR (target.redeem_by IS NOT NULL AND p_points IS DISTINCT FROM 0) THEN
         PERFORM ledger.refuse('HOLD_UNKNOWN');
     END IF;
     CASE target.state

@@ -124,6 +124,27 @@ programme = Table(
         server_default=text("1000"),
         comment="what one operator may adjust without a second person",
     ),
+    Column(
+        "voucher_limit_points",
+        BigInteger,
+        nullable=False,
+        server_default=text("10000"),
+        comment="what a member may have in vouchers at a time",
+    ),
+    Column(
+        "voucher_seconds",
+        Integer,
+        nullable=False,
+        server_default=text("900"),
+        comment="for how long a voucher is good where the member names no time; an hour at most",
+    ),
+    Column(
+        "voucher_grace_seconds",
+        Integer,
+        nullable=False,
+        server_default=text("86400"),
+        comment="how long after that it is taken from a till that was offline",
+    ),
     Column("clock_at", Timestamp, comment="NULL: the wall clock; else the time at which the clock stands"),
     CheckConstraint("programme_id = 1", name="only_one"),
     CheckConstraint(_one_of("mode", ("production", "sandbox", "demo")), name="mode"),
@@ -135,6 +156,9 @@ programme = Table(
     CheckConstraint("late_days BETWEEN 0 AND 3660", name="late_days"),
     CheckConstraint("transfer_limit_points >= 0", name="transfer_limit"),
     CheckConstraint("adjustment_limit_points >= 0", name="adjustment_limit"),
+    CheckConstraint("voucher_limit_points >= 0", name="voucher_limit"),
+    CheckConstraint("voucher_seconds BETWEEN 1 AND 3600", name="voucher_time"),
+    CheckConstraint("voucher_grace_seconds BETWEEN 0 AND 2592000", name="voucher_grace"),
     schema=SCHEMA,
 )
 
@@ -460,6 +484,7 @@ hold = Table(
     Column("captured", BigInteger, nullable=False, server_default=text("0")),
     Column("closed_date", Date),
     Column("closed_id", Uuid, comment="with closed_date: the transaction that captured, voided or ended it"),
+    Column("redeem_by", Timestamp, comment="of a voucher: no purchase after it; NULL: a partner's own hold"),
     PrimaryKeyConstraint("member_id", "business_date", "transaction_id"),
     CheckConstraint(_one_of("state", HOLD_STATES), name="state"),
     CheckConstraint("points > 0 AND captured BETWEEN 0 AND points", name="captured_within"),
@@ -469,6 +494,10 @@ hold = Table(
         name="closed_when_closed",
     ),
     CheckConstraint("lapses_at > authorized_at AND isfinite(lapses_at)", name="lapses_later"),
+    CheckConstraint(
+        "redeem_by IS NULL OR (redeem_by > authorized_at AND redeem_by <= lapses_at AND confirmed)",
+        name="voucher",
+    ),
     Index("open_holds", "member_id", "lapses_at", postgresql_where=text("state = 'open'")),
     schema=SCHEMA,
 )

@@ -65,7 +65,15 @@ class Hold(Node):
         """Its end at the latest."""
         return self._record(info).lapses_at
 
-    @strawberry.field(description="Who set them aside.")
+    @strawberry.field(
+        description="Of a member's voucher: until when a purchase may be paid with it. Null: a hold of the"
+        " partner's own."
+    )
+    def redeem_by(self, info: Info) -> dt.datetime | None:
+        """Until when it is good."""
+        return self._record(info).redeem_by
+
+    @strawberry.field(description="Who set them aside, or for whom a member did.")
     def partner(self, info: Info) -> Partner | None:
         """The redeemer to be."""
         return partner_of(info, self._record(info).partner_id)

@@ -43,6 +43,15 @@ class Programme:
     transfer_limit_points: Points = strawberry.field(
         description="What a member may give to other members in one window."
     )
+    voucher_limit_points: Points = strawberry.field(
+        description="What a member may have in vouchers at a time."
+    )
+    voucher_seconds: int = strawberry.field(
+        description="For how long a voucher is good where the member names no time; an hour at most."
+    )
+    voucher_grace_seconds: int = strawberry.field(
+        description="How long after that a till that was offline can still present it."
+    )
     adjustment_limit: strawberry.Private[Points]
 
     @strawberry.field(
@@ -75,6 +84,9 @@ class Programme:
             longest_hold_seconds=int(programme.longest_hold.total_seconds()),
             late_days=programme.late_days,
             transfer_limit_points=programme.transfer_limit_points,
+            voucher_limit_points=programme.voucher_limit_points,
+            voucher_seconds=int(programme.voucher_time.total_seconds()),
+            voucher_grace_seconds=int(programme.voucher_grace.total_seconds()),
             adjustment_limit=programme.adjustment_limit_points,
         )
 

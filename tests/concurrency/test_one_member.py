@@ -11,8 +11,14 @@ from sqlalchemy import text
 
 from coalition.audit import run_audit
 from coalition.db import Database
-from coalition.errors import CoalitionError, InsufficientPoints, ReceiptDuplicate
-from coalition.ledger import Posting
+from coalition.errors import (
+    CoalitionError,
+    HoldCaptured,
+    InsufficientPoints,
+    ReceiptDuplicate,
+    VoucherUsed,
+)
+from coalition.ledger import Posting, TransactionRef
 
 pytestmark = pytest.mark.fire
 
@@ -55,6 +61,33 @@ def test_40_calls_with_one_key_have_one_effect_and_equal_answers(ledger: LedgerD
     )
     assert sum(not answer.replayed for answer in answers) == 1
     assert ledger.balance(member).available == 990
+    assert findings(ledger.database) == []
+
+
+def test_40_tills_present_one_voucher_and_one_of_them_is_paid(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=1000)
+    given = ledger.voucher(member, 300).ref
+    answers = at_once(40, lambda index: ledger.redeem_voucher(given, 100 + index, key=f"v{index}"))
+    [paid] = [answer for answer in answers if isinstance(answer, Posting)]
+    assert all(isinstance(answer, VoucherUsed) for answer in answers if answer is not paid)
+    assert ledger.balance(member).available == 1000 - paid.points
+    assert findings(ledger.database) == []
+
+
+def test_a_voucher_is_voided_while_it_is_presented_and_ends_once(ledger: LedgerDriver) -> None:
+    for _ in range(10):
+        member = ledger.member(available=100)
+        given = ledger.voucher(member, 60).ref
+
+        def race(index: int, given: TransactionRef = given) -> Posting:
+            return ledger.void(given) if index else ledger.redeem_voucher(given)
+
+        paid, voided = at_once(2, race)
+        if isinstance(paid, Posting):
+            assert isinstance(voided, HoldCaptured)
+        else:
+            assert isinstance(paid, VoucherUsed)
+        assert ledger.balance(member).available == (40 if isinstance(paid, Posting) else 100)
     assert findings(ledger.database) == []
 
 

@@ -23,5 +23,7 @@ def test_books_in_which_everything_happened_are_clean(busy: tuple[object, object
             "mature",
             "expire",
             "recovery",
+            "authorize",
+            "capture",
         }
         assert run_audit(session) == []

@@ -67,6 +67,24 @@ def row(check: str, table: str, verb: str, where: str) -> Case:
     return Case(check, (f"{verb} WHERE {that(table, where)}",), one(table, where, KEYS[table]))
 
 
+VOUCHER = "redeem_by IS NOT NULL"
+PAID = f"kind = 'capture' AND hold_id IN (SELECT transaction_id FROM ledger.hold WHERE {VOUCHER})"
+
+
+def voucher(check: str, verb: str, where: str = VOUCHER) -> Case:
+    """The books' one voucher damaged."""
+    return Case(check, (f"{verb} WHERE {where}",), one("hold", VOUCHER))
+
+
+def paid(change: str) -> Case:
+    """What the books' one voucher paid, changed in place."""
+    return Case(
+        "vouchers_are_redeemed_once",
+        (f"UPDATE ledger.transaction SET {change} WHERE {PAID}",),
+        one("hold", VOUCHER),
+    )
+
+
 DUE = "member_id IN (SELECT member_id FROM ledger.lot WHERE available > 0 AND expires_at IS NOT NULL)"
 BURN = "bucket = 'burned' AND points > 0"
 
@@ -484,6 +502,39 @@ CASES = (
             ),
         ),
         one("transaction", REDEEM, "concat_ws('/', member_id, transaction_id)"),
+    ),
+    voucher("vouchers_are_the_members_word", "UPDATE ledger.hold SET points = points + 1"),
+    voucher("vouchers_are_the_members_word", f"UPDATE ledger.hold SET partner_id = {FLORIST}"),
+    voucher(
+        "vouchers_are_the_members_word", "UPDATE ledger.hold SET redeem_by = redeem_by + interval '1 minute'"
+    ),
+    voucher("vouchers_are_the_members_word", "UPDATE ledger.hold SET lapses_at = authorized_at"),
+    voucher(
+        "vouchers_are_the_members_word",
+        "UPDATE ledger.confirmation c SET used_by = NULL FROM ledger.hold h",
+        "h.member_id = c.member_id AND h.transaction_id = c.used_by AND h.redeem_by IS NOT NULL",
+    ),
+    voucher(
+        "vouchers_are_the_members_word",
+        "WITH c AS (UPDATE ledger.confirmation c SET expires_at = c.expires_at + interval '2 hours' FROM ledger.hold h"
+        " WHERE h.member_id = c.member_id AND h.transaction_id = c.used_by)"
+        " UPDATE ledger.hold SET redeem_by = redeem_by + interval '2 hours'",
+    ),
+    paid("points = points + 1000"),
+    paid(f"partner_id = {FLORIST}"),
+    paid("occurred_at = occurred_at + interval '1 hour'"),
+    paid("occurred_at = occurred_at - interval '6 minutes'"),
+    paid("recorded_at = recorded_at + interval '2 days'"),
+    Case(
+        "vouchers_are_redeemed_once",
+        (
+            (
+                "INSERT INTO ledger.transaction SELECT (r).* FROM (SELECT jsonb_populate_record(t,"
+                " jsonb_build_object('transaction_id', gen_random_uuid(), 'sequence', 99)) AS r"
+                f" FROM ledger.transaction t WHERE {PAID}) AS copied"
+            ),
+        ),
+        one("hold", VOUCHER),
     ),
     Case(
         "default_partitions_are_empty",

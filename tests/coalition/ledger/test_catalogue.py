@@ -177,9 +177,10 @@ def test_the_members_part_of_a_posting_takes_the_member_first(owner_engine: Engi
         owner_engine,
         "SELECT proname, proargnames[1] FROM pg_proc WHERE pronamespace = 'ledger'::regnamespace"
         " AND proname IN ('issue', 'redeem', 'reverse', 'authorize', 'close_hold', 'post_issue', 'post_redeem',"
-        " 'post_reverse', 'post_authorize', 'post_capture', 'post_void')",
+        " 'post_reverse', 'post_authorize', 'post_capture', 'post_void', 'take_voucher', 'post_voucher',"
+        " 'post_redeem_voucher')",
     )
-    assert len(names) == 11
+    assert len(names) == 14
     assert {first for _, first in names} == {"p_member"}
 
 
@@ -191,9 +192,10 @@ def test_the_members_part_touches_only_the_members_tables_and_reference_tables(o
         " ('issue', 'redeem', 'reverse', 'authorize', 'close_hold', 'end_hold', 'bring_up_to_date', 'pay_deficits',"
         " 'draw', 'move_lots', 'take_back', 'give_back', 'recall', 'claim_deficit', 'append_transaction', 'chained',"
         " 'public_text', 'private_text', 'conclude', 'replay', 'store_head', 'check_consent', 'check_age',"
-        " 'check_partner', 'check_limits', 'concerns', 'uses', 'again_at', 'check_review')",
+        " 'check_partner', 'check_limits', 'concerns', 'uses', 'again_at', 'check_review',"
+        " 'take_voucher', 'own_word', 'check_vouchers')",
     )
-    assert len(bodies) == 29
+    assert len(bodies) == 32
     for name, body in bodies:
         for word in ("advisory", "settlement_window", "FROM receipt", "INTO receipt", "SKIP LOCKED"):
             assert word not in body, (name, word)
