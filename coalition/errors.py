@@ -18,8 +18,8 @@ CoalitionError
 │                        ReturnPolicyForbids
 ├── HoldRefusal          HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded
 ├── VoucherRefusal       VoucherInvalid, VoucherUsed, VoucherExpired, VoucherExceeded
-├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, PoolLimitExceeded,
-│                        VoucherLimitExceeded, InsufficientPoints
+├── PointsRefusal        ConfirmationInvalid, ConsentRequired, TransferLimitExceeded, VoucherLimitExceeded,
+│                        PoolLimitExceeded, InsufficientPoints
 ├── LimitRefusal         LimitExceeded, ReviewRejected, UnderReview, LimitUnknown, ReviewUnknown,
 │                        ReviewDecided
 └── SettlementRefusal    WindowUnknown, WindowNotOver, WindowBusy, RunHeld
@@ -748,8 +748,8 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     ConfirmationInvalid,
     ConsentRequired,
     TransferLimitExceeded,
-    PoolLimitExceeded,
     VoucherLimitExceeded,
+    PoolLimitExceeded,
     InsufficientPoints,
     LimitExceeded,
     ReviewRejected,

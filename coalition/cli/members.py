@@ -219,7 +219,7 @@ def _identifier(text: str) -> members.Identifier:
 
 
 def find(session: Session, who: str, *, merged: bool = False) -> MemberId:
-    """The member whom MEMBER names; whether an id exists is not asked. `merged`: as in `find_member`."""
+    """The member whom MEMBER names; whether an id exists is not asked. `merged`: the very record."""
     if ":" in who:
         found = members.find_member(session, _identifier(who), merged=merged)
         if found is None:

@@ -42,10 +42,9 @@ BEGIN
     head.available := head.available - p_wish.points;
     head.held := head.held + p_wish.points;
     head.next_due_at := least(head.next_due_at, p_wish.now + p_lasting);
-    INSERT INTO hold (member_id, business_date, transaction_id, partner_id, agreement_id, points, authorized_at, lapses_at, confirmed, pooled,
-                      redeem_by)
+    INSERT INTO hold (member_id, business_date, transaction_id, partner_id, agreement_id, points, authorized_at, lapses_at, confirmed, redeem_by, pooled)
     VALUES (p_member, p_wish.business_date, p_wish.transaction_id, p_wish.partner_id, p_wish.agreement_id, p_wish.points,
-            p_wish.now, p_wish.now + p_lasting, p_confirmation IS NOT NULL, head.last_sequence > before, p_wish.now + p_good_for);
+            p_wish.now, p_wish.now + p_lasting, p_confirmation IS NOT NULL, p_wish.now + p_good_for, head.last_sequence > before);
     head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'authorize', p_wish.partner_id, p_wish.agreement_id,
                                       p_wish.points, p_confirmation => p_confirmation);
     RETURN ledger.conclude(head, p_wish, p_wish.points);
