@@ -32,6 +32,9 @@ console = Console(highlight=False)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--again", is_flag=True, help="Judge survivors again.")
 @click.option("--anew", is_flag=True, help="Judge all of them again.")
+@click.option(
+    "--most", type=int, help="Ask at most so many tests of each; who survives them waits for --again."
+)
 @click.option("--workers", type=int, default=4, show_default=True)
 @click.option("--list", "only_list", is_flag=True, help="List the mutants and what is known of them.")
 @click.option(
@@ -47,6 +50,7 @@ def main(  # noqa: PLR0917  (click passes them by name)
     seed: int,
     again: bool,
     anew: bool,
+    most: int | None,
     workers: int,
     only_list: bool,
     to: Path | None,
@@ -71,7 +75,7 @@ def main(  # noqa: PLR0917  (click passes them by name)
     if not only_list:
         stale = [mutant for mutant in chosen if _is_open(state.outcome(mutant), again=again, anew=anew)]
         if stale:
-            _judge(stale, state, list(paths or TESTS + WIDER + RACES), workers)
+            _judge(stale, state, list(paths or TESTS + WIDER + RACES), workers, most)
     report.show(console, chosen, state, everything=only_list)
 
 
@@ -79,7 +83,7 @@ def _is_open(outcome: Outcome | None, *, again: bool, anew: bool) -> bool:
     return anew or outcome is None or (again and outcome.fate == "survived")
 
 
-def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int) -> None:
+def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, most: int | None) -> None:
     crew = [_Worker(paths) for _ in range(min(workers, len(mutants)))]
     ground = _ground(crew[0], paths)
     if ground.failing:
@@ -97,7 +101,7 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int) 
             while waiting or busy:
                 while waiting and idle:
                     worker, mutant = idle.pop(), waiting.pop(0)
-                    tests = order(mutant, ground, state)
+                    tests = order(mutant, ground, state)[:most]
                     worker.channel.send(
                         Task(id=mutant.id, sql=mutant.sql, original=mutant.original, tests=tests)
                     )

@@ -10,6 +10,7 @@ from mutation.worker import Ground
 # Deterministic, quick, and all that the kernel does. Not the catalogue, which knows each function by its digest
 # and would kill every mutant by that, nor the one that counts rows looked at, which needs a fresh database.
 TESTS = (
+    "tests/coalition/ledger/test_written_down.py",
     "tests/coalition/ledger/test_every_posting.py",
     "tests/coalition/ledger/test_issuing.py",
     "tests/coalition/ledger/test_redeeming.py",
@@ -84,7 +85,10 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
         if outcome and outcome.test:
             kills[outcome.test] += 1
     near = "test_one_member" if mutant.operator == "lock" else NEAR.get(mutant.file[:2], "")
-    return sorted(calling, key=lambda name: (-kills[name], near not in name, ground.seconds[name]))
+    return sorted(
+        calling,
+        key=lambda name: (-kills[name], "written_down" not in name, near not in name, ground.seconds[name]),
+    )
 
 
 @cache
