@@ -18,6 +18,8 @@ TESTS = (
     "tests/coalition/ledger/test_issuing.py",
     "tests/coalition/ledger/test_redeeming.py",
     "tests/coalition/ledger/test_reversing.py",
+    "tests/coalition/ledger/test_reversing_in_parts.py",
+    "tests/coalition/ledger/test_revisions.py",
     "tests/coalition/ledger/test_holding.py",
     "tests/coalition/ledger/test_vouchers.py",
     "tests/coalition/ledger/test_changing_hands.py",
@@ -32,7 +34,7 @@ TESTS = (
 # Where a file's own tests are, to be asked before others that call it by the way.
 NEAR = {
     "02": ("test_night",),
-    "03": ("test_issuing", "receipt"),
+    "03": ("test_revisions", "receipt"),
     "04": ("test_claims", "test_coming_due", "test_kept_alive", "test_orders_and_keys"),
     "05": ("test_issuing",),
     "06": ("test_redeeming",),
