@@ -15,6 +15,7 @@ TESTS = (
     "tests/coalition/ledger/test_claims.py",
     "tests/coalition/ledger/test_coming_due.py",
     "tests/coalition/ledger/test_kept_alive.py",
+    "tests/coalition/ledger/test_who_acts.py",
     "tests/coalition/ledger/test_issuing.py",
     "tests/coalition/ledger/test_redeeming.py",
     "tests/coalition/ledger/test_reversing.py",
@@ -35,7 +36,7 @@ TESTS = (
 NEAR = {
     "02": ("test_night",),
     "03": ("test_revisions", "receipt"),
-    "04": ("test_claims", "test_coming_due", "test_kept_alive", "test_orders_and_keys"),
+    "04": ("test_claims", "test_who_acts", "test_coming_due", "test_kept_alive", "test_orders_and_keys"),
     "05": ("test_issuing",),
     "06": ("test_redeeming",),
     "07": ("test_reversing", "test_claims"),
