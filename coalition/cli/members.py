@@ -214,7 +214,7 @@ def _set_blocked(who: str, *, blocked: bool) -> None:
 def _identifier(text: str) -> members.Identifier:
     kind, colon, value = text.partition(":")
     if not colon or kind not in _KINDS:
-        raise click.BadParameter(f"{text!r} is not KIND:VALUE with a kind of {', '.join(_KINDS)}")
+        raise click.BadParameter(f"MEMBER and KIND:VALUE name a kind, one of {', '.join(_KINDS)}")
     return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
 
 
@@ -228,7 +228,7 @@ def find(session: Session, who: str, *, merged: bool = False) -> MemberId:
     try:
         return MemberId(UUID(who))
     except ValueError:
-        raise click.BadParameter(f"{who!r} is neither a member's id nor KIND:VALUE") from None
+        raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
 
 
 def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
