@@ -114,14 +114,18 @@ def test_linking_again_changes_nothing(ledger: LedgerDriver) -> None:
     ("damage", "check"),
     [
         (
-            "UPDATE people.sealed s SET ciphertext = o.ciphertext FROM people.sealed o"
-            " WHERE s.field LIKE 'identifier:%' AND o.field = 'name'",
+            (
+                "UPDATE people.sealed s SET ciphertext = o.ciphertext FROM people.sealed o"
+                " WHERE s.field LIKE 'identifier:%' AND o.field = 'name'"
+            ),
             "sealed_values_open",
         ),
         (
-            "WITH gone AS (DELETE FROM people.sealed WHERE field = 'name' RETURNING *)"
-            " INSERT INTO people.sealed SELECT (SELECT member_id FROM people.data_key WHERE member_id NOT IN"
-            " (SELECT member_id FROM gone)), field, ciphertext FROM gone",
+            (
+                "WITH gone AS (DELETE FROM people.sealed WHERE field = 'name' RETURNING *)"
+                " INSERT INTO people.sealed SELECT (SELECT member_id FROM people.data_key WHERE member_id NOT IN"
+                " (SELECT member_id FROM gone)), field, ciphertext FROM gone"
+            ),
             "sealed_values_open",
         ),
         (
@@ -165,7 +169,7 @@ def test_the_audit_sees_what_was_moved_changed_or_lost(
     assert not [one for one in found if any(secret in one.message + one.id for secret in SECRETS)]
 
 
-def test_a_value_swapped_with_its_index_is_seen(ledger: LedgerDriver, superuser_engine: Engine) -> None:
+def test_a_value_swapped_with_its_index_is_seen(ledger: LedgerDriver) -> None:
     """Both rows agree with each other, and what is sealed says something else."""
     member_id, _ = ada(ledger)
     with ledger.database.unit_of_work() as session:
