@@ -1,6 +1,8 @@
 """What holds of every posting alike: its age, its moment, its limits, and whom it may not touch."""
 
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, tzinfo
 from typing import Any
 from uuid import uuid4
@@ -13,6 +15,7 @@ from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.db import Database
 from coalition.ids import MemberId, PartnerId
+from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting
 from coalition.ledger.posting import call
 from coalition.members import ConfirmRedemption, confirm_redemption
@@ -164,6 +167,44 @@ def test_a_callers_slow_clock_records_nothing_before_what_the_member_has(
         when for when, _ in recorded
     )
     _clean(ledger)
+
+
+@named("prepare", ALL, ids=_name)
+def test_a_posting_that_waited_for_another_goes_on_from_what_that_one_left(
+    ledger: LedgerDriver, prepare: Callable[..., Prepared]
+) -> None:
+    shop, member = ledger.any_partner(), ledger.member(available=100)
+    post = prepare(ledger, member)
+    before = ledger.balance(member).available
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.unit_of_work() as session:
+            issue_points(
+                session,
+                IssuePoints(
+                    member_id=member,
+                    partner_id=shop,
+                    points=Points(1000),
+                    agreement_id=ledger.agreements[shop],
+                    idempotency_key="first",
+                    request={},
+                ),
+            )
+            later = pool.submit(post)
+            _until_somebody_waits(ledger)
+        later.result()
+    assert ledger.balance(member).available - before in range(993, 1008)
+    _clean(ledger)
+
+
+def _until_somebody_waits(ledger: LedgerDriver) -> None:
+    for _ in range(200):
+        [(waiting,)] = ledger.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        if waiting:
+            return
+        time.sleep(0.01)
+    pytest.fail("nobody waited")
 
 
 @named("prepare", (_issue, _redeem, _authorize, _voucher, _transfer), ids=_name)
