@@ -10,6 +10,7 @@ import click
 from coalition import members
 from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
+from coalition.erasing import erase_member
 from coalition.errors import MemberUnknown
 from coalition.ids import NETWORK, MemberId, PartnerId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
@@ -204,6 +205,44 @@ def unblock(who: str) -> None:
     _set_blocked(who, blocked=False)
 
 
+@member.command()
+@click.argument("who", metavar="MEMBER")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@console.json_option
+def erase(who: str, yes: bool, as_json: bool) -> None:
+    """Erase the person behind a member, for good: nobody can undo it.
+
+    The key to its personal data is destroyed, and the data and identifiers with it, of all records that
+    were merged into it. Its transactions stay, with every statement made from them, and name nobody; nothing
+    is posted to it any more. Again for the same id changes nothing.
+
+    What is in the way is named: a pool to leave, holds that are open, points that are left or owed. Settle
+    these first, for instance with `coalition member transfer` or `coalition member adjust`. What earlier
+    backups still hold, the guide to operating tells.
+
+    Example: coalition member erase email:ada@example.org
+    """
+    with console.open_database() as database:
+        with database.reading() as session:
+            member_id = find(session, who)
+        if not yes:
+            click.confirm(f"Erase the person behind member {member_id} for good?", abort=True, err=True)
+        with database.unit_of_work() as session:
+            erasure = erase_member(session, member_id)
+    if as_json:
+        console.print_json(
+            {
+                "member": str(erasure.member_id),
+                "records": [str(one) for one in erasure.records],
+                "erased_at": erasure.erased_at.isoformat(),
+                "replayed": erasure.replayed,
+            }
+        )
+    else:
+        was = "was erased before, at" if erasure.replayed else "is erased since"
+        click.echo(f"member {member_id} {was} {erasure.erased_at.isoformat()}")
+
+
 def _set_blocked(who: str, *, blocked: bool) -> None:
     with console.open_database() as database, database.unit_of_work() as session:
         member_id = find(session, who)
@@ -214,7 +253,7 @@ def _set_blocked(who: str, *, blocked: bool) -> None:
 def _identifier(text: str) -> members.Identifier:
     kind, colon, value = text.partition(":")
     if not colon or kind not in _KINDS:
-        raise click.BadParameter(f"{text!r} is not KIND:VALUE with a kind of {', '.join(_KINDS)}")
+        raise click.BadParameter(f"MEMBER and KIND:VALUE name a kind, one of {', '.join(_KINDS)}")
     return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
 
 
@@ -228,7 +267,7 @@ def find(session: Session, who: str, *, merged: bool = False) -> MemberId:
     try:
         return MemberId(UUID(who))
     except ValueError:
-        raise click.BadParameter(f"{who!r} is neither a member's id nor KIND:VALUE") from None
+        raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
 
 
 def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
