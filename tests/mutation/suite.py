@@ -37,7 +37,14 @@ TESTS = (
 NEAR = {
     "02": ("test_night",),
     "03": ("test_revisions", "receipt"),
-    "04": ("test_claims", "test_who_acts", "test_coming_due", "test_kept_alive", "test_orders_and_keys"),
+    "04": (
+        "test_claims",
+        "test_who_acts",
+        "test_coming_due",
+        "test_kept_alive",
+        "test_orders_and_keys",
+        "test_every_posting",
+    ),
     "05": ("test_issuing",),
     "06": ("test_redeeming",),
     "07": ("test_reversing", "test_claims"),
