@@ -92,7 +92,7 @@ def page(mutants: Sequence[Mutant], state: State) -> str:
     if without:
         lines += ["## Survivors for which neither a test nor a reason was written yet", ""]
         lines += [*(_item(mutant, state) for mutant in without), ""]
-    return "\n".join(lines)
+    return "\n".join(lines).rstrip() + "\n"
 
 
 def _item(mutant: Mutant, state: State) -> str:
