@@ -145,8 +145,8 @@ class Balance:
 
 
 @strawberry.type(
-    description="What a member says of itself; stored only encrypted. Null: it has not said. It is for writing"
-    " to the member: nobody is looked up by it."
+    description="What a member says of itself; stored only encrypted. Null: it has not said. It is for"
+    " writing to the member: nobody is looked up by it."
 )
 class Profile:
     """A profile."""
@@ -291,8 +291,8 @@ class Member(Node):
         return Profile.of(profiles.get_profile(info.context.session, self.member_id))
 
     @strawberry.field(
-        description="When the person was erased; null: it was not. Only the transactions are left, and nothing is"
-        " posted any more. To a partner always null."
+        description="When the person was erased; null: it was not. Only the transactions are left, and nothing"
+        " is posted any more. To a partner always null."
     )
     def erased_at(self, info: Info) -> dt.datetime | None:
         """When it was."""
