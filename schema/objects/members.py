@@ -291,8 +291,8 @@ class Member(Node):
         return Profile.of(profiles.get_profile(info.context.session, self.member_id))
 
     @strawberry.field(
-        description="When the person was erased; null: it was not. Only the transactions are left, and nothing"
-        " is posted any more. To a partner always null."
+        description="When the person was erased; null: it was not. Only the transactions are left, and"
+        " nothing is posted any more. To a partner always null."
     )
     def erased_at(self, info: Info) -> dt.datetime | None:
         """When it was."""
