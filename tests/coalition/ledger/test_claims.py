@@ -49,7 +49,9 @@ def test_the_oldest_claim_is_paid_first_and_one_that_was_paid_stands_in_no_ones_
     first, second = ledger.partner(), ledger.partner()
     member = ledger.member()
     _owing(ledger, member, (30, first), (20, second))
-    ledger.issue(member, 30)
+    ledger.issue(member, 10)
+    assert _open(ledger, member) == [(30, 20), (20, 20)]
+    ledger.issue(member, 20)  # the first is still the first, though it was touched last
     assert _open(ledger, member) == [(30, 0), (20, 20)]
     ledger.issue(member, 12)
     assert _open(ledger, member) == [(30, 0), (20, 8)]
@@ -58,7 +60,7 @@ def test_the_oldest_claim_is_paid_first_and_one_that_was_paid_stands_in_no_ones_
     recoveries = ledger.rows(
         "SELECT partner_id, points FROM ledger.transaction WHERE kind = 'recovery' ORDER BY sequence"
     )
-    assert recoveries == [(first, 30), (second, 12), (second, 8)]
+    assert recoveries == [(first, 10), (first, 20), (second, 12), (second, 8)]
     _clean(ledger)
 
 
@@ -89,9 +91,10 @@ def test_of_points_that_mature_together_those_pay_that_expire_first_and_no_other
     now = ledger.now
     matures = now + timedelta(days=1)
     ledger.issue(member, 50, expires_at=now + timedelta(days=5))  # it is there already, and is not touched
-    late = ledger.issue(member, 10, matures_at=matures, expires_at=now + timedelta(days=90))
+    late = ledger.issue(member, 12, matures_at=matures, expires_at=now + timedelta(days=90))
     same = ledger.issue(member, 10, matures_at=matures, expires_at=now + timedelta(days=90))
     soon = ledger.issue(member, 10, matures_at=matures, expires_at=now + timedelta(days=20))
+    ledger.reverse(late.ref, 2)  # touched last, and older all the same
     issued = ledger.issue(member, 100, by=claimant, expires_at=now + timedelta(days=1))
     ledger.redeem(member, 100, by=claimant)
     ledger.reverse(issued.ref, by=claimant)
@@ -116,6 +119,31 @@ def test_of_points_that_mature_together_those_pay_that_expire_first_and_no_other
     balance = ledger.balance(member)
     assert (balance.available, balance.deficit) == (57, 0)
     _clean(ledger)
+
+
+def test_claims_that_a_merge_brought_keep_their_order_though_one_was_touched(ledger: LedgerDriver) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    _owing(ledger, merged, *((points, ledger.partner()) for points in (10, 20, 30)))
+    ledger.merge(survivor, merged)
+    ledger.issue(survivor, 4)
+    ledger.issue(survivor, 12)
+    assert _open(ledger, survivor) == [(10, 0), (20, 14), (30, 30)]
+    ledger.issue(survivor, 15)
+    assert _open(ledger, survivor) == [(10, 0), (20, 0), (30, 29)]
+    _clean(ledger)
+
+
+def test_lots_that_a_merge_brought_keep_their_order_though_one_was_touched(ledger: LedgerDriver) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    for points in (10, 20, 30):
+        ledger.issue(merged, points)
+    ledger.merge(survivor, merged)
+    for _ in range(3):
+        ledger.void(ledger.authorize(survivor, 5).ref)
+    ledger.redeem(survivor, 12)
+    assert ledger.rows(
+        "SELECT points, burned FROM ledger.lot WHERE member_id = :member ORDER BY ordinal", member=survivor
+    ) == [(10, 10), (20, 2), (30, 0)]
 
 
 def test_a_lot_of_one_point_is_spent_in_its_turn(ledger: LedgerDriver) -> None:
