@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from schema.context import Context
 
 _PATIENCE: Final = dt.timedelta(minutes=10)
+_PIECES_AT_ONCE: Final = 200
+"""Rows, more or less: each that is sent costs the server a change of threads."""
 
 
 class MemberExport:
@@ -83,7 +85,13 @@ class MemberExport:
 
 def _closing(pieces: Iterator[str], opened: contextlib.ExitStack) -> Iterator[str]:
     with opened:
-        yield from pieces
+        waiting: list[str] = []
+        for number, piece in enumerate(pieces, start=1):
+            waiting.append(piece)
+            if number % _PIECES_AT_ONCE == 0:
+                yield "".join(waiting)
+                waiting.clear()
+        yield "".join(waiting)
 
 
 def _not_found() -> RequestFault:

@@ -68,6 +68,16 @@ def test_a_key_is_made_shown_by_its_id_and_replaced(terminal: Terminal) -> None:
     assert old not in wrong.output
 
 
+def test_a_production_programme_without_a_key_is_not_served(test_database: Any, tmp_path: Path) -> None:
+    """What may not be found out with the first phone number."""
+    terminal = Terminal(test_database.environment)
+    terminal("programme", "open", "Rivers", "--mode", "production")
+    without = {"COALITION_VAULT_KEYS": "", "COALITION_DATA_DIR": str(tmp_path)}
+    get_settings.cache_clear()
+    assert "COALITION_VAULT_KEYS" in terminal("serve", "--port", "0", exit_code=2, **without).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_is_typed_wrongly_is_not_repeated(terminal: Terminal) -> None:
     for words in (("member", "show", "ada@example.org"), ("member", "enrol", "mail:ada@example.org")):
         assert "ada@example.org" not in terminal(*words, exit_code=2).output
