@@ -263,6 +263,13 @@ def merged_into(session: Session, member_id: MemberId) -> MemberId | None:
     return None if found is None else MemberId(found)
 
 
+def erased_at(session: Session, member_id: MemberId) -> datetime | None:
+    """When the person was erased; None: it was not."""
+    column = tables.member_head.c
+    query = select(column.erased_at).where(column.member_id == member_id)
+    return session.execute(query).scalar_one_or_none()
+
+
 def merged_from(session: Session, member_id: MemberId) -> list[MemberId]:
     """Who was merged into the member itself, and not taken apart since."""
     column = tables.member_head.c

@@ -7,6 +7,7 @@ import pytest
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
 
 from coalition import members, vault
 from coalition.audit import run_audit
@@ -187,6 +188,32 @@ def test_what_was_tampered_with_is_not_read(ledger: LedgerDriver, superuser_engi
         connection.execute(text("UPDATE people.sealed SET ciphertext = ciphertext || '\\x00'"))
     with pytest.raises(SealBroken), ledger.database.reading() as session:
         members.identifiers(session, member_id)
+
+
+def test_a_value_that_was_moved_to_another_field_or_member_is_not_read(
+    ledger: LedgerDriver, superuser_engine: Engine
+) -> None:
+    """Under the very key that it was sealed under, too."""
+    member_id, other = ledger.member(), ledger.member()
+    with ledger.database.unit_of_work() as session:
+        vault.put(session, member_id, {"name": "Ada"})
+        vault.put(session, other, {"name": "Eve"})
+    for damage in (
+        "UPDATE people.sealed SET field = 'address' WHERE member_id = :one",
+        (
+            "UPDATE people.sealed s SET ciphertext = o.ciphertext FROM people.sealed o"
+            " WHERE s.member_id = :one AND o.member_id = :other"
+        ),
+        (
+            "UPDATE people.data_key k SET wrapped = o.wrapped FROM people.data_key o"
+            " WHERE k.member_id = :one AND o.member_id = :other"
+        ),
+    ):
+        with superuser_engine.connect() as connection:
+            connection.execute(text(damage), {"one": member_id, "other": other})
+            with pytest.raises(SealBroken):
+                vault.read(Session(bind=connection), member_id)
+            connection.rollback()
 
 
 # -- keys -----------------------------------------------------------------------------------------
