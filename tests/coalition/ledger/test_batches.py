@@ -361,7 +361,7 @@ def test_every_guard_of_a_till_holds_for_a_line(ledger: LedgerDriver) -> None:
     member, blocked, gone = ledger.member(), ledger.member(), ledger.member()
     partner = ledger.any_partner()
     block(ledger, blocked)
-    ledger.merge(member, gone)
+    ledger.merge(ledger.member(), gone)
     ledger.issue(member, 1, receipt=receipt("held"))
     ledger.limit("large", posting="issue", measure="points", most=1000)
     ledger.limit("odd", scope="card", posting="issue", measure="count", most=0, action="review")
@@ -449,4 +449,8 @@ def test_lines_may_draw_on_pools_and_are_posted_in_their_order(ledger: LedgerDri
         "InsufficientPoints",
     ]
     assert [ledger.balance(one).available for one in (head, child, other)] == [0, 0, 0]
+
+    given, spent = ledger.batch(ledger.to_issue(head, 7), ledger.to_redeem(child, 7, from_pool=True))
+    assert isinstance(given, Posting)
+    assert isinstance(spent, Posting)
     assert whole(ledger)
