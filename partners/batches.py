@@ -83,6 +83,8 @@ def _judged(
     try:
         check_key(line.idempotency_key)
         if isinstance(line, Issue):
+            if line.funding_plan is not None and not line.funding_plan.isprintable():
+                raise InvalidInput("a code has printable characters", field=("input", "fundingPlan"))
             return issue_command(session, line, memory)
         return redeem_command(session, line, memory)
     except CoalitionError as refusal:

@@ -52,15 +52,20 @@ def until_waiting(database: Database, count: int) -> None:
     pytest.fail(f"nobody waited for a lock, or fewer than {count}")
 
 
-def holding(ledger: LedgerDriver, member: MemberId) -> Any:
-    """A session that holds the member until it is rolled back."""
+def holding(ledger: LedgerDriver, member: MemberId, *, number: str | None = None) -> Any:
+    """A session that holds the member, and a receipt where one is given, until it is rolled back."""
     holder = ledger.database.engine.connect()
     holder.execute(
         text(
             "SELECT * FROM ledger.post_issue(:member, :partner, :agreement, NULL, 1, NULL, 'holds', '\\x00',"
-            " NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, now())"
+            " :store, :terminal, :number, :line, :revision, NULL, NULL, NULL, now())"
         ),
         {
+            "store": number and "S-1",
+            "terminal": number and "T-1",
+            "number": number,
+            "line": number and 1,
+            "revision": number and 0,
             "member": member,
             "partner": ledger.any_partner(),
             "agreement": ledger.agreements[ledger.any_partner()],
@@ -184,6 +189,41 @@ def test_batches_with_the_same_receipts_in_any_order(ledger: LedgerDriver) -> No
     assert sum(isinstance(one, Posting) for one in outcomes) == 8 * 40
     assert sum(isinstance(one, ReceiptDuplicate) for one in outcomes) == 3 * 8 * 40
     assert sum(ledger.balance(one).available for one in crowd) == 8 * 40
+    assert findings(ledger.database) == []
+
+
+def test_two_batches_wait_for_one_member_with_others_that_both_want(ledger: LedgerDriver) -> None:
+    """Forced order: a till holds the member in the middle, on either side of whom the batches begin."""
+    crowd = sorted(ledger.member() for _ in range(3))
+    holder = holding(ledger, crowd[1])
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ledger.batch, *(ledger.to_issue(one, 1) for one in crowd))
+        until_waiting(ledger.database, 1)
+        second = pool.submit(ledger.batch, *(ledger.to_issue(one, 1) for one in reversed(crowd)))
+        until_waiting(ledger.database, 2)
+        holder.rollback()
+        holder.close()
+        outcomes = first.result(timeout=30) + second.result(timeout=30)
+    assert [type(outcome) for outcome in outcomes] == [Posting] * 6
+    assert findings(ledger.database) == []
+
+
+def test_two_batches_wait_for_one_receipt_with_others_that_both_want(ledger: LedgerDriver) -> None:
+    """Forced order: a till holds the receipt in the middle, on either side of which the batches begin."""
+    one, two, till = ledger.member(), ledger.member(), ledger.member()
+    numbers = ["1", "2", "3"]
+    forth = [ledger.to_issue(one, 1, receipt=receipt(number)) for number in numbers]
+    back = [ledger.to_issue(two, 1, receipt=receipt(number)) for number in reversed(numbers)]
+    holder = holding(ledger, till, number="2")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(ledger.batch, *forth)
+        until_waiting(ledger.database, 1)
+        second = pool.submit(ledger.batch, *back)
+        until_waiting(ledger.database, 2)
+        holder.rollback()
+        holder.close()
+        outcomes = first.result(timeout=30) + second.result(timeout=30)
+    assert [type(outcome) for outcome in outcomes] == [Posting] * 3 + [ReceiptDuplicate] * 3
     assert findings(ledger.database) == []
 
 
