@@ -31,7 +31,7 @@ CREATE FUNCTION ledger.leg_text(
 $$;
 
 -- A transaction's legs, one a line in their order, and the balances after it.
-CREATE FUNCTION ledger.private_text(p_legs text, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint) RETURNS text
+CREATE FUNCTION ledger.legs_and_balances(p_legs text, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint) RETURNS text
 LANGUAGE sql STABLE AS $$
     SELECT concat_ws(E'\n', p_legs, concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit))
 $$;
@@ -45,7 +45,7 @@ BEGIN
                       ORDER BY ordinal) INTO legs
     FROM entry
     WHERE member_id = p.member_id AND business_date = p.business_date AND transaction_id = p.transaction_id;
-    RETURN ledger.private_text(legs, p.available_after, p.pending_after, p.held_after, p.deficit_after);
+    RETURN ledger.legs_and_balances(legs, p.available_after, p.pending_after, p.held_after, p.deficit_after);
 END $$;
 
 -- What of a transaction's digest is its own, without the one before.

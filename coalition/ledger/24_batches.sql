@@ -286,7 +286,7 @@ BEGIN
                        s.amount, s.store, s.terminal, s.receipt_number, s.receipt_line, s.receipt_revision, s.card_id, s.occurred_at,
                        s.recorded_at, NULL, s.late, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, s.key, NULL, NULL,
                        s.available, s.pending, s.held, s.deficit)::transaction),
-                   ledger.private_text(
+                   ledger.legs_and_balances(
                        CASE WHEN s.points > 0 THEN concat_ws(E'\n',
                            ledger.leg_text(1, 'issued', -s.points, s.lot_id, NULL, p_wish.partner_id, s.agreement_id, s.funding_plan_id),
                            ledger.leg_text(2, s.bucket, s.points, s.lot_id, NULL, p_wish.partner_id, s.agreement_id, s.funding_plan_id)) END,
