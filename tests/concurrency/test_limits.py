@@ -58,7 +58,9 @@ def test_of_40_issues_and_holds_at_once_points_are_counted_to_the_point(ledger: 
     card = uuid4()
     ledger.limit("card", scope="card", posting="both", measure="points", most=100, period=HOUR)
     acts = (ledger.issue, ledger.redeem, ledger.authorize)
-    granted, refused = at_once(40, lambda index: acts[index % 3](member, 30, key=f"k{index}", card_id=card))
+    granted, refused = at_once(
+        40, lambda index: acts[index % 3](member, 30, key=f"k{index}", identifier_id=card)
+    )
     assert len(granted) == 3
     assert {type(refusal) for refusal in refused} == {LimitExceeded}
     assert clean(ledger)
@@ -69,7 +71,7 @@ def test_two_cards_at_once_each_have_their_own_count(ledger: LedgerDriver) -> No
     cards = uuid4(), uuid4()
     ledger.limit("card", scope="card", most=2)
     granted, _ = at_once(
-        20, lambda index: ledger.redeem(member, 1, key=f"k{index}", card_id=cards[index % 2])
+        20, lambda index: ledger.redeem(member, 1, key=f"k{index}", identifier_id=cards[index % 2])
     )
     assert len(granted) == 4
 
