@@ -1,7 +1,7 @@
 """What becomes of an identifier after it was linked: blocked, unblocked, replaced by another card, unlinked.
 
-Each change says who made it, when and why, and none is rewritten. It takes the lock that the member's postings
-take: one by that identifier was posted before, or is refused.
+Each change says who made it, when and why, and none is rewritten. It takes the lock that the member's
+postings take: one by that identifier was posted before, or is refused.
 """
 
 from __future__ import annotations

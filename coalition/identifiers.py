@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -34,7 +34,7 @@ class Identifier:
     """One normalised identifier. A partner's reference is unique within that partner."""
 
     kind: IdentifierKind
-    value: str
+    value: str = field(repr=False)
     partner_id: PartyId = NETWORK
 
     @classmethod
@@ -64,9 +64,9 @@ def _card(value: str) -> str | None:
 
 
 def _phone(value: str) -> str | None:
-    # E.164. Without a country's code, in the programme's region; where none is set it could be anyone's. What is
-    # possible is taken and not what the library's tables know as given out: these change from version to version,
-    # and a number that was linked must be found by the next one.
+    # E.164. Without a country's code, in the programme's region; where none is set it could be anyone's. What
+    # is possible is taken and not what the library's tables know as given out: these change from version to
+    # version, and a number that was linked must be found by the next one.
     try:
         number = phonenumbers.parse(value, get_settings().phone_region)
     except phonenumbers.NumberParseException:

@@ -66,7 +66,7 @@ class MemberBy:
         return self.find(session, partner_id=partner_id, in_use=in_use) or NOBODY
 
     def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:
-        """The member it names, or nobody, and by which identifier, for a posting: which is judged by the ledger.
+        """The member it names, or nobody, and by which identifier, for a posting, which the ledger judges.
 
         Also by one that was unlinked: so that what was posted by it finds its answer.
         """

@@ -21,19 +21,23 @@ def identifiers_stand_as_their_history_says(session: Session) -> Iterator[Findin
           FROM ledger.identifier_change c
         WINDOW own AS (PARTITION BY member_id, identifier_id ORDER BY number)
     )
-    SELECT concat_ws('/', coalesce(i.member_id, h.member_id), coalesce(i.identifier_id, h.identifier_id)) AS id,
+    SELECT concat_ws('/', coalesce(i.member_id, h.member_id),
+                     coalesce(i.identifier_id, h.identifier_id)) AS id,
            CASE WHEN i.identifier_id IS NULL THEN 'has a history, and is not there'
                 WHEN h.identifier_id IS NULL THEN 'has no history'
-                ELSE format('change %s of a %s from %s to %s at %s by %s does not fit: the identifier is a %s,'
-                            ' linked at %s by %s, unlinked at %s', h.number, h.kind, coalesce(h.before, 'nothing'),
-                            h.state, h.changed_at, coalesce(h.party_id::text, 'the member'), i.kind, i.linked_at,
-                            i.linked_by, coalesce(i.unlinked_at::text, 'no time'))
+                ELSE format('change %s of a %s from %s to %s at %s by %s does not fit: the identifier'
+                            ' is a %s, linked at %s by %s, unlinked at %s', h.number, h.kind,
+                            coalesce(h.before, 'nothing'), h.state, h.changed_at,
+                            coalesce(h.party_id::text, 'the member'), i.kind, i.linked_at, i.linked_by,
+                            coalesce(i.unlinked_at::text, 'no time'))
            END AS message
       FROM ledger.identifier i
       FULL JOIN history h USING (member_id, identifier_id)
       LEFT JOIN ledger.identifier_change card
              ON card.member_id = h.member_id AND card.identifier_id = h.replaced_by AND card.number = 1
-     WHERE i.identifier_id IS NULL OR h.identifier_id IS NULL
+      LEFT JOIN ledger.member_head m ON m.member_id = h.member_id
+     -- Of who was erased the history stays, without its identifiers.
+     WHERE (i.identifier_id IS NULL AND m.erased_at IS NULL) OR h.identifier_id IS NULL
         OR h.number <> h.nth OR h.kind <> i.kind OR h.changed_at < h.since
         OR (h.nth = 1 AND (h.state <> 'active' OR h.changed_at <> i.linked_at
                            OR h.party_id IS DISTINCT FROM i.linked_by))

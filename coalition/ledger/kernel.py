@@ -32,6 +32,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "change_identifier",
     "replace_card",
     "set_member_blocked",
+    "erase_member",
     "bring_member_up_to_date",
     "open_programme",
     "set_clock",

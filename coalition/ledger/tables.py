@@ -231,7 +231,7 @@ identifier = Table(
         nullable=False,
         comment="whose reference it is; the network's id for the other kinds",
     ),
-    Column("value", Text, nullable=False, comment="normalised"),
+    Column("value", Text, nullable=False, comment="a card's number; of the other kinds a blind index"),
     Column(
         "identifier_id",
         Uuid,
@@ -244,6 +244,7 @@ identifier = Table(
     Column("unlinked_at", Timestamp, comment="NULL: it is in use, or was blocked or replaced"),
     PrimaryKeyConstraint("kind", "partner_id", "value", "identifier_id"),
     CheckConstraint(_one_of("kind", ("card", "phone", "email", "partner_reference")), name="kind"),
+    CheckConstraint("kind = 'card' OR value ~ '^[0-9a-f]{64}$'", name="is_blind"),
     CheckConstraint(f"kind = 'partner_reference' OR partner_id = '{NETWORK}'", name="owner"),
     Index("identifier_of_member", "member_id"),
     Index(
@@ -310,6 +311,7 @@ member_head = Table(
         Timestamp,
         comment="no maturity, lapse or expiry falls due before it; may be early, never late",
     ),
+    Column("erased_at", Timestamp, comment="when the person was; nothing is posted after it"),
     CheckConstraint("available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0", name="never_negative"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     CheckConstraint("merged_into <> member_id", name="merged_into_another"),

@@ -6,7 +6,7 @@ from typing import Any
 import strawberry
 from sqlalchemy.orm import Session
 
-from coalition import identifier_changes
+from coalition import identifier_changes, members
 from coalition.errors import IdentifierUnknown
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
@@ -99,7 +99,7 @@ def _changed(info: Info, wish: Any, change: Callable[[Session, ChangeIdentifier]
             member_id=member_id, identifier_id=identifier_id, by=by, reason=wish.reason
         )
         change(session, command)
-        return {"member_id": str(by.member_id or identifier_changes.survivor_of(session, member_id))}
+        return {"member_id": str(by.member_id or members.survivor_of(session, member_id))}
 
     return MemberPayload.of(once(info.context, wish, work))
 
@@ -153,8 +153,8 @@ class IdentifierMutations:
         return _changed(info, input, identifier_changes.unlink)
 
     @strawberry.mutation(
-        description="Give a member another card in place of one, which is refused with CARD_REPLACED from now on"
-        " and can be linked to nobody.",
+        description="Give a member another card in place of one, which is refused with CARD_REPLACED from"
+        " now on and can be linked to nobody.",
         extensions=[Requires(Scope.MEMBERS_WRITE, Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )

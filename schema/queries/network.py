@@ -50,8 +50,8 @@ class NetworkQueries:
         return Programme.of(get_programme(info.context.session))
 
     @strawberry.field(
-        description="A member, by id or by something that the member is known by. Null where there is none, and"
-        " to a partner also where that was blocked, replaced or unlinked.",
+        description="A member, by id or by something that the member is known by. Null where there is none,"
+        " and to a partner also where that was blocked, replaced or unlinked.",
         extensions=[Requires(*READS_HISTORY)],
     )
     def member(self, info: Info, by: MemberBy) -> Member | None:

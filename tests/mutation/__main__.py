@@ -16,8 +16,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from mutation import report
 from mutation.mutants import Mutant, kernel_mutants
-from mutation.state import CHECKOUT, State, ground_key, ground_of, remember_ground
-from mutation.suite import RACES, TESTS, order
+from mutation.state import CHECKOUT, State, known_ground, remember_ground
+from mutation.suite import RACES, TESTS, WIDER, order
 from mutation.worker import Ground, Outcome, Task, work
 
 console = Console(highlight=False)
@@ -32,7 +32,10 @@ console = Console(highlight=False)
 @click.option("--seed", type=int, default=1, show_default=True)
 @click.option("--again", is_flag=True, help="Judge survivors again.")
 @click.option("--anew", is_flag=True, help="Judge all of them again.")
-@click.option("--workers", type=int, default=2, show_default=True)
+@click.option(
+    "--most", type=int, help="Ask at most so many tests of each; who survives them waits for --again."
+)
+@click.option("--workers", type=int, default=4, show_default=True)
 @click.option("--list", "only_list", is_flag=True, help="List the mutants and what is known of them.")
 @click.option(
     "--report", "to", type=click.Path(path_type=Path), help="Write the report there: docs/mutation.md."
@@ -47,6 +50,7 @@ def main(  # noqa: PLR0917  (click passes them by name)
     seed: int,
     again: bool,
     anew: bool,
+    most: int | None,
     workers: int,
     only_list: bool,
     to: Path | None,
@@ -71,7 +75,7 @@ def main(  # noqa: PLR0917  (click passes them by name)
     if not only_list:
         stale = [mutant for mutant in chosen if _is_open(state.outcome(mutant), again=again, anew=anew)]
         if stale:
-            _judge(stale, state, list(paths or TESTS + RACES), workers)
+            _judge(stale, state, list(paths or TESTS + WIDER + RACES), workers, most)
     report.show(console, chosen, state, everything=only_list)
 
 
@@ -79,7 +83,7 @@ def _is_open(outcome: Outcome | None, *, again: bool, anew: bool) -> bool:
     return anew or outcome is None or (again and outcome.fate == "survived")
 
 
-def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int) -> None:
+def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, most: int | None) -> None:
     crew = [_Worker(paths) for _ in range(min(workers, len(mutants)))]
     ground = _ground(crew[0], paths)
     if ground.failing:
@@ -97,7 +101,7 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int) 
             while waiting or busy:
                 while waiting and idle:
                     worker, mutant = idle.pop(), waiting.pop(0)
-                    tests = order(mutant, ground, state)
+                    tests = order(mutant, ground, state)[:most]
                     worker.channel.send(
                         Task(id=mutant.id, sql=mutant.sql, original=mutant.original, tests=tests)
                     )
@@ -113,8 +117,7 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int) 
                     fates[outcome.fate] += 1
                     told = ", ".join(f"{count} {fate}" for fate, count in fates.items() if count)
                     progress.update(bar, advance=1, description=told)
-                    if sum(fates.values()) % 20 == 0:
-                        state.save()
+                    state.save()
     finally:
         state.save()
         for worker in crew:
@@ -122,16 +125,18 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int) 
 
 
 def _ground(worker: "_Worker", paths: list[str]) -> Ground:
-    key = ground_key(paths)
-    known = ground_of(key)
-    if known is None:
-        console.print("Running the tests once with nothing changed, to see what each calls.")
-        worker.channel.send("survey")
-        known = worker.channel.recv()
-        if not isinstance(known, Ground):
-            sys.exit(str(known))
+    known, stale = known_ground(paths)
+    if stale:
+        console.print("Running the tests with nothing changed, to see what each calls.")
+        worker.channel.send(tuple(stale))
+        found = worker.channel.recv()
+        if not isinstance(found, Ground):
+            sys.exit(str(found))
+        known.seconds.update(found.seconds)
+        known.calls.update(found.calls)
+        known.failing.update(found.failing)
         if not known.failing:
-            remember_ground(key, known)
+            remember_ground(paths, known)
     return known
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from itertools import pairwise
 
-from coalition.ledger.kernel import statements
+from coalition.ledger.kernel import kernel_sql, statements
 from mutation.tokens import Token, closing, plain_statements, tokens
 
 SWAPS = {
@@ -69,6 +69,26 @@ def kernel_mutants() -> list[Mutant]:
     ]
 
 
+def calls_within() -> dict[str, set[str]]:
+    """Each function of the kernel with all that it may call, itself included."""
+    direct: dict[str, set[str]] = {}
+    for script in kernel_sql():
+        for statement in statements(script):
+            if head := _FUNCTION.search(_without_comments(statement)):
+                direct[head.group(1)] = set(re.findall(r"ledger\.(\w+)\s*\(", _without_comments(statement)))
+    within = {name: {name, *calls & direct.keys()} for name, calls in direct.items()}
+    # Until none of them finds more: as many rounds as calls are deep.
+    while sum([_grow(found, within) for found in within.values()]):
+        pass
+    return within
+
+
+def _grow(found: set[str], within: dict[str, set[str]]) -> bool:
+    before = len(found)
+    found.update(*(within[name] for name in list(found)))
+    return len(found) > before
+
+
 def mutants_of(file: str, script: str) -> Iterator[Mutant]:
     """The mutants of one file. Their ids outlive changes elsewhere: a mutant is its function, its line and its change."""
     place = 0
@@ -76,7 +96,7 @@ def mutants_of(file: str, script: str) -> Iterator[Mutant]:
     for statement in statements(script):
         place = script.index(statement, place)
         # Comments before the statement may name functions.
-        head = _FUNCTION.search(re.sub(r"--[^\n]*", lambda found: " " * len(found.group()), statement))
+        head = _FUNCTION.search(_without_comments(statement))
         if head and "$$" in statement:
             installable = re.sub(
                 r"CREATE FUNCTION", "CREATE OR REPLACE FUNCTION", statement[head.start() :], count=1
@@ -102,6 +122,11 @@ def mutants_of(file: str, script: str) -> Iterator[Mutant]:
                     original=installable,
                 )
         place += len(statement)
+
+
+def _without_comments(sql: str) -> str:
+    """The same with blanks in their place."""
+    return re.sub(r"--[^\n]*", lambda found: " " * len(found.group()), sql)
 
 
 Change = tuple[int, int, str, str]

@@ -10,6 +10,7 @@ from mutation.worker import Ground, Outcome
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 FILE = CHECKOUT / ".coalition" / "mutants.json"
+GROUND = FILE.with_name("mutants-ground.json")
 
 
 class State:
@@ -42,25 +43,28 @@ class State:
         fresh.replace(self._file)
 
 
-def ground_of(key: str) -> Ground | None:
-    """What the tests call, as it was found for the same tests and the same kernel."""
-    file = FILE.with_name("mutants-ground.json")
-    if not file.exists():
-        return None
-    stored = json.loads(file.read_text(encoding="utf-8"))
-    return Ground(**stored["ground"]) if stored["key"] == key else None
+def known_ground(paths: list[str]) -> tuple[Ground, list[str]]:
+    """What is known of the tests of these paths, and the paths of which nothing is or that changed since."""
+    if not GROUND.exists():
+        return Ground(), paths
+    stored = json.loads(GROUND.read_text(encoding="utf-8"))
+    stale = [path for path in paths if stored["keys"].get(path) != _key(path)]
+    ground = Ground(**stored["ground"])
+    for name in [name for name in ground.seconds if not name.startswith(tuple(set(paths) - set(stale)))]:
+        del ground.seconds[name], ground.calls[name]
+    return ground, stale
 
 
-def remember_ground(key: str, ground: Ground) -> None:
-    file = FILE.with_name("mutants-ground.json")
-    file.parent.mkdir(exist_ok=True)
-    file.write_text(json.dumps({"key": key, "ground": asdict(ground)}), encoding="utf-8")
+def remember_ground(paths: list[str], ground: Ground) -> None:
+    GROUND.parent.mkdir(exist_ok=True)
+    keys = {path: _key(path) for path in paths}
+    GROUND.write_text(json.dumps({"keys": keys, "ground": asdict(ground)}), encoding="utf-8")
 
 
-def ground_key(paths: list[str]) -> str:
-    """Of all that decides what the tests call."""
-    digest = hashlib.sha256(repr(paths).encode())
-    for pattern in ("coalition/ledger/*.sql", "tests/**/*.py"):
+def _key(path: str) -> str:
+    """Of all that decides what the tests of a file call."""
+    digest = hashlib.sha256((CHECKOUT / path).read_bytes())
+    for pattern in ("coalition/ledger/*.sql", "tests/*.py"):
         for file in sorted(CHECKOUT.glob(pattern)):
             digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Iterator
@@ -10,11 +11,13 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import databases
+import psycopg
 import pytest
 from _pytest.runner import runtestprotocol
 from databases import TestCluster, TestDatabase
 
 from mutation.database import STATEMENT_SECONDS, Laboratory
+from mutation.mutants import calls_within
 
 TEST_SECONDS = 2 * STATEMENT_SECONDS
 
@@ -55,7 +58,7 @@ class TookTooLongError(Exception):
 
 
 def work(channel: Connection, paths: list[str]) -> None:
-    """Collect the tests at these paths, tell what they call (on `survey`) and judge mutants until told to stop."""
+    """Collect the tests at these paths, then tell what those of some paths call, and judge mutants."""
     # The terminal belongs to the progress bar.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -87,19 +90,26 @@ class _Judge:
             self._laboratory = laboratory
             _give_everybody(laboratory)
             while (task := self._channel.recv()) is not None:
-                self._channel.send(self._survey() if task == "survey" else self._judge(task))
+                self._channel.send(self._judge(task) if isinstance(task, Task) else self._survey(task))
         os._exit(0)
 
-    def _survey(self) -> Ground:
+    def _survey(self, paths: tuple[str, ...]) -> Ground:
         ground = Ground()
+        within = calls_within()
+        refused = _note_refused_calls()
         for name in self._items:
+            if not name.startswith(paths):
+                continue
             self._laboratory.forget_calls()
+            refused.clear()
             began = time.monotonic()
             if said := self._fails(name):
                 ground.failing[name] = said
                 continue
             ground.seconds[name] = time.monotonic() - began
-            ground.calls[name] = self._laboratory.called()
+            # PostgreSQL does not count a call that ends in an error; it may have reached all that is within.
+            within_refused = {inner for door in refused for inner in within.get(door, {door})}
+            ground.calls[name] = sorted({*self._laboratory.called(), *within_refused})
         return ground
 
     def _judge(self, task: Task) -> Outcome:
@@ -110,16 +120,28 @@ class _Judge:
         try:
             for name in task.tests:
                 outcome.ran += 1
-                if said := self._fails(name):
+                said = self._fails(name)
+                if said and self._blames(task, name):
                     slow = "TookTooLongError" in said or "statement timeout" in said
                     outcome.fate = "timeout" if slow else "killed"
                     outcome.test, outcome.said = name, said[-300:]
                     break
         finally:
-            complaint = self._laboratory.install(task.original)
-            assert complaint is None, complaint
+            self._restore(task.original)
         outcome.seconds = round(time.monotonic() - began, 2)
         return outcome
+
+    def _blames(self, task: Task, name: str) -> bool:
+        """Whether the test passes again without the mutant: one that fails by itself kills nothing."""
+        self._restore(task.original)
+        if not self._fails(name):
+            return True
+        self._restore(task.sql)
+        return False
+
+    def _restore(self, function: str) -> None:
+        complaint = self._laboratory.install(function)
+        assert complaint is None, complaint
 
     def _fails(self, name: str) -> str:
         """Run one test. Returns how it failed, or nothing."""
@@ -131,6 +153,22 @@ class _Judge:
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0)
         return next((str(report.longrepr) or "failed" for report in reports if report.failed), "")
+
+
+def _note_refused_calls() -> set[str]:
+    """The kernel's functions that are named in statements which end in an error, from now on."""
+    refused: set[str] = set()
+    execute = psycopg.Cursor.execute
+
+    def noting(self: Any, query: Any, *arguments: Any, **more: Any) -> Any:
+        try:
+            return execute(self, query, *arguments, **more)
+        except psycopg.Error:
+            refused.update(re.findall(r"ledger\.(\w+)", str(query)))
+            raise
+
+    psycopg.Cursor.execute = noting
+    return refused
 
 
 def _too_long(*_: object) -> None:

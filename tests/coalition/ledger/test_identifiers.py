@@ -85,9 +85,9 @@ def replace_by(ledger: LedgerDriver, member: MemberId, one: UUID, number: str) -
 @pytest.mark.parametrize(
     ("act", "refusal"),
     [
-        (lambda l, m, c: change(l, identifier_changes.block, m, c), IdentifierBlocked),
-        (lambda l, m, c: replace_by(l, m, c, "NEW1"), CardReplaced),
-        (lambda l, m, c: change(l, identifier_changes.unlink, m, c), IdentifierUnlinked),
+        (lambda b, m, c: change(b, identifier_changes.block, m, c), IdentifierBlocked),
+        (lambda b, m, c: replace_by(b, m, c, "NEW1"), CardReplaced),
+        (lambda b, m, c: change(b, identifier_changes.unlink, m, c), IdentifierUnlinked),
     ],
 )
 def test_a_posting_by_it_is_refused_moves_nothing_and_a_replay_finds_its_answer(
@@ -220,8 +220,7 @@ def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver)
         "UPDATE ledger.identifier_change SET party_id = gen_random_uuid() WHERE number = 1",
         "UPDATE ledger.identifier_change SET kind = 'email'",
         "UPDATE ledger.identifier_change SET changed_at = changed_at - interval '1 day' WHERE number = 2",
-        "INSERT INTO ledger.identifier_change SELECT member_id, identifier_id, 3, kind, 'blocked', changed_at, party_id, changed_by"
-        " FROM ledger.identifier_change WHERE state = 'replaced'",
+        "INSERT INTO ledger.identifier_change SELECT member_id, identifier_id, 3, kind, 'blocked', changed_at, party_id, changed_by FROM ledger.identifier_change WHERE state = 'replaced'",
     ],
 )
 def test_the_audit_sees_damage_of_the_history(
