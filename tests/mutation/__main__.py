@@ -86,10 +86,10 @@ def _is_open(outcome: Outcome | None, *, again: bool, anew: bool) -> bool:
 def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, most: int | None) -> None:
     crew = [_Worker(paths) for _ in range(min(workers, len(mutants)))]
     ground = _ground(crew[0], paths)
-    if ground.failing:
-        for name, said in ground.failing.items():
-            console.print(f"fails with nothing changed: {name}\n  {said}", markup=False)
-        sys.exit("Tests that fail by themselves say nothing of mutants.")
+    for name, said in ground.failing.items():
+        console.print(
+            f"Not asked, since it fails with nothing changed: {name}\n  {said[-300:]}", markup=False
+        )
     waiting = list(mutants)
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     fates = {"killed": 0, "survived": 0, "timeout": 0, "invalid": 0}
@@ -135,8 +135,7 @@ def _ground(worker: "_Worker", paths: list[str]) -> Ground:
         known.seconds.update(found.seconds)
         known.calls.update(found.calls)
         known.failing.update(found.failing)
-        if not known.failing:
-            remember_ground(paths, known)
+        remember_ground(paths, known)
     return known
 
 

@@ -25,7 +25,7 @@ _EMPTY = """
     BEGIN
         FOR one IN
             SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind = 'r' AND n.nspname IN ('ledger', 'partners', 'settlement', 'jobs', 'schema', 'public')
+            WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
         LOOP
             EXECUTE 'SELECT EXISTS (SELECT FROM ' || one || ')' INTO has;
             IF has THEN EXECUTE 'DELETE FROM ' || one; END IF;

@@ -56,7 +56,11 @@ def page(mutants: Sequence[Mutant], state: State) -> str:
     known = reasons()
     lines = [_INTRODUCTION.format(operators="\n".join(f"| {k} | {v} |" for k, v in OPERATORS.items()))]
     lines += [
-        "| file | mutants | run | killed | endless, so killed | survived, with a reason | survived, without |"
+        "## What became of them",
+        "",
+        "Where fewer were run than there are, the rest has not been looked at.",
+        "",
+        "| file | mutants | run | killed | endless, so killed | survived, with a reason | survived, without |",
     ]
     lines += ["|---|---|---|---|---|---|---|"]
     total: Counter[str] = Counter()
@@ -84,15 +88,19 @@ def page(mutants: Sequence[Mutant], state: State) -> str:
         by_reason.setdefault(known.get(mutant.id, ""), []).append(mutant)
     without = by_reason.pop("", [])
     for why, explained_by in by_reason.items():
-        lines += [f"**{why}**", "", *map(_item, explained_by), ""]
+        lines += [f"**{why}**", "", *(_item(mutant, state) for mutant in explained_by), ""]
     if without:
         lines += ["## Survivors for which neither a test nor a reason was written yet", ""]
-        lines += [*map(_item, without), ""]
-    return "\n".join(lines)
+        lines += [*(_item(mutant, state) for mutant in without), ""]
+    return "\n".join(lines).rstrip() + "\n"
 
 
-def _item(mutant: Mutant) -> str:
-    return f"- `{mutant.id}` {mutant.file}, `{mutant.function}`, {mutant.operator}: `{_short(mutant.change)}` in `{_short(mutant.text)}`"
+def _item(mutant: Mutant, state: State) -> str:
+    outcome = state.outcome(mutant)
+    return (
+        f"- `{mutant.id}` {mutant.file}, `{mutant.function}`, {mutant.operator}: `{_short(mutant.change)}`"
+        f" in `{_short(mutant.text)}` (survived {outcome.ran if outcome else 0} tests)"
+    )
 
 
 def _short(text: str) -> str:
@@ -135,5 +143,7 @@ missing, or a place where the change makes no difference; then the reason stands
 
 Bodies of functions only: what a function is granted, and that it is SECURITY DEFINER, the catalogue test knows.
 Text literals are left as they are. What PostgreSQL cannot parse is not counted. The tests are the
-deterministic ones of `tests/mutation/suite.py`; neither the stateful model nor the races are asked.
+deterministic ones of `tests/mutation/suite.py`, those that call the function and no others; the races are asked
+about locks alone, the stateful model not at all. A test kills a mutant only if it passes again without it.
+Each survivor says how many tests it survived: fewer than call its function where `--most` spared the others.
 """

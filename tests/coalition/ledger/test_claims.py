@@ -146,6 +146,35 @@ def test_lots_that_a_merge_brought_keep_their_order_though_one_was_touched(ledge
     ) == [(10, 10), (20, 2), (30, 0)]
 
 
+def test_claims_are_paid_lot_by_lot_and_what_is_used_up_pays_no_more(ledger: LedgerDriver) -> None:
+    member, matures = ledger.member(), ledger.now + timedelta(days=1)
+    for _ in range(2):
+        ledger.issue(member, 10, matures_at=matures)
+    _owing(ledger, member, (10, ledger.partner()), (5, ledger.partner()))
+    ledger.pass_time(days=1)
+    ledger.bring_up_to_date(member)
+    assert [n for (n,) in ledger.rows("SELECT burned FROM ledger.lot WHERE pending = 0 ORDER BY sequence")][
+        :2
+    ] == [10, 5]
+    assert ledger.rows("SELECT count(*) FROM ledger.entry WHERE points = 0") == [(0,)]
+    _clean(ledger)
+
+
+def test_lots_that_a_merge_brings_pay_what_the_survivor_owes_the_first_of_them_first(
+    ledger: LedgerDriver,
+) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    for points in (10, 20, 30):
+        ledger.issue(merged, points)
+    _owing(ledger, survivor, (12, ledger.partner()))
+    ledger.merge(survivor, merged)
+    assert ledger.rows(
+        "SELECT points, burned FROM ledger.lot WHERE member_id = :m AND from_lot_id IS NOT NULL ORDER BY ordinal",
+        m=survivor,
+    ) == [(10, 10), (20, 2), (30, 0)]
+    _clean(ledger)
+
+
 def test_a_lot_of_one_point_is_spent_in_its_turn(ledger: LedgerDriver) -> None:
     member = ledger.member()
     ledger.issue(member, 1, expires_at=ledger.now + timedelta(days=1))

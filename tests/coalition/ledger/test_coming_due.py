@@ -92,14 +92,16 @@ def test_what_came_due_before_does_not_come_due_again(ledger: LedgerDriver) -> N
     for who in (member, other):
         for day in (1, 2, 3):
             ledger.issue(
-                who, day, matures_at=now + timedelta(days=day), expires_at=now + timedelta(days=10 + day)
+                who, 4 - day, matures_at=now + timedelta(days=day), expires_at=now + timedelta(days=10 + day)
             )
-    posted = []
+    posted, due = [], []
     for day in (1, 2, 3, 11, 12, 13):
         _set_clock(ledger, now + timedelta(days=day))
         assert ledger.bring_up_to_date(member) == 1
         posted.append(ledger.kinds(member)[-1])
-    assert posted == [(kind, points) for kind in ("mature", "expire") for points in (1, 2, 3)]
+        due.append(_next_due(ledger, member))
+    assert due == [*(now + timedelta(days=day) for day in (2, 3, 11, 12, 13)), None]
+    assert posted == [(kind, points) for kind in ("mature", "expire") for points in (3, 2, 1)]
     assert ledger.rows(
         "SELECT count(*) FROM ledger.entry WHERE member_id = :m AND bucket = 'expired'", m=member
     ) == [(3,)]
@@ -134,8 +136,15 @@ def test_holds_lapse_in_the_order_of_their_time(ledger: LedgerDriver) -> None:
     member = ledger.member(available=100)
     for minutes in (3, 1, 4, 2):
         ledger.authorize(member, minutes, seconds_to_live=60 * minutes)
+    other = ledger.member(available=10)
+    ledger.authorize(other, 1, seconds_to_live=90)
+    now = ledger.now
+    _set_clock(ledger, now + timedelta(seconds=60))
+    ledger.bring_up_to_date(member)
+    assert _next_due(ledger, member) == now + timedelta(minutes=2)
     ledger.pass_time(minutes=10)
     ledger.bring_up_to_date(member)
+    assert _next_due(ledger, member) is None
     assert ledger.kinds(member)[-4:] == [("lapse", minutes) for minutes in (1, 2, 3, 4)]
     _clean(ledger)
 

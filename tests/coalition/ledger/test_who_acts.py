@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from driver import LedgerDriver
@@ -121,17 +122,14 @@ def test_terms_hold_from_their_day_and_the_last_version_of_a_day_counts(ledger: 
     assert ledger.issue(member, 1, by=shop, agreement_id=first).points == 1
     earlier = ledger.agreement(shop, valid_from=today)
     latest = ledger.agreement(shop, valid_from=today)
+    ledger.agreement(shop, valid_from=today - timedelta(days=30))  # later, and of an earlier day
     for superseded in (first, earlier):
         with pytest.raises(TermsSuperseded):
             ledger.redeem(member, 1, by=shop, agreement_id=superseded)
     assert ledger.redeem(member, 1, by=shop, agreement_id=latest).points == 1
     # What occurred before is priced by what held then.
-    assert (
-        ledger.issue(
-            member, 1, by=shop, agreement_id=first, occurred_at=ledger.now - timedelta(days=1)
-        ).points
-        == 1
-    )
+    long_ago = ledger.now - timedelta(days=31)
+    assert ledger.issue(member, 1, by=shop, agreement_id=first, occurred_at=long_ago).points == 1
 
 
 def test_holds_and_what_was_captured_of_them_count_to_what_needs_no_word(ledger: LedgerDriver) -> None:
@@ -173,7 +171,7 @@ def test_holds_and_what_was_captured_of_them_count_to_what_needs_no_word(ledger:
 
 def test_a_word_is_good_until_its_time_and_for_its_member(ledger: LedgerDriver) -> None:
     shop, member, other = ledger.any_partner(), ledger.member(available=10), ledger.member(available=10)
-    first, second, third = (ledger.confirm(member, 5, at=shop) for _ in range(3))
+    first, second, _unused = (ledger.confirm(member, 5, at=shop) for _ in range(3))
     with pytest.raises(errors.ConfirmationInvalid):
         ledger.redeem(other, 5, confirmation_id=first)
     ledger.pass_time(microseconds=599_999_999)
@@ -182,7 +180,6 @@ def test_a_word_is_good_until_its_time_and_for_its_member(ledger: LedgerDriver) 
     ledger.pass_time(microseconds=1)
     with pytest.raises(errors.ConfirmationInvalid):
         ledger.redeem(member, 5, confirmation_id=second)
-    del third
 
 
 def test_each_key_gets_its_own_answer_again(ledger: LedgerDriver) -> None:
@@ -214,3 +211,25 @@ def test_each_key_gets_its_own_answer_again(ledger: LedgerDriver) -> None:
             two.late,
             two.balance,
         )
+
+
+def test_a_partner_that_does_not_exist_does_nothing(ledger: LedgerDriver) -> None:
+    member, nobody = ledger.member(available=10), PartnerId(uuid4())
+    before = ledger.snapshot()
+    for post in (ledger.issue, ledger.redeem, ledger.authorize):
+        with pytest.raises(errors.PartnerUnknown):
+            post(member, 1, by=nobody, agreement_id=ledger.agreements[ledger.any_partner()])
+    assert ledger.snapshot() == before
+
+
+def test_keys_of_the_merged_are_its_own_and_a_strangers_are_nobodys(ledger: LedgerDriver) -> None:
+    survivor, merged, stranger = ledger.member(), ledger.member(), ledger.member()
+    same: dict[str, object] = {"points": 10}
+    theirs = ledger.issue(merged, 10, key="both", request=same)
+    own = ledger.issue(survivor, 10, key="both", request=same)
+    ledger.issue(stranger, 10, key="stranger's", request=same)
+    ledger.merge(survivor, merged)
+    again = ledger.issue(survivor, 10, key="both", request=same)
+    assert (again.replayed, again.ref) == (True, own.ref)
+    assert again.ref != theirs.ref
+    assert not ledger.issue(survivor, 10, key="stranger's", request=same).replayed
