@@ -39,8 +39,8 @@ def identifiers_stand_as_their_history_says(session: Session) -> Iterator[Findin
      -- Of who was erased the history stays, without its identifiers.
      WHERE (i.identifier_id IS NULL AND m.erased_at IS NULL) OR h.identifier_id IS NULL
         OR h.number <> h.nth OR h.kind <> i.kind OR h.changed_at < h.since
-        OR (h.nth = 1 AND (h.state <> 'active' OR h.changed_at <> i.linked_at
-                           OR h.party_id IS DISTINCT FROM i.linked_by))
+        OR (h.nth = 1 AND (h.state <> 'active' OR h.changed_at <> i.linked_at OR h.party_id <> i.linked_by
+                           OR h.party_id IS NULL))
         OR (h.nth > 1 AND h.changed_by IS NULL)
         OR h.before IN ('replaced', 'unlinked')
         OR (h.state = 'active' AND h.nth > 1 AND h.before <> 'blocked')
