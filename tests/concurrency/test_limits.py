@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
-from uuid import UUID, uuid4
 
 import pytest
 from driver import LedgerDriver, receipt
@@ -13,9 +12,7 @@ from sqlalchemy import text
 
 from coalition.audit import run_audit
 from coalition.errors import CoalitionError, LimitExceeded, ReviewRejected, UnderReview
-from coalition.ids import MemberId
 from coalition.ledger import Posting
-from coalition.members import Identifier, IdentifierKind, LinkIdentifier, find_named, link_identifier
 from coalition.reviewing import queue_review, reject, release
 from partners import limits
 
@@ -40,18 +37,6 @@ def at_once(count: int, work: Any) -> tuple[list[Posting], list[CoalitionError]]
     return granted, [answer for answer in answers if isinstance(answer, CoalitionError)]
 
 
-def card_of(ledger: LedgerDriver, member: MemberId) -> UUID:
-    card = Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
-    with ledger.database.unit_of_work() as session:
-        link_identifier(
-            session, LinkIdentifier(member_id=member, partner_id=ledger.any_partner(), identifier=card)
-        )
-        found = find_named(session, card)
-    assert found is not None
-    assert found.identifier_id is not None
-    return found.identifier_id
-
-
 def clean(ledger: LedgerDriver) -> bool:
     with ledger.database.reading() as session:
         return list(run_audit(session)) == []
@@ -69,7 +54,7 @@ def test_of_40_redemptions_at_once_a_members_limit_lets_just_seven_pass(ledger: 
 
 def test_of_40_issues_and_holds_at_once_points_are_counted_to_the_point(ledger: LedgerDriver) -> None:
     member = ledger.member(available=1000)
-    card = card_of(ledger, member)
+    card = ledger.card(member)
     ledger.limit("card", scope="card", posting="both", measure="points", most=100, period=HOUR)
     acts = (ledger.issue, ledger.redeem, ledger.authorize)
     granted, refused = at_once(
@@ -82,7 +67,7 @@ def test_of_40_issues_and_holds_at_once_points_are_counted_to_the_point(ledger: 
 
 def test_two_cards_at_once_each_have_their_own_count(ledger: LedgerDriver) -> None:
     member = ledger.member(available=1000)
-    cards = card_of(ledger, member), card_of(ledger, member)
+    cards = ledger.card(member), ledger.card(member)
     ledger.limit("card", scope="card", most=2)
     granted, _ = at_once(
         20, lambda index: ledger.redeem(member, 1, key=f"k{index}", identifier_id=cards[index % 2])
@@ -180,13 +165,13 @@ def test_members_do_not_wait_for_each_other_under_limits_of_every_kind(ledger: L
                 "member": busy,
                 "partner": partner,
                 "agreement": ledger.agreements[partner],
-                "card": card_of(ledger, busy),
+                "card": ledger.card(busy),
             },
         )
         assert holder.execute(text(age)).scalar_one() > before[0][0]
         assert ledger.rows(age) == before
-        assert ledger.issue(free, 5, receipt=receipt(), identifier_id=card_of(ledger, free)).points == 5
-        assert ledger.redeem(free, 5, receipt=receipt(), identifier_id=card_of(ledger, free)).points == 5
+        assert ledger.issue(free, 5, receipt=receipt(), identifier_id=ledger.card(free)).points == 5
+        assert ledger.redeem(free, 5, receipt=receipt(), identifier_id=ledger.card(free)).points == 5
         holder.rollback()
     assert clean(ledger)
 

@@ -151,27 +151,9 @@ def test_a_superseded_rule_and_an_ended_one_hold_no_more(ledger: LedgerDriver) -
 # -- cards -----------------------------------------------------------------------------------------
 
 
-def card_of(ledger: LedgerDriver, member: MemberId) -> UUID:
-    card = Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
-    with ledger.database.unit_of_work() as session:
-        session.execute(
-            text("SELECT ledger.link_identifier(:member, :partner, 'card', :owner, :value, NULL)"),
-            {
-                "member": member,
-                "partner": ledger.any_partner(),
-                "owner": card.partner_id,
-                "value": card.value,
-            },
-        )
-        found = find_named(session, card)
-    assert found is not None
-    assert found.identifier_id is not None
-    return found.identifier_id
-
-
 def test_each_card_of_a_member_has_its_own_count(ledger: LedgerDriver) -> None:
     member = ledger.member(available=100)
-    one, other = card_of(ledger, member), card_of(ledger, member)
+    one, other = ledger.card(member), ledger.card(member)
     ledger.limit("card-once", scope="card", most=1, period=HOUR)
     ledger.redeem(member, 1, identifier_id=one)
     assert (
