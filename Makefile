@@ -4,6 +4,7 @@
 #   make demo ONCE=1     the same, and end
 #   make test            run the tests (ARGS="-k name" for some of them)
 #   make test-lowest     the same with the oldest versions that pyproject.toml allows
+#   make mutants         see whether the tests notice small changes of the kernel (docs/mutation.md)
 #   make lint            style, types, rooms, migrations, lock
 #   make bench           measure, and print the table
 #   make lock            write requirements.lock (UPGRADE=1: newest versions)
@@ -26,7 +27,7 @@ endif
 # Nothing here may touch a database that the user's own settings name.
 ALONE := env -u COALITION_DATABASE_URL -u COALITION_MIGRATION_URL -u COALITION_CONFIG
 
-.PHONY: help demo test test-lowest lint bench lock clean
+.PHONY: help demo test test-lowest mutants lint bench lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -51,6 +52,9 @@ test-lowest: $(READY)
 	@$(PYTHON) -m venv --clear $(LOWEST)
 	@$(BIN)/uv --no-config pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev,demo]'
 	@$(if $(ARGS),exec $(LOWEST)/bin/python -m pytest $(ARGS),$(call all_tests,$(LOWEST)/bin))
+
+mutants: $(READY)
+	@exec $(ALONE) PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -14,11 +14,17 @@ from coalition.config import get_settings
 from coalition.db import metadata
 from coalition.db.owner import as_owner
 from coalition.ledger import tables as ledger_tables
+from coalition.vault import tables as vault_tables
 from partners import tables as partners_tables
 from settlement import tables as settlement_tables
 
-TABLES = (ledger_tables, partners_tables, settlement_tables)  # imported for what they add to metadata
-SCHEMAS = frozenset({"ledger", "partners", "settlement"})
+TABLES = (
+    ledger_tables,
+    vault_tables,
+    partners_tables,
+    settlement_tables,
+)  # imported for what they add to metadata
+SCHEMAS = frozenset({"ledger", "people", "partners", "settlement"})
 
 # Any number does, so long as all migrations of a database take the same.
 MIGRATION_LOCK = 7_620_318_204

@@ -67,6 +67,12 @@ class Settings(BaseSettings):
     embedded_password: SecretStr | None = None
     """The password of the login roles over that port; without one nobody logs in there."""
 
+    # -- Personal data --------------------------------------------------------------------------
+    vault_keys: SecretStr | None = None
+    """Key-encryption keys for personal data: 32 bytes in base64 each, the current one first."""
+    vault_keys_file: Path | None = None
+    """A file with them, a line each, in the variable's place."""
+
     # -- The night ------------------------------------------------------------------------------
     settle_at: time = time(2, 0)
     """When the server settles the day before, as local time of the programme's zone (HH:MM)."""
@@ -95,7 +101,7 @@ class Settings(BaseSettings):
             postgres_url(value)
         return value
 
-    @field_validator("data_dir", "statements_dir")
+    @field_validator("data_dir", "statements_dir", "vault_keys_file")
     @classmethod
     def _from_here(cls, value: Path | None) -> Path | None:
         # PostgreSQL runs in another working directory.

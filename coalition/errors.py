@@ -5,8 +5,8 @@ CoalitionError
 ├── ProgrammeRefusal     ProgrammeNotOpen, ProgrammeAlreadyOpen, ClockRefused, ClockSkew
 ├── InputRefusal         InvalidInput, PointsInvalid, OccurredInFuture, HoldTimeInvalid,
 │                        OccurredTooLongAgo
-├── MemberRefusal        MemberUnknown, MemberMerged, MemberBlocked, IdentifierTaken,
-│                        TransferToOneself, MergeWithOneself, NotMerged, MemberHasHolds
+├── MemberRefusal        MemberUnknown, MemberErased, MemberMerged, MemberBlocked, IdentifierTaken,
+│                        TransferToOneself, MergeWithOneself, NotMerged, MemberHasHolds, MemberHasPoints
 ├── PoolRefusal          PoolUnknown, PoolClosed, NotInPool, PoolHeadOnly, AlreadyInPool, PoolFull
 ├── AdjustmentRefusal    AdjustmentUnknown, AdjustmentDecided, SecondPersonNeeded
 ├── IdempotencyConflict
@@ -161,6 +161,13 @@ class MemberUnknown(MemberRefusal):
     field = ("input", "member")
 
 
+class MemberErased(MemberRefusal):
+    """The person behind the member was erased: its journal stays, and nothing is added to it."""
+
+    code = "MEMBER_ERASED"
+    summary = "The member was erased; nothing is posted to it any more."
+
+
 class MemberMerged(MemberRefusal):
     """The member was merged into another, who has the points now."""
 
@@ -200,6 +207,16 @@ class MemberHasHolds(MemberRefusal):
     code = "MEMBER_HAS_HOLDS"
     summary = "{held} points are held for a redemption; capture or void the hold, or wait until it lapses."
     field = ("input", "merged")
+
+
+class MemberHasPoints(MemberRefusal):
+    """A member is erased only once nothing is left: its points, and what it owes, are settled first."""
+
+    code = "MEMBER_HAS_POINTS"
+    summary = (
+        "The member has {available} points available and {pending} pending, and owes {deficit}: these are"
+        " settled first."
+    )
 
 
 class PoolRefusal(CoalitionError):
@@ -702,6 +719,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     HoldTimeInvalid,
     MemberUnknown,
     IdempotencyConflict,
+    MemberErased,
     MemberMerged,
     ReceiptDuplicate,
     ReceiptRevision,
@@ -726,6 +744,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     AlreadyInPool,
     PoolFull,
     MemberHasHolds,
+    MemberHasPoints,
     AdjustmentUnknown,
     AdjustmentDecided,
     SecondPersonNeeded,

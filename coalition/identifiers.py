@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -30,7 +30,7 @@ class Identifier:
     """One normalised identifier. A partner's reference is unique within that partner."""
 
     kind: IdentifierKind
-    value: str
+    value: str = field(repr=False)
     partner_id: PartyId = NETWORK
 
     @classmethod

@@ -6,7 +6,7 @@ goes stale as time passes, and the next posting brings it up to date by the same
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
@@ -14,7 +14,7 @@ from uuid import UUID, uuid4
 
 from sqlalchemy import select, text, tuple_
 
-from coalition import clock
+from coalition import clock, vault
 from coalition.amounts import MAX_POINTS, Points
 from coalition.errors import MemberUnknown, PointsInvalid
 from coalition.identifiers import Identifier, IdentifierKind
@@ -149,6 +149,7 @@ def enrol_member(session: Session, command: EnrolMember) -> MemberId:
         IdentifierTaken: one of the identifiers is enrolled; nobody has joined.
     """
     member_id = command.member_id or MemberId(uuid4())
+    spelled = vault.stored_forms(session, command.identifiers, make=True)
     call(
         session,
         "SELECT ledger.enrol(%s, %s, %s::text[], %s::uuid[], %s::text[], %s)",
@@ -157,10 +158,11 @@ def enrol_member(session: Session, command: EnrolMember) -> MemberId:
             command.partner_id,
             [identifier.kind.value for identifier in command.identifiers],
             [identifier.partner_id for identifier in command.identifiers],
-            [identifier.value for identifier in command.identifiers],
+            [spelled[identifier] for identifier in command.identifiers],
             clock.wall(),
         ),
     )
+    _seal(session, member_id, spelled)
     return member_id
 
 
@@ -172,6 +174,7 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
             is not active.
         IdentifierTaken: it is another member's.
     """
+    spelled = vault.stored_forms(session, [command.identifier], make=True)
     call(
         session,
         "SELECT ledger.link_identifier(%s, %s, %s, %s, %s, %s)",
@@ -180,9 +183,23 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
             command.partner_id,
             command.identifier.kind.value,
             command.identifier.partner_id,
-            command.identifier.value,
+            spelled[command.identifier],
             clock.wall(),
         ),
+    )
+    _seal(session, command.member_id, spelled)
+
+
+def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, str]) -> None:
+    """Keep what the ledger spells blindly where it can be read with the member's key."""
+    vault.put(
+        session,
+        member_id,
+        {
+            f"identifier:{blind}": identifier.value
+            for identifier, blind in spelled.items()
+            if identifier.kind not in vault.READABLE
+        },
     )
 
 
@@ -206,7 +223,8 @@ def find_all_named(
 ) -> dict[Identifier, Named]:
     """Whom several identifiers name, in one query; those that are not enrolled are left out."""
     column, head = tables.identifier.c, tables.member_head.c
-    wanted = {(one.kind.value, one.partner_id, one.value): one for one in identifiers}
+    spelled = vault.stored_forms(session, identifiers, make=False)
+    wanted = {(one.kind.value, one.partner_id, value): one for one, value in spelled.items()}
     rows = session.execute(
         select(
             column.kind,
@@ -245,6 +263,13 @@ def merged_into(session: Session, member_id: MemberId) -> MemberId | None:
     return None if found is None else MemberId(found)
 
 
+def erased_at(session: Session, member_id: MemberId) -> datetime | None:
+    """When the person was erased; None: it was not."""
+    column = tables.member_head.c
+    query = select(column.erased_at).where(column.member_id == member_id)
+    return session.execute(query).scalar_one_or_none()
+
+
 def merged_from(session: Session, member_id: MemberId) -> list[MemberId]:
     """Who was merged into the member itself, and not taken apart since."""
     column = tables.member_head.c
@@ -264,10 +289,16 @@ def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
     rows = session.execute(
         select(column.kind, column.value, column.partner_id)
         .where(column.member_id == member_id)
-        .order_by(column.kind, column.value)
-    )
+        .order_by(column.kind, column.linked_at, column.identifier_id)
+    ).all()
+    sealed = {} if all(row.kind in vault.READABLE for row in rows) else vault.read(session, member_id)
     return [
-        Identifier(kind=IdentifierKind(row.kind), value=row.value, partner_id=row.partner_id) for row in rows
+        Identifier(
+            kind=IdentifierKind(row.kind),
+            value=row.value if row.kind in vault.READABLE else sealed[f"identifier:{row.value}"],
+            partner_id=row.partner_id,
+        )
+        for row in rows
     ]
 
 

@@ -13,6 +13,7 @@ from coalition.clock import wall
 from coalition.errors import (
     AgreementMissing,
     MemberBlocked,
+    MemberErased,
     MemberUnknown,
     PartnerNotActive,
     PartnerRoleMissing,
@@ -38,7 +39,8 @@ def check_issue(
     """The terms of an issue on a date, if there could be one.
 
     Raises:
-        MemberUnknown, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked.
+        MemberUnknown, MemberErased, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing,
+        MemberBlocked.
     """
     return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="an issuer")
 
@@ -47,7 +49,8 @@ def check_redemption(session: Session, *, member_id: MemberId, partner_id: Partn
     """The terms of a redemption on a date, if there could be one.
 
     Raises:
-        MemberUnknown, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked.
+        MemberUnknown, MemberErased, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing,
+        MemberBlocked.
     """
     return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="a redeemer")
 
@@ -92,11 +95,13 @@ def _check(
 
 
 def _is_blocked(session: Session, member_id: MemberId) -> bool:
-    query = select(member_head.c.blocked).where(member_head.c.member_id == member_id)
-    blocked = session.execute(query).scalar_one_or_none()
-    if blocked is None:
+    query = select(member_head.c.blocked, member_head.c.erased_at).where(member_head.c.member_id == member_id)
+    head = session.execute(query).one_or_none()
+    if head is None:
         raise MemberUnknown
-    return bool(blocked)
+    if head.erased_at is not None:
+        raise MemberErased
+    return bool(head.blocked)
 
 
 def _has(partner: Partner, role: _Role) -> bool:

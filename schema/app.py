@@ -25,6 +25,7 @@ from schema.context import Context
 from schema.web import explorer
 from schema.web.authentication import Authentication
 from schema.web.downloads import StatementDownload
+from schema.web.exports import MemberExport
 from schema.web.faults import RETRY_AFTER_SECONDS
 from schema.web.observing import Metrics, Observing
 from schema.web.throttle import Throttle
@@ -70,6 +71,8 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
     )
     download = StatementDownload(authenticate=authenticate, make_context=make_context, workers=workers)
 
+    export = MemberExport(authenticate=authenticate, make_context=make_context, workers=workers)
+
     async def alive(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -101,6 +104,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
         routes=[
             Route("/graphql", view.__call__, methods=["GET", "POST"]),
             Route("/statements/{file}", download.__call__, methods=["GET"]),
+            Route("/members/{id}/export", export.__call__, methods=["GET"]),
             Route("/healthz", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/metrics", counted, methods=["GET"]),

@@ -15,6 +15,7 @@ from schema.mutations.holds import HoldMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.merges import MergeMutations
 from schema.mutations.operator import OperatorMutations
+from schema.mutations.people import PeopleMutations
 from schema.mutations.points import PointsMutations
 from schema.mutations.pools import PoolMutations
 from schema.mutations.transfers import TransferMutations
@@ -62,6 +63,7 @@ class Mutation(
     PoolMutations,
     MemberMutations,
     MergeMutations,
+    PeopleMutations,
     OperatorMutations,
     ClientMutations,
     GuardMutations,

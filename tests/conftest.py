@@ -1,5 +1,6 @@
 """What all tests stand on: a real PostgreSQL, and for each test a database of its own that commits."""
 
+import base64
 import os
 import signal
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from coalition.db import Database, roles
 for name in [name for name in os.environ if name.startswith("COALITION_")]:
     if not name.startswith(("COALITION_TEST_", "COALITION_MODEL_")):
         del os.environ[name]
+
+# The key for personal data, or each test's process would make one in this machine's data directory.
+os.environ["COALITION_VAULT_KEYS"] = base64.b64encode(bytes(range(32))).decode()
 
 # A shell starts what runs in the background with SIGINT ignored, and the programs that tests interrupt
 # would inherit that.

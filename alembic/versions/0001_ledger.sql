@@ -392,6 +392,7 @@ CREATE TABLE ledger.identifier (
     linked_by UUID NOT NULL,
     CONSTRAINT identifier_pkey PRIMARY KEY (kind, partner_id, value),
     CONSTRAINT identifier_kind_check CHECK (kind IN ('card', 'phone', 'email', 'partner_reference')),
+    CONSTRAINT identifier_is_blind_check CHECK (kind = 'card' OR value ~ '^[0-9a-f]{64}$'),
     CONSTRAINT identifier_owner_check CHECK (kind = 'partner_reference' OR partner_id = '00000000-0000-0000-0000-000000000000')
 );
 
@@ -399,7 +400,7 @@ CREATE INDEX identifier_of_member ON ledger.identifier (member_id);
 
 COMMENT ON COLUMN ledger.identifier.partner_id IS 'whose reference it is; the network''s id for the other kinds';
 
-COMMENT ON COLUMN ledger.identifier.value IS 'normalised';
+COMMENT ON COLUMN ledger.identifier.value IS 'a card''s number; of the other kinds a blind index';
 
 COMMENT ON COLUMN ledger.identifier.identifier_id IS 'what a transaction names it by';
 
@@ -777,6 +778,7 @@ CREATE TABLE ledger.member_head (
     last_recorded_at TIMESTAMP WITH TIME ZONE,
     digest BYTEA DEFAULT decode(repeat('00', 32), 'hex') NOT NULL,
     next_due_at TIMESTAMP WITH TIME ZONE,
+    erased_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT member_head_pkey PRIMARY KEY (member_id),
     CONSTRAINT member_head_never_negative_check CHECK (available >= 0 AND pending >= 0 AND held >= 0 AND deficit >= 0),
     CONSTRAINT member_head_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id),
@@ -798,6 +800,8 @@ COMMENT ON COLUMN ledger.member_head.extends IS 'has had lots that lapse by inac
 COMMENT ON COLUMN ledger.member_head.digest IS 'of the member''s last transaction: the end of the chain';
 
 COMMENT ON COLUMN ledger.member_head.next_due_at IS 'no maturity, lapse or expiry falls due before it; may be early, never late';
+
+COMMENT ON COLUMN ledger.member_head.erased_at IS 'when the person was; nothing is posted after it';
 
 CREATE TABLE ledger.review (
     member_id UUID NOT NULL,

@@ -18,6 +18,7 @@ from coalition.audit import (
     keys,
     lots,
     members,
+    people,
     pools,
     settlements,
     transactions,
@@ -100,6 +101,10 @@ AUDIT: Final[tuple[Check, ...]] = (
     settlements.lines_are_rounded_once,
     settlements.lines_are_priced_from_entries,
     settlements.liabilities_roll_forward,
+    people.identifiers_can_be_read,
+    people.sealed_values_are_members,
+    people.sealed_values_open,
+    people.erased_members_are_gone,
 )
 """Every check, in the order in which they run and report."""
 

@@ -36,6 +36,12 @@ The database:
   COALITION_CONFIG          a TOML file with these settings; the environment wins
 
 \b
+Personal data:
+  COALITION_VAULT_KEYS      the keys that wrap each member's own key, the current one first,
+                            as `coalition vault key` makes them; production needs one
+  COALITION_VAULT_KEYS_FILE a file with them, a line each, in its place
+
+\b
 Serving and settling:
   COALITION_ISSUER_URL      the address that clients reach this server at: tokens carry it
   COALITION_AUDIENCE        whom tokens are for (coalition)

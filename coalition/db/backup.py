@@ -17,7 +17,7 @@ from coalition.db.owner import Owner, check_server, ensure_roles
 from coalition.db.programs import Programs, client_programs
 from coalition.errors import CoalitionError
 
-_SCHEMAS = ("ledger", "partners", "settlement", "jobs")
+_SCHEMAS = ("ledger", "people", "partners", "settlement", "jobs")
 _VERSION_TABLE = "public.alembic_version"
 _FIRST_MAJOR_WITH_TRANSACTION_TIMEOUT = 17
 _HEADER_LINES = 40

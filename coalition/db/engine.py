@@ -227,6 +227,8 @@ def make_engine(
         pool_timeout=POOL_TIMEOUT,
         # No ping before use: it costs each posting a round trip, and a lost connection heals below.
         pool_pre_ping=False,
+        # A statement that fails is logged; what it was given may be personal.
+        hide_parameters=True,
         connect_args={
             "connect_timeout": _CONNECT_TIMEOUT,
             "application_name": "coalition",

@@ -207,29 +207,24 @@ LANGUAGE sql AS $$
       AND (extended.activity_where = 'anywhere' OR lot.issuer_id = p_partner)
 $$;
 
--- Move all that the lots have in one bucket to another, with the entries that say so.
+-- Move all that the lots have in one bucket to another, with the entries that say so: what matures becomes
+-- available, what is available expires.
 CREATE FUNCTION ledger.move_lots(
-    p_member uuid, p_business_date date, p_id uuid, p_lots uuid[], p_from text, p_to text, p_after integer DEFAULT 0
-) RETURNS integer LANGUAGE plpgsql AS $$
-DECLARE
-    made integer;
+    p_member uuid, p_business_date date, p_id uuid, p_lots uuid[], p_from text, p_to text
+) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
-    SELECT p_member, p_business_date, p_id, p_after + 2 * array_position(p_lots, l.lot_id) - leg.before, leg.bucket,
+    SELECT p_member, p_business_date, p_id, 2 * array_position(p_lots, l.lot_id) - leg.before, leg.bucket,
            leg.sign * CASE p_from WHEN 'pending' THEN l.pending ELSE l.available END,
            l.lot_id, l.issuer_id, l.agreement_id, l.funding_plan_id
     FROM lot l CROSS JOIN (VALUES (p_from, -1, 1), (p_to, 1, 0)) AS leg (bucket, sign, before)
     WHERE l.member_id = p_member AND l.lot_id = ANY (p_lots);
-    GET DIAGNOSTICS made = ROW_COUNT;
     -- The entries above were made from the lots as they stood; only now do these move.
     UPDATE lot SET
         pending   = CASE WHEN p_from = 'pending' THEN 0 ELSE pending END,
-        available = CASE WHEN p_from = 'available' THEN 0 WHEN p_to = 'available' THEN available + pending ELSE available END,
-        expired   = CASE WHEN p_to = 'expired' THEN expired + available ELSE expired END,
-        reversed  = CASE WHEN p_to <> 'reversed' THEN reversed
-                         WHEN p_from = 'pending' THEN reversed + pending ELSE reversed + available END
+        available = CASE WHEN p_from = 'available' THEN 0 ELSE available + pending END,
+        expired   = CASE WHEN p_to = 'expired' THEN expired + available ELSE expired END
     WHERE member_id = p_member AND lot_id = ANY (p_lots);
-    RETURN made;
 END $$;
 
 -- The answer that this key got before, of this member or of one who was merged into it, or nothing. A different request under the key is refused,

@@ -37,6 +37,7 @@ BEGIN
     IF target.transaction_id IS NULL OR target.partner_id <> p_wish.partner_id THEN
         PERFORM ledger.refuse('TRANSACTION_UNKNOWN');
     END IF;
+    IF head.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF target.kind NOT IN ('issue', 'redeem', 'capture') THEN
         PERFORM ledger.refuse('NOT_REVERSIBLE', jsonb_build_object('kind', target.kind));
     END IF;

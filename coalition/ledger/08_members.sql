@@ -31,8 +31,12 @@ RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
     holder uuid;
+    erased timestamptz;
 BEGIN
-    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    -- Shared, so that the member is not erased between this look and the link.
+    SELECT erased_at INTO erased FROM member_head WHERE member_id = p_member FOR SHARE;
+    IF NOT FOUND              THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF erased IS NOT NULL     THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     PERFORM ledger.check_partner_is_active(p_partner);
     INSERT INTO identifier (kind, partner_id, value, identifier_id, member_id, linked_at, linked_by)
     VALUES (p_kind, p_owner, p_value, gen_random_uuid(), p_member, moment, p_partner)

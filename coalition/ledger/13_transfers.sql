@@ -172,6 +172,8 @@ BEGIN
     IF taker.member_id IS NULL         THEN PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('receiver', true)); END IF;
     earlier := ledger.replay(wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
+    IF giver.erased_at IS NOT NULL     THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    IF taker.erased_at IS NOT NULL     THEN PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('receiver', true)); END IF;
     IF giver.merged_into IS NOT NULL OR taker.merged_into IS NOT NULL THEN
         PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', coalesce(giver.merged_into, taker.merged_into)));
     END IF;

@@ -57,6 +57,7 @@ BEGIN
     IF survivor.member_id IS NULL OR merged.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     earlier := ledger.replay(wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
+    IF survivor.erased_at IS NOT NULL OR merged.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     -- A merged member can be merged nowhere else, and nobody into it: so there are no rings.
     IF survivor.merged_into IS NOT NULL OR merged.merged_into IS NOT NULL THEN
         PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', coalesce(survivor.merged_into, merged.merged_into)));
@@ -102,6 +103,7 @@ BEGIN
     IF survivor.member_id IS NULL OR merged.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     earlier := ledger.replay(wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
+    IF survivor.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF survivor.merged_into IS NOT NULL THEN
         -- Its points went on with the survivor's: the later merge is undone first.
         PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', survivor.merged_into));

@@ -74,6 +74,7 @@ BEGIN
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
     earlier := ledger.replay(p_wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
+    IF head.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF head.merged_into IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     p_wish.occurred_at := p_wish.now;

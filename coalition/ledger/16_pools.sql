@@ -52,6 +52,7 @@ BEGIN
     PERFORM ledger.lock_heads(ARRAY[p_member]);
     head := ledger.head_of(p_member);
     IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL      THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF head.merged_into IS NOT NULL    THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF head.pool_id IS NOT NULL        THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
@@ -74,9 +75,10 @@ DECLARE
 BEGIN
     SELECT * INTO ruling FROM pool WHERE pool_id = head.pool_id;
     IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
-    IF invited.member_id IS NULL OR invited.merged_into IS NOT NULL THEN
+    IF invited.member_id IS NULL OR invited.merged_into IS NOT NULL OR invited.erased_at IS NOT NULL THEN
         PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('receiver', true));
     END IF;
+    IF head.erased_at IS NOT NULL      THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF head.merged_into IS NOT NULL    THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF head.pool_id IS NULL            THEN PERFORM ledger.refuse('NOT_IN_POOL'); END IF;
     IF ruling.head_id <> p_member      THEN PERFORM ledger.refuse('POOL_HEAD_ONLY'); END IF;
@@ -111,6 +113,7 @@ BEGIN
     WHERE pool_id = p_pool AND member_id = p_member ORDER BY ended_at DESC NULLS FIRST LIMIT 1;
 
     IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL      THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF head.merged_into IS NOT NULL    THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF invited.pool_id IS NULL         THEN PERFORM ledger.refuse('POOL_UNKNOWN'); END IF;
     IF ruling.closed_at IS NOT NULL    THEN PERFORM ledger.refuse('POOL_CLOSED'); END IF;
@@ -132,6 +135,7 @@ DECLARE
     head   member_head := ledger.head_in_pool(p_member);
 BEGIN
     IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL      THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF head.merged_into IS NOT NULL    THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF head.pool_id IS NULL            THEN PERFORM ledger.refuse('NOT_IN_POOL'); END IF;
     IF EXISTS (SELECT FROM pool WHERE pool_id = head.pool_id AND head_id = p_member) THEN

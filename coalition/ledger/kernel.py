@@ -30,6 +30,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "enrol",
     "link_identifier",
     "set_member_blocked",
+    "erase_member",
     "bring_member_up_to_date",
     "open_programme",
     "set_clock",

@@ -56,7 +56,7 @@ def member_id(session: Session, who: str) -> MemberId:
             found = members.find_member(session, identifier)
             known = found is not None
     except ValueError:
-        raise click.BadParameter(f"{who!r} is neither a member's id nor KIND:VALUE") from None
+        raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
     if found is None or not known:
         raise MemberUnknown
     return found

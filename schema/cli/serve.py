@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 import uvicorn
+from sqlalchemy.exc import ProgrammingError
 
 from coalition.config import get_settings
 from coalition.db import Database
 from coalition.errors import DatabaseUnavailable
+from coalition.vault import keys
 from schema import graph
 from schema.app import create_app
 from schema.web import explorer
@@ -81,6 +83,7 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
     settings = get_settings()
     # Closed here and not by the application: so also where it never came to start.
     with logging_as_json(), Database.connect(settings) as database, _stopping_quietly():
+        _check_keys(database)
         app = create_app(settings, database=database, nightly=nightly)
         server = Server(
             uvicorn.Config(
@@ -100,6 +103,15 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
         server.run()
     if not server.started:
         raise click.ClickException(f"could not listen on {host}:{port}")
+
+
+def _check_keys(database: Database) -> None:
+    """Rather no server than one that finds out with the first phone number that it has no key."""
+    try:
+        with database.reading() as session:
+            keys.check(session)
+    except (DatabaseUnavailable, ProgrammingError):
+        return  # it is away, or has no tables yet
 
 
 def _explorer_offered(database: Database) -> bool:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from coalition.vault import blind_request
 from partners import operations
 
 if TYPE_CHECKING:
@@ -20,14 +21,28 @@ def once(
     """Do it in one database transaction unless this caller had it done under its key.
 
     The request is the whole input under its type's name, so that a key used for another mutation conflicts.
+    Where the input has personal data, what is kept of the request cannot be guessed from its fingerprint.
     Returns what the work stored, and whether it was stored before.
     """
     asked = dataclasses.asdict(wish)
     key = str(asked.pop("idempotency_key"))
-    request = {"operation": type(wish).__name__, "input": asked}
-    return context.execute(
-        lambda session: operations.once(
+    operation = type(wish).__name__
+
+    def act(session: Session) -> tuple[dict[str, Any], bool]:
+        kept = blind_request(session, asked) if _is_personal(asked) else asked
+        request = {"operation": operation, "input": kept}
+        return operations.once(
             session, caller=context.viewer.name, key=key, request=request, work=lambda: work(session)
-        ),
-        context.attempt(type(wish).__name__.removesuffix("Input")),
-    )
+        )
+
+    return context.execute(act, context.attempt(operation.removesuffix("Input")))
+
+
+_PERSONAL: Final = frozenset({"identifier", "identifiers", "profile"})
+
+
+def _is_personal(asked: object) -> bool:
+    """Whether it holds what somebody is known by, at any depth."""
+    if isinstance(asked, dict):
+        return any((name in _PERSONAL and value) or _is_personal(value) for name, value in asked.items())
+    return isinstance(asked, list) and any(_is_personal(one) for one in asked)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import holding, members, pooling
+from coalition import holding, members, pooling, profiles
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId, PartnerId
@@ -144,6 +144,26 @@ class Balance:
         ]
 
 
+@strawberry.type(
+    description="What a member says of itself; stored only encrypted. Null: it has not said. It is for"
+    " writing to the member: nobody is looked up by it."
+)
+class Profile:
+    """A profile."""
+
+    name: str | None = strawberry.field(description="As the member writes it.")
+    email: str | None = strawberry.field(description="Where it reads letters.")
+    phone: str | None = strawberry.field(description="In international form.")
+    birth_date: dt.date | None = strawberry.field(description="When it was born.")
+    address: str | None = strawberry.field(description="Where it lives, in lines.")
+    locale: str | None = strawberry.field(description="The language to write in, such as de-AT.")
+
+    @classmethod
+    def of(cls, profile: profiles.Profile) -> "Profile":
+        """As the API shows it."""
+        return cls(**{name: getattr(profile, name) for name in profiles.FIELDS})
+
+
 @strawberry.type(description="A person who collects points at all partners and spends them at all partners.")
 class Member(Node):
     """A member, as far as the viewer may see it."""
@@ -260,6 +280,25 @@ class Member(Node):
         if not info.context.viewer.sees_whole_members():
             return []
         return [Member.of(one) for one in members.merged_from(info.context.session, self.member_id)]
+
+    @strawberry.field(
+        description="What the member says of itself; to the member and the operator. To a partner null."
+    )
+    def profile(self, info: Info) -> Profile | None:
+        """The profile."""
+        if not info.context.viewer.sees_whole_members():
+            return None
+        return Profile.of(profiles.get_profile(info.context.session, self.member_id))
+
+    @strawberry.field(
+        description="When the person was erased; null: it was not. Only the transactions are left, and"
+        " nothing is posted any more. To a partner always null."
+    )
+    def erased_at(self, info: Info) -> dt.datetime | None:
+        """When it was."""
+        if not info.context.viewer.sees_whole_members():
+            return None
+        return members.erased_at(info.context.session, self.member_id)
 
     @classmethod
     def of(cls, member_id: MemberId) -> "Member":

@@ -19,7 +19,7 @@ from coalition.errors import DatabaseUnavailable
 
 TABLES = text("""
     SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-     WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('ledger', 'partners', 'settlement', 'jobs', 'public')
+     WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('ledger', 'people', 'partners', 'settlement', 'jobs', 'public')
      ORDER BY 1
 """)
 GRANTS = text("""

@@ -14,7 +14,7 @@ from coalition.db import migrating, roles
 from coalition.db.owner import NeedsAdministrator, ServerTooOld, as_owner, check_server
 
 SCHEMAS = text(
-    "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'partners', 'settlement', 'jobs')"
+    "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'people', 'partners', 'settlement', 'jobs')"
 )
 
 

@@ -277,20 +277,23 @@ LISTED = """
     UNION ALL
     SELECT 'grant ' || c.oid::regclass || ': ' || string_agg(g.privilege_type, ' ' ORDER BY g.privilege_type)
     FROM pg_class c, aclexplode(c.relacl) g
-    WHERE c.relnamespace IN ('ledger'::regnamespace, 'partners'::regnamespace, 'settlement'::regnamespace)
+    WHERE c.relnamespace IN ('ledger'::regnamespace, 'partners'::regnamespace, 'settlement'::regnamespace,
+        'people'::regnamespace)
       AND NOT c.relispartition AND g.grantee = 'coalition_app'::regrole
     GROUP BY c.oid
     UNION ALL
     SELECT 'grant ' || c.oid::regclass || '.' || a.attname || ': '
            || string_agg(g.privilege_type, ' ' ORDER BY g.privilege_type)
     FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid, aclexplode(a.attacl) g
-    WHERE c.relnamespace IN ('ledger'::regnamespace, 'partners'::regnamespace, 'settlement'::regnamespace)
+    WHERE c.relnamespace IN ('ledger'::regnamespace, 'partners'::regnamespace, 'settlement'::regnamespace,
+        'people'::regnamespace)
       AND NOT c.relispartition AND g.grantee = 'coalition_app'::regrole
     GROUP BY c.oid, a.attname
     UNION ALL
     SELECT 'constraint ' || k.conrelid::regclass || ' ' || k.conname || ' ' || pg_get_constraintdef(k.oid)
     FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-    WHERE c.relnamespace IN ('ledger'::regnamespace, 'partners'::regnamespace, 'settlement'::regnamespace)
+    WHERE c.relnamespace IN ('ledger'::regnamespace, 'partners'::regnamespace, 'settlement'::regnamespace,
+        'people'::regnamespace)
       AND NOT c.relispartition AND k.contype <> 'n'
 """
 

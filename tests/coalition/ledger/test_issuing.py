@@ -8,7 +8,7 @@ import pytest
 from driver import LedgerDriver, receipt
 
 from coalition import errors, members
-from coalition.ids import MemberId
+from coalition.ids import FundingPlanId, MemberId
 from coalition.ledger.posting import TermsSuperseded
 
 
@@ -157,3 +157,39 @@ def test_where_several_refusals_hold_the_first_of_the_order_is_reported(ledger: 
     ]
     order = [errors.REFUSALS.index(code) for code in codes]
     assert order == sorted(order)
+
+
+def test_points_whose_return_period_ends_this_moment_are_available_at_once(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.issue(member, 10, matures_at=ledger.now)
+    ledger.issue(member, 10, matures_at=ledger.now + timedelta(microseconds=1))
+    assert ledger.kinds(member) == [("issue", 10), ("issue", 10)]
+    balance = ledger.balance(member)
+    assert (balance.available, balance.pending) == (10, 10)
+
+
+def test_points_that_expire_this_moment_are_never_available(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    assert ledger.issue(member, 10, expires_at=ledger.now).balance.available == 0
+    assert ledger.issue(member, 10, expires_at=ledger.now + timedelta(microseconds=1)).balance.available == 10
+    assert ledger.kinds(member) == [("issue", 10), ("expire", 10), ("issue", 10)]
+
+
+def test_a_plan_of_somebody_else_does_not_make_an_unknown_one_known(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.funding_plan(_=[(ledger.any_partner(), 1_000_000)])
+    before = ledger.snapshot()
+    with pytest.raises(errors.FundingPlanUnknown):
+        ledger.issue(member, 10, funding_plan_id=FundingPlanId(uuid4()))
+    assert ledger.snapshot() == before
+
+
+def test_points_with_a_fixed_date_do_not_end_what_inactivity_keeps_alive(ledger: LedgerDriver) -> None:
+    sleepy = ledger.partner(expiry_rule="inactivity", activity="any", activity_where="anywhere")
+    member, fixed = ledger.member(), ledger.partner()
+    ledger.issue(member, 10, by=sleepy, expires_at=ledger.now + timedelta(days=365))
+    ledger.issue(member, 10, by=fixed, expires_at=ledger.now + timedelta(days=365))
+    ledger.pass_time(days=30)
+    ledger.redeem(member, 1, by=fixed)
+    [(kept,)] = ledger.rows("SELECT expires_at FROM ledger.lot WHERE issuer_id = :sleepy", sleepy=sleepy)
+    assert kept > ledger.now + timedelta(days=364)

@@ -1,0 +1,167 @@
+"""People: what is sealed can be found, read, and is where it was sealed; who was erased is gone."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from functools import cache
+from typing import TYPE_CHECKING, Final
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from sqlalchemy import text
+
+from coalition.audit.finding import Finding, findings
+from coalition.config import SettingsError, get_settings
+from coalition.vault.keys import KeyEncryptionKey, existing
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy import Row
+    from sqlalchemy.orm import Session
+
+_NETWORK: Final = "00000000-0000-0000-0000-000000000000"
+
+
+def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
+    """What the ledger finds a member by blindly is sealed for that member, and the other way round."""
+    query = """
+    WITH blind AS (
+        SELECT member_id, concat('identifier:', value) AS field FROM ledger.identifier WHERE kind <> 'card'
+    ), readable AS (
+        SELECT member_id, field FROM people.sealed WHERE field LIKE 'identifier:%'
+    )
+    SELECT concat_ws('/', member_id, field) AS id,
+           CASE WHEN s.found IS NULL THEN 'is looked up by, and nothing is sealed'
+                ELSE 'is sealed, and nobody is looked up by it' END AS message
+      FROM (SELECT *, true AS known FROM blind) b
+      FULL JOIN (SELECT *, true AS found FROM readable) s USING (member_id, field)
+     WHERE b.known IS NULL OR s.found IS NULL
+     ORDER BY 1
+    """
+    return findings(identifiers_can_be_read, session, subject="identifier", query=query)
+
+
+def sealed_values_are_members(session: Session) -> Iterator[Finding]:
+    """Each key is a member's, and each sealed value has the key that it was sealed under."""
+    query = """
+    SELECT concat('data_key ', k.member_id) AS id, 'no such member' AS message
+      FROM people.data_key k
+      LEFT JOIN ledger.member m USING (member_id)
+     WHERE m.member_id IS NULL
+     UNION ALL
+    SELECT concat_ws('/', s.member_id, s.field),
+           CASE WHEN k.member_id IS NULL THEN 'is sealed under no key'
+                ELSE 'is kept, and its key destroyed' END
+      FROM people.sealed s
+      LEFT JOIN people.data_key k USING (member_id)
+     WHERE k.wrapped IS NULL
+     ORDER BY 1
+    """
+    return findings(sealed_values_are_members, session, subject="sealed", query=query)
+
+
+def sealed_values_open(session: Session) -> Iterator[Finding]:
+    """Each value opens under its member's key where it stands, and is found by what it says.
+
+    A ciphertext that was moved to another member or field, or changed, does not.
+    """
+    rows = session.execute(
+        text("""
+            SELECT s.member_id, s.field, s.ciphertext, k.kek, k.wrapped,
+                   i.kind, i.partner_id, i.value AS blind
+              FROM people.sealed s
+              JOIN people.data_key k USING (member_id)
+              LEFT JOIN ledger.identifier i
+                ON i.member_id = s.member_id AND s.field = concat('identifier:', i.value) AND i.kind <> 'card'
+             WHERE k.wrapped IS NOT NULL
+             ORDER BY s.member_id, s.field
+        """).execution_options(yield_per=1_000)
+    )
+    index = session.execute(text("SELECT kek, wrapped FROM people.index_key")).one_or_none()
+    held = {one.key_id: one.key for one in _held()}
+
+    @cache
+    def index_key() -> bytes | None:
+        return None if index is None else _opened(held.get(index.kek), index.wrapped, b"index key")
+
+    for row in rows:
+        wrong = _wrong(row, held, index_key())
+        if wrong is not None:
+            yield Finding(
+                check=sealed_values_open.__name__,
+                subject="sealed",
+                id=f"{row.member_id}/{row.field}",
+                message=wrong,
+            )
+
+
+def erased_members_are_gone(session: Session) -> Iterator[Finding]:
+    """Who was erased has no key, identifier, sealed value, points or pool, and no later transaction."""
+    query = """
+    SELECT member_id::text AS id,
+           CASE WHEN h.erased_at IS NULL THEN 'its key was destroyed, and its head knows nothing of it'
+                WHEN k.erased_at IS DISTINCT FROM h.erased_at THEN 'its key was not destroyed with it'
+                WHEN h.available + h.pending + h.held + h.deficit <> 0 THEN 'has points, or owes some'
+                WHEN h.pool_id IS NOT NULL THEN 'is in a pool'
+                WHEN EXISTS (SELECT FROM ledger.identifier i WHERE i.member_id = h.member_id) THEN
+                    'is looked up by an identifier'
+                WHEN EXISTS (SELECT FROM people.sealed s WHERE s.member_id = h.member_id) THEN
+                    'has sealed values'
+                WHEN EXISTS (SELECT FROM ledger.adjustment a
+                              WHERE a.member_id = h.member_id AND a.note IS NOT NULL) THEN
+                    'has notes on adjustments'
+                WHEN h.last_recorded_at > h.erased_at THEN 'has a later transaction'
+                WHEN EXISTS (SELECT FROM ledger.member_head m
+                              WHERE m.merged_into = h.member_id AND m.erased_at IS NULL) THEN
+                    'has a merged record that was not erased with it'
+           END AS message
+      FROM ledger.member_head h
+      LEFT JOIN people.data_key k USING (member_id)
+     WHERE h.erased_at IS NOT NULL OR k.erased_at IS NOT NULL
+     ORDER BY 1
+    """
+    return (
+        finding
+        for finding in findings(erased_members_are_gone, session, subject="member", query=query)
+        if finding.message
+    )
+
+
+def _held() -> tuple[KeyEncryptionKey, ...]:
+    try:
+        ring = existing(get_settings())
+    except SettingsError:
+        return ()
+    return () if ring is None else ring.keys
+
+
+def _wrong(row: Row[tuple[object, ...]], held: dict[str, bytes], index_key: bytes | None) -> str | None:
+    if row.kek not in held:
+        return f"its member's key is wrapped by {row.kek}, which the settings do not hold"
+    key = _opened(held[row.kek], row.wrapped, b"data key " + row.member_id.bytes)
+    if key is None:
+        return "its member's key is not what was wrapped there"
+    value = _opened(key, row.ciphertext, b"value " + row.member_id.bytes + row.field.encode())
+    if value is None:
+        return "is not what was sealed there"
+    return None if row.kind is None else _wrongly_found(row, value, index_key)
+
+
+def _wrongly_found(row: Row[tuple[object, ...]], value: bytes, index_key: bytes | None) -> str | None:
+    if index_key is None:
+        return "the key of the blind index is not what was wrapped there"
+    spelled = b"\0".join((b"identifier", row.kind.encode(), str(row.partner_id).encode(), value))
+    if hmac.new(index_key, spelled, hashlib.sha256).hexdigest() != row.blind:
+        return "is looked up by something else than what is sealed"
+    return None
+
+
+def _opened(key: bytes | None, sealed: bytes, bound_to: bytes) -> bytes | None:
+    if key is None:
+        return None
+    try:
+        return AESGCM(key).decrypt(sealed[:12], sealed[12:], bound_to)
+    except (InvalidTag, ValueError):
+        return None

@@ -1,0 +1,82 @@
+"""`coalition vault`: the keys that personal data is sealed under."""
+
+from __future__ import annotations
+
+import click
+
+from coalition.cli import console
+from coalition.vault import keys
+from coalition.vault.rotating import rotate as rotate_keys
+from coalition.vault.rotating import wrapped_by
+
+
+@click.group()
+def vault() -> None:
+    """The keys that personal data is sealed under.
+
+    Names, phone numbers, e-mail addresses and partners' references stand in the database only as ciphertext
+    under a key per member. The keys of the settings wrap those, and are nowhere in the database: keep them
+    apart from its backups, and keep them, for without them nobody reads any of it again.
+    """
+
+
+@vault.command()
+def key() -> None:
+    """Print a new key for COALITION_VAULT_KEYS: 256 random bits in base64.
+
+    \b
+    Example:
+      coalition vault key > /etc/coalition/vault.keys && chmod 600 /etc/coalition/vault.keys
+      export COALITION_VAULT_KEYS_FILE=/etc/coalition/vault.keys
+    """  # noqa: D301 - click's mark of lines to keep
+    click.echo(keys.new_secret())
+
+
+@vault.command()
+@console.json_option
+def status(*, as_json: bool) -> None:
+    """Show which key-encryption keys are in use, by their ids; a key itself is never shown."""
+    with console.open_database() as database, database.reading() as session:
+        ring = keys.ring(session)
+        counts = wrapped_by(session)
+    held = [one.key_id for one in ring.keys]
+    rows = [
+        {
+            "key": key_id,
+            "wraps": counts.get(key_id, 0),
+            "in_settings": key_id in held,
+            "current": key_id == ring.current.key_id,
+        }
+        for key_id in dict.fromkeys([*held, *counts])
+    ]
+    console.print_result(
+        rows,
+        columns={"key": "Key", "wraps": "Wraps", "in_settings": "In the settings", "current": "Current"},
+        as_json=as_json,
+    )
+
+
+@vault.command()
+@console.json_option
+def rotate(*, as_json: bool) -> None:
+    """Wrap every member's key again by the settings' first key, while the network goes on.
+
+    Killed, it is run again and goes on where it was. Values are not sealed again: a member's key stays.
+
+    \b
+    To replace a key:
+      1. coalition vault key, and put it first in COALITION_VAULT_KEYS(_FILE), before the old one
+      2. restart every server with both
+      3. coalition vault rotate
+      4. coalition vault status: the old key wraps 0; then take it out and restart
+    """  # noqa: D301 - click's mark of lines to keep
+    with console.open_database() as database:
+        with database.reading() as session:
+            current = keys.ring(session).current.key_id
+            waiting = sum(count for key_id, count in wrapped_by(session).items() if key_id != current)
+        with console.progress("Rewrapping", total=waiting, quiet=as_json) as advance:
+            done = rotate_keys(database, advance=advance)
+    if as_json:
+        console.print_json({"key": current, "rewrapped": done})
+    else:
+        click.echo(f"{done:,} keys were wrapped again by {current}")

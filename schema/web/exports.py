@@ -1,0 +1,98 @@
+"""All that is held about a member, as a file: sent while it is read, however long it is."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime as dt
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Final
+
+from starlette.responses import Response, StreamingResponse
+
+from coalition.errors import DatabaseUnavailable, MemberMerged, MemberUnknown
+from coalition.exporting import export_member
+from schema.ids import member_in
+from schema.web.faults import RequestFault, database_unavailable
+from schema.web.view import turned_away
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from concurrent.futures import Executor
+
+    from starlette.requests import Request
+
+    from partners.tokens import Principal
+    from schema.context import Context
+
+_PATIENCE: Final = dt.timedelta(minutes=10)
+_PIECES_AT_ONCE: Final = 200
+"""Rows, more or less: each that is sent costs the server a change of threads."""
+
+
+class MemberExport:
+    """`GET /members/{id}/export`, by the member itself or the operator; `id` is the member's global id."""
+
+    def __init__(
+        self,
+        *,
+        authenticate: Callable[[Request], Principal],
+        make_context: Callable[[Principal, str], Context],
+        workers: Executor,
+    ) -> None:
+        self._authenticate = authenticate
+        self._make_context = make_context
+        self._workers = workers
+
+    async def __call__(self, request: Request) -> Response:
+        """Answer one request."""
+        return await asyncio.get_running_loop().run_in_executor(self._workers, self._answer, request)
+
+    def _answer(self, request: Request) -> Response:
+        request_id: str = request.state.request_id
+        try:
+            return self._file(request, request_id)
+        except RequestFault as fault:
+            return turned_away(fault, request_id).response()
+        except DatabaseUnavailable as error:
+            return turned_away(database_unavailable(error.message), request_id).response()
+
+    def _file(self, request: Request, request_id: str) -> Response:
+        context = self._make_context(self._authenticate(request), request_id)
+        viewer = context.viewer
+        if not viewer.sees_whole_members():
+            raise RequestFault(
+                HTTPStatus.FORBIDDEN, "FORBIDDEN", "This is the member's own to read, or the operator's."
+            )
+        member_id = member_in(request.path_params["id"])
+        if member_id is None or not viewer.may_know_member(member_id):
+            raise _not_found()
+        with contextlib.ExitStack() as opened:
+            session = opened.enter_context(context.database.reading(patience=_PATIENCE))
+            try:
+                pieces = export_member(session, member_id)
+            except (MemberUnknown, MemberMerged) as error:
+                raise _not_found() from error
+            return StreamingResponse(
+                _closing(pieces, opened.pop_all()),
+                headers={
+                    "Cache-Control": "no-store",
+                    "Content-Disposition": f'attachment; filename="member-{member_id}.json"',
+                },
+                media_type="application/json",
+            )
+
+
+def _closing(pieces: Iterator[str], opened: contextlib.ExitStack) -> Iterator[str]:
+    with opened:
+        waiting: list[str] = []
+        for number, piece in enumerate(pieces, start=1):
+            waiting.append(piece)
+            if number % _PIECES_AT_ONCE == 0:
+                yield "".join(waiting)
+                waiting.clear()
+        yield "".join(waiting)
+
+
+def _not_found() -> RequestFault:
+    return RequestFault(HTTPStatus.NOT_FOUND, "NOT_FOUND", "There is no such member.")

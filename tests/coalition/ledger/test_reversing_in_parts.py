@@ -1,0 +1,185 @@
+"""Parts of an issue or a redemption, until nothing is left: from which bucket, to which lot, and what is claimed."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from driver import LedgerDriver
+
+from coalition import errors
+from coalition.audit import run_audit
+from coalition.ids import MemberId
+from coalition.ledger.posting import TermsSuperseded
+
+
+def _clean(ledger: LedgerDriver) -> None:
+    with ledger.database.reading() as session:
+        assert run_audit(session) == []
+
+
+def _first_lot(ledger: LedgerDriver) -> tuple[int, ...]:
+    """available, held, recalled, burned, reversed, transferred."""
+    return ledger.rows(
+        "SELECT available, held, recalled, burned, reversed, transferred FROM ledger.lot"
+        " WHERE from_lot_id IS NULL ORDER BY issued_at, sequence LIMIT 1"
+    )[0]
+
+
+def _deficit(ledger: LedgerDriver, member: MemberId) -> int:
+    return ledger.balance(member).deficit
+
+
+def test_a_part_takes_what_is_available_then_what_is_held_then_what_is_spent(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 100)
+    ledger.redeem(member, 20)
+    hold = ledger.authorize(member, 30)
+    assert ledger.reverse(issued.ref, 45).points == 45
+    assert _first_lot(ledger) == (5, 30, 0, 20, 45, 0)
+    assert ledger.reverse(issued.ref, 15).points == 5
+    assert _first_lot(ledger) == (0, 30, 10, 20, 50, 0)
+    assert ledger.reverse(issued.ref, 25).points == 0
+    assert (_first_lot(ledger), _deficit(ledger, member)) == ((0, 30, 30, 20, 50, 0), 5)
+    before = ledger.snapshot()
+    with pytest.raises(errors.ReversalExceeded) as refusal:
+        ledger.reverse(issued.ref, 16)
+    assert refusal.value.facts == {"left": 15, "requested": 16}
+    assert ledger.snapshot() == before
+    ledger.reverse(issued.ref)
+    assert _deficit(ledger, member) == 20
+    with pytest.raises(errors.AlreadyReversed):
+        ledger.reverse(issued.ref, 1)
+    ledger.void(hold.ref)
+    assert (_first_lot(ledger), _deficit(ledger, member)) == ((0, 0, 0, 20, 80, 0), 20)
+    _clean(ledger)
+
+
+def test_what_pends_is_taken_and_no_more_than_pends_where_the_policy_says_so(ledger: LedgerDriver) -> None:
+    strict = ledger.partner(return_policy="pending_only")
+    member = ledger.member()
+    issued = ledger.issue(member, 20, by=strict, matures_at=ledger.now + timedelta(days=3))
+    assert ledger.reverse(issued.ref, 5, by=strict).balance.pending == 15
+    assert ledger.reverse(issued.ref, 15, by=strict).balance.pending == 0
+    again = ledger.issue(member, 20, by=strict, matures_at=ledger.now + timedelta(days=3))
+    ledger.pass_time(days=3)
+    with pytest.raises(errors.ReturnPolicyForbids) as refusal:
+        ledger.reverse(again.ref, 1, by=strict)
+    assert refusal.value.facts == {"pending": 0, "points": 1}
+    _clean(ledger)
+
+
+def test_what_was_given_away_is_claimed_as_what_was_spent_is(ledger: LedgerDriver) -> None:
+    member, friend = ledger.member(), ledger.member()
+    issued = ledger.issue(member, 50)
+    ledger.transfer(member, 30, to=friend)
+    ledger.redeem(member, 15)
+    assert ledger.reverse(issued.ref).points == 5
+    assert (_first_lot(ledger), _deficit(ledger, member)) == ((0, 0, 0, 15, 5, 30), 45)
+    _clean(ledger)
+
+
+def test_what_expired_is_not_claimed_though_more_is_missing(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 50, expires_at=ledger.now + timedelta(days=1))
+    ledger.redeem(member, 12)
+    ledger.pass_time(days=1)
+    assert ledger.reverse(issued.ref, 5).points == 0
+    assert _deficit(ledger, member) == 5
+    ledger.reverse(issued.ref, 30)
+    assert _deficit(ledger, member) == 12
+    ledger.reverse(issued.ref)
+    assert _deficit(ledger, member) == 12
+    _clean(ledger)
+
+
+def test_a_claim_of_one_point(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 10)
+    ledger.redeem(member, 1)
+    ledger.reverse(issued.ref)
+    assert _deficit(ledger, member) == 1
+    assert ledger.rows("SELECT points, claimed_at FROM ledger.deficit") == [(1, ledger.now)]
+    _clean(ledger)
+
+
+def test_an_issue_that_earned_nothing_is_taken_back_once(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 0, amount=Decimal("0.40"))
+    assert ledger.reverse(issued.ref).points == 0
+    before = ledger.snapshot()
+    with pytest.raises(errors.AlreadyReversed):
+        ledger.reverse(issued.ref)
+    assert ledger.snapshot() == before
+    _clean(ledger)
+
+
+def test_money_that_went_back_meanwhile_is_noticed_and_no_more_goes_back_than_was_paid(
+    ledger: LedgerDriver,
+) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 10, amount=Decimal("10.50"))
+    ledger.reverse(issued.ref, 4, amount=Decimal("4.20"))
+    before = ledger.snapshot()
+    with pytest.raises(TermsSuperseded):
+        ledger.reverse(issued.ref, 3, amount=Decimal("3.00"))
+    with pytest.raises(errors.ReversalExceeded):
+        ledger.reverse(issued.ref, 3, amount=Decimal("6.31"), amount_before=Decimal("4.20"))
+    assert ledger.snapshot() == before
+    ledger.reverse(issued.ref, 6, amount=Decimal("6.30"), amount_before=Decimal("4.20"))
+    _clean(ledger)
+
+
+def test_a_redemption_goes_back_in_parts_the_last_drawn_first(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    for days in (1, 2, 3):
+        ledger.issue(member, 10, expires_at=ledger.now + timedelta(days=days))
+    redeemed = ledger.redeem(member, 25)
+    available = []
+    for points in (3, 4, 11, 7):
+        ledger.reverse(redeemed.ref, points)
+        available.append([n for (n,) in ledger.rows("SELECT available FROM ledger.lot ORDER BY sequence")])
+    assert available == [[0, 0, 8], [0, 2, 10], [3, 10, 10], [10, 10, 10]]
+    with pytest.raises(errors.AlreadyReversed):
+        ledger.reverse(redeemed.ref, 1)
+    entries = ledger.rows(
+        "SELECT e.ordinal, e.bucket, e.points FROM ledger.entry e JOIN ledger.transaction t"
+        " USING (member_id, business_date, transaction_id) WHERE t.points = 11 ORDER BY e.ordinal"
+    )
+    assert entries == [(1, "burned", -3), (2, "available", 3), (3, "burned", -8), (4, "available", 8)]
+    _clean(ledger)
+
+
+def test_what_comes_back_is_due_again_when_its_lot_expires(ledger: LedgerDriver) -> None:
+    member, expires = ledger.member(), ledger.now + timedelta(days=5)
+    ledger.issue(member, 10, expires_at=expires)
+    redeemed = ledger.redeem(member, 10)
+    ledger.issue(member, 1, matures_at=ledger.now + timedelta(days=1))
+    ledger.pass_time(days=1)
+    ledger.bring_up_to_date(member)
+    due = "SELECT next_due_at FROM ledger.member_head WHERE member_id = :member"
+    assert ledger.rows(due, member=member) == [(None,)]
+    ledger.reverse(redeemed.ref, 1)
+    assert ledger.rows(due, member=member) == [(expires,)]
+
+
+@pytest.mark.parametrize(("grace", "left"), [(14, 10), (0, 0)])
+def test_points_that_come_back_in_the_moment_their_lot_expires_get_its_grace(
+    ledger: LedgerDriver, grace: int, left: int
+) -> None:
+    partner = ledger.partner(grace_days=grace)
+    member, expires = ledger.member(), ledger.now + timedelta(days=5)
+    ledger.issue(member, 10, by=partner, expires_at=expires)
+    redeemed = ledger.redeem(member, 10, by=partner)
+    ledger.pass_time(days=5)
+    assert ledger.reverse(redeemed.ref, by=partner).balance.available == left
+    assert ledger.rows("SELECT expires_at FROM ledger.lot") == [(expires + timedelta(days=grace),)]
+    _clean(ledger)
+
+
+def test_a_lot_that_lives_keeps_its_day(ledger: LedgerDriver) -> None:
+    member, expires = ledger.member(), ledger.now + timedelta(days=5, microseconds=1)
+    ledger.issue(member, 10, expires_at=expires)
+    redeemed = ledger.redeem(member, 10)
+    ledger.pass_time(days=5)
+    ledger.reverse(redeemed.ref)
+    assert ledger.rows("SELECT expires_at FROM ledger.lot") == [(expires,)]

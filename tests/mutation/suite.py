@@ -1,0 +1,117 @@
+"""Which tests are tried on a mutant, and in which order."""
+
+from collections import Counter
+from functools import cache
+
+from mutation.mutants import Mutant, kernel_mutants
+from mutation.state import State
+from mutation.worker import Ground
+
+# Deterministic, quick, and all that the kernel does. Not the catalogue, which knows each function by its digest
+# and would kill every mutant by that, nor the one that counts rows looked at, which needs a fresh database.
+TESTS = (
+    "tests/coalition/ledger/test_written_down.py",
+    "tests/coalition/ledger/test_every_posting.py",
+    "tests/coalition/ledger/test_claims.py",
+    "tests/coalition/ledger/test_coming_due.py",
+    "tests/coalition/ledger/test_kept_alive.py",
+    "tests/coalition/ledger/test_who_acts.py",
+    "tests/coalition/ledger/test_issuing.py",
+    "tests/coalition/ledger/test_redeeming.py",
+    "tests/coalition/ledger/test_reversing.py",
+    "tests/coalition/ledger/test_reversing_in_parts.py",
+    "tests/coalition/ledger/test_revisions.py",
+    "tests/coalition/ledger/test_holding.py",
+    "tests/coalition/ledger/test_holds_to_their_ends.py",
+    "tests/coalition/ledger/test_vouchers.py",
+    "tests/coalition/ledger/test_changing_hands.py",
+    "tests/coalition/ledger/test_pooling.py",
+    "tests/coalition/ledger/test_limits.py",
+    "tests/coalition/ledger/test_orders_and_keys.py",
+    "tests/coalition/ledger/test_hostile.py",
+    "tests/coalition/vault/test_erasing.py",
+    "tests/partners/test_expiry.py",
+    "tests/partners/test_earning.py",
+)
+
+# Where a file's own tests are, to be asked before others that call it by the way.
+NEAR = {
+    "02": ("test_night",),
+    "03": ("test_revisions", "receipt"),
+    "04": (
+        "test_claims",
+        "test_who_acts",
+        "test_coming_due",
+        "test_kept_alive",
+        "test_orders_and_keys",
+        "test_every_posting",
+    ),
+    "05": ("test_issuing", "test_every_posting", "erased", "test_kept_alive"),
+    "06": ("test_redeeming", "test_every_posting", "erased", "refusals_of_a_pool"),
+    "07": ("test_reversing", "test_claims", "reverse"),
+    "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
+    "11": ("test_proof",),
+    "13": ("changing_hands",),
+    "14": ("changing_hands", "merge"),
+    "15": ("changing_hands",),
+    "16": ("pool",),
+    "17": ("pool",),
+    "18": ("limits",),
+    "19": ("limits", "review"),
+    "20": ("refusals",),
+    "21": ("voucher",),
+}
+
+# Asked where none of those reaches a function.
+WIDER = (
+    "tests/partners/test_agreements.py",
+    "tests/partners/test_directory.py",
+    "tests/partners/test_operations.py",
+    "tests/partners/test_refusals.py",
+    "tests/partners/test_till.py",
+    "tests/schema/test_changing_hands_api.py",
+    "tests/schema/test_guards_api.py",
+    "tests/schema/test_holds_api.py",
+    "tests/schema/test_merges_api.py",
+    "tests/schema/test_operator_api.py",
+    "tests/schema/test_points_api.py",
+    "tests/schema/test_pools_api.py",
+    "tests/schema/test_proof_api.py",
+    "tests/schema/test_vouchers_api.py",
+    "tests/settlement/test_night.py",
+    "tests/settlement/test_reads.py",
+    "tests/settlement/test_worked_day.py",
+)
+
+# What sees that a lock is gone. They race, so they are asked about locks alone.
+RACES = ("tests/concurrency/test_one_member.py", "tests/concurrency/test_pools.py")
+
+
+def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
+    """The tests that call the mutant's function: first those that killed others of it, then its own, then the quickest.
+
+    A function that no test is seen to call is one that PostgreSQL inlines: then all of them.
+    """
+    asked = [name for name in ground.seconds if mutant.operator == "lock" or not name.startswith(RACES)]
+    calling = [name for name in asked if mutant.function in ground.calls[name]] or asked
+    calling = [name for name in calling if not name.startswith(WIDER)] or calling
+    kills: Counter[str] = Counter()
+    for other in _of_function(mutant.function):
+        outcome = state.outcome(other)
+        if outcome and outcome.test:
+            kills[outcome.test] += 1
+    near = ("goes_on_from", *RACES) if mutant.operator == "lock" else NEAR.get(mutant.file[:2], ())
+    return sorted(
+        calling,
+        key=lambda name: (
+            -kills[name],
+            "written_down" not in name,
+            not any(word in name for word in near),
+            ground.seconds[name],
+        ),
+    )
+
+
+@cache
+def _of_function(function: str) -> list[Mutant]:
+    return [mutant for mutant in kernel_mutants() if mutant.function == function]

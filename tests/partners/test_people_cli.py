@@ -1,0 +1,83 @@
+"""Keys, exports and erasure, as the operator types them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from operating import Coalition
+from terminal import Terminal
+
+from coalition.config import get_settings
+
+ADA = "email:ada@example.org"
+
+
+@pytest.fixture
+def terminal(test_database: Any, coalition: Coalition) -> Terminal:
+    coalition.trading("grocer")
+    return Terminal(test_database.environment)
+
+
+def test_a_member_is_exported_and_then_erased(terminal: Terminal, tmp_path: Path) -> None:
+    member = terminal.data("member", "enrol", ADA)["member"]
+    file = tmp_path / "ada.json"
+    terminal("member", "export", ADA, "--output", str(file))
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text())["records"][0]["identifiers"][0]["value"] == "ada@example.org"
+    assert json.loads(terminal("member", "export", ADA).stdout)["member_id"] == member
+    terminal("member", "export", ADA, "--output", str(file), exit_code=2)
+
+    assert "for good" in terminal("member", "erase", ADA, exit_code=1).output
+    assert terminal.data("member", "show", ADA)["identifiers"] == [ADA]
+    erased = terminal.data("member", "erase", ADA, "--yes")
+    assert (erased["member"], erased["replayed"]) == (member, False)
+    assert "MEMBER_UNKNOWN" in terminal("member", "show", ADA, exit_code=1).stderr
+    assert "was erased before" in terminal("member", "erase", member, "--yes").stdout
+    refused = terminal("member", "link", member, ADA, exit_code=1)
+    assert "MEMBER_ERASED" in refused.stderr
+    assert terminal.data("audit")["findings"] == []
+
+
+def test_a_member_with_points_is_not_erased(terminal: Terminal) -> None:
+    terminal("member", "enrol", ADA)
+    terminal("member", "adjust", ADA, "900", "--reason", "migration", "--issuer", "grocer")
+    assert "MEMBER_HAS_POINTS" in terminal("member", "erase", ADA, "--yes", exit_code=1).stderr
+
+
+def test_a_key_is_made_shown_by_its_id_and_replaced(terminal: Terminal) -> None:
+    terminal("member", "enrol", ADA)
+    settings = get_settings().vault_keys
+    assert settings is not None
+    old, new = settings.get_secret_value(), terminal("vault", "key").stdout.strip()
+    [before] = terminal.data("vault", "status")
+    assert (before["wraps"], before["current"], before["in_settings"]) == (2, True, True)
+
+    both = {"COALITION_VAULT_KEYS": f"{new},{old}"}
+    for environment, done in ((both, 2), (both, 0)):
+        get_settings.cache_clear()
+        assert terminal.data("vault", "rotate", **environment)["rewrapped"] == done
+    get_settings.cache_clear()
+    assert [row["wraps"] for row in terminal.data("vault", "status", **both)] == [2, 0]
+    get_settings.cache_clear()
+    shown = terminal("member", "show", ADA, COALITION_VAULT_KEYS=new)
+    assert ADA in shown.stdout
+    get_settings.cache_clear()
+    wrong = terminal("member", "show", ADA, exit_code=2)
+    assert "COALITION_VAULT_KEYS" in wrong.stderr
+    assert old not in wrong.output
+
+
+def test_a_production_programme_without_a_key_is_not_served(test_database: Any, tmp_path: Path) -> None:
+    """What may not be found out with the first phone number."""
+    terminal = Terminal(test_database.environment)
+    terminal("programme", "open", "Rivers", "--mode", "production")
+    without = {"COALITION_VAULT_KEYS": "", "COALITION_DATA_DIR": str(tmp_path)}
+    get_settings.cache_clear()
+    assert "COALITION_VAULT_KEYS" in terminal("serve", "--port", "0", exit_code=2, **without).stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_typed_wrongly_is_not_repeated(terminal: Terminal) -> None:
+    for words in (("member", "show", "ada@example.org"), ("member", "enrol", "mail:ada@example.org")):
+        assert "ada@example.org" not in terminal(*words, exit_code=2).output

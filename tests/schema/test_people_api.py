@@ -1,0 +1,162 @@
+"""Profiles, exports and erasure over the API; and what partners see of them: nothing."""
+
+from typing import Any
+
+from api_driver import Api, codes, named
+from sqlalchemy import text
+
+PROFILE = "profile { name email phone birthDate address locale }"
+UPDATE = (
+    "mutation($input: UpdateProfileInput!) { updateProfile(input: $input)"
+    " { replayed member { id " + PROFILE + " } userErrors { code field message } } }"
+)
+ERASE = (
+    "mutation($input: EraseMemberInput!) { eraseMember(input: $input)"
+    " { replayed erasedAt member { id erasedAt identifiers { value } } userErrors { code } } }"
+)
+MEMBER = (
+    "query($by: MemberBy!) { member(by: $by) { id erasedAt identifiers { kind value } " + PROFILE + " } }"
+)
+ENROL = (
+    "mutation($input: EnrollMemberInput!) { enrollMember(input: $input)"
+    " { replayed member { id } userErrors { code } } }"
+)
+ADA: dict[str, Any] = {
+    "name": "Ada Lovelace",
+    "email": "ada@example.org",
+    "phone": "+4930901820",
+    "birthDate": "1915-12-10",
+    "address": "St James's Square 12\nLondon",
+    "locale": "en-GB",
+}
+MAIL = {"kind": "EMAIL", "value": "Ada@Example.org"}
+
+
+def own(api: Api, member: str) -> Any:
+    from schema.ids import member_in  # noqa: PLC0415 - here alone
+
+    member_id = member_in(member)
+    assert member_id is not None
+    return api.member(member_id)
+
+
+def test_a_member_says_who_it_is_and_takes_it_back(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member = api.enrolled(grocer)
+    ada = own(api, member)
+    made = ada.do(UPDATE, profile=ADA, idempotencyKey="one")
+    assert made["userErrors"] == []
+    assert made["member"]["profile"] == ADA
+    assert ada.do(UPDATE, profile=ADA, idempotencyKey="one")["replayed"]
+    assert codes(ada.do(UPDATE, profile=ADA | {"name": "Eve"}, idempotencyKey="one")) == [
+        "IDEMPOTENCY_CONFLICT"
+    ]
+    changed = ada.do(UPDATE, profile={"phone": None, "locale": "de-AT"})
+    assert changed["member"]["profile"] == ADA | {"phone": None, "locale": "de-AT"}
+    by_operator = api.operator().do(UPDATE, member=named(member), profile={"name": "A. L."})
+    assert by_operator["member"]["profile"]["name"] == "A. L."
+
+
+def test_what_is_no_profile_is_refused_without_repeating_it(api: Api) -> None:
+    ada = own(api, api.enrolled(api.coalition.trading("grocer")))
+    for field, value in [
+        ("email", "secretly nothing"),
+        ("phone", "0309018200000"),
+        ("locale", "de_AT.UTF-8"),
+        ("birthDate", "2999-01-01"),
+        ("name", "x" * 201),
+        ("address", "\x07bell"),
+    ]:
+        refused = ada.do(UPDATE, profile={field: value})
+        assert codes(refused) == ["INVALID_INPUT"], field
+        assert value not in refused["userErrors"][0]["message"]
+    assert set(ada.do(UPDATE, profile={})["member"]["profile"].values()) == {None}
+
+
+def test_partners_see_nothing_and_may_nothing(api: Api) -> None:
+    grocer, florist = api.coalition.trading("grocer"), api.coalition.trading("florist")
+    till, other = api.client_of(grocer), api.client_of(florist)
+    member = till.do(ENROL, identifiers=[MAIL, {"kind": "PARTNER_REFERENCE", "value": "K 1"}])["member"]["id"]
+    own(api, member).do(UPDATE, profile=ADA)
+    for caller, known in ((till, [{"kind": "PARTNER_REFERENCE", "value": "K 1"}]), (other, [])):
+        found = caller.ask(MEMBER, by=named(member))["member"]
+        assert found == {"id": member, "erasedAt": None, "identifiers": known, "profile": None}
+        for mutation, given in ((UPDATE, {"profile": {}}), (ERASE, {"member": named(member)})):
+            answer = caller.send(mutation, {"input": given | {"idempotencyKey": "k"}}).json()
+            assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+        assert export(api, caller, member).status_code == 403
+    assert api.operator().ask(MEMBER, by=named(member))["member"]["profile"] == ADA
+
+
+def test_a_member_does_not_change_or_read_another(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, eve = api.enrolled(grocer), own(api, api.enrolled(grocer))
+    assert codes(eve.do(UPDATE, member=named(ada), profile=ADA)) == ["INVALID_INPUT"]
+    assert export(api, eve, ada).status_code == 404
+    answer = eve.send(ERASE, {"input": {"member": named(ada), "idempotencyKey": "k"}}).json()
+    assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
+
+
+def export(api: Api, caller: Any, member: str) -> Any:
+    return api.http.get(f"/members/{member}/export", headers={"Authorization": f"Bearer {caller.token}"})
+
+
+def test_a_member_and_the_operator_download_all_that_is_held(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member = api.enrolled(grocer)
+    api.client_of(grocer).issue(member, points=5)
+    own(api, member).do(UPDATE, profile=ADA)
+    for caller in (own(api, member), api.operator()):
+        answer = export(api, caller, member)
+        assert answer.status_code == 200
+        assert "attachment" in answer.headers["Content-Disposition"]
+        [record] = answer.json()["records"]
+        assert record["profile"]["name"] == ADA["name"]
+        assert [one["kind"] for one in record["transactions"]] == ["issue"]
+    assert export(api, api.operator(), "nobody").status_code == 404
+    assert export(api, api.finance(), member).status_code == 403
+
+
+def test_the_operator_erases_once_points_are_settled(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    till, operator = api.client_of(grocer), api.operator()
+    member = till.do(ENROL, identifiers=[MAIL])["member"]["id"]
+    by_mail = {"identifier": MAIL}
+    till.issue(member, points=5)
+    with api.nothing_moves():
+        assert codes(operator.do(ERASE, member=named(member))) == ["MEMBER_HAS_POINTS"]
+    till.redeem(member, points=5)
+    erased = operator.do(ERASE, member=by_mail, idempotencyKey="e")
+    assert erased["userErrors"] == []
+    assert erased["member"] == {"id": member, "erasedAt": erased["erasedAt"], "identifiers": []}
+    assert operator.do(ERASE, member=by_mail, idempotencyKey="e")["replayed"]
+    assert operator.do(ERASE, member=named(member))["erasedAt"] == erased["erasedAt"]
+    assert codes(operator.do(ERASE, member=by_mail)) == ["MEMBER_UNKNOWN"]
+    with api.nothing_moves():
+        assert codes(till.issue(member, points=1)) == ["MEMBER_ERASED"]
+        assert codes(till.redeem(member, points=1)) == ["MEMBER_ERASED"]
+        assert codes(operator.do(UPDATE, member=named(member), profile=ADA)) == ["MEMBER_ERASED"]
+    # The partner's own history of it is as it was.
+    history = (
+        "query($by: MemberBy!) { member(by: $by) { transactions(first: 5) { edges { node { kind } } } } }"
+    )
+    edges = till.ask(history, by=named(member))["member"]["transactions"]["edges"]
+    assert [edge["node"]["kind"] for edge in edges] == ["REDEEM", "ISSUE"]
+
+
+def test_the_key_of_an_enrolment_tells_nobody_the_address(api: Api) -> None:
+    """The fingerprint that is kept of a request could be tried out, were it a plain digest."""
+    from coalition.ledger import fingerprint  # noqa: PLC0415 - here alone
+
+    till = api.client_of(api.coalition.trading("grocer"))
+    assert till.do(ENROL, identifiers=[MAIL], idempotencyKey="e")["userErrors"] == []
+    assert till.do(ENROL, identifiers=[MAIL], idempotencyKey="e")["replayed"]
+    with api.coalition.database.reading() as session:
+        [kept] = session.scalars(text("SELECT fingerprint FROM partners.operation WHERE key = 'e'"))
+    from coalition.identifiers import IdentifierKind  # noqa: PLC0415 - here alone
+
+    guess = {
+        "operation": "EnrollMemberInput",
+        "input": {"identifiers": [{"kind": IdentifierKind.EMAIL, "value": MAIL["value"]}]},
+    }
+    assert kept != fingerprint("operation", guess)
