@@ -289,7 +289,11 @@ def _server(stage: Stage) -> Iterator[tuple[int, dict[str, str]]]:
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "coalition", "serve", "--port", "0", "--no-nightly", "--quiet"],
-        env={**os.environ, "COALITION_DATA_DIR": str(stage.settings.data_dir)},
+        env={
+            **os.environ,
+            "COALITION_DATA_DIR": str(stage.settings.data_dir),
+            "COALITION_VAULT_KEYS": base64.b64encode(os.urandom(32)).decode(),
+        },
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -52,7 +52,7 @@ def _line(nth: int, command: IssuePoints | RedeemPoints) -> dict[str, object]:
         "agreement_id": command.agreement_id,
         "points": command.points,
         "key": command.idempotency_key,
-        "card_id": command.card_id,
+        "identifier_id": command.identifier_id,
         "occurred_at": command.occurred_at,
     }
     if isinstance(command, IssuePoints):

@@ -46,6 +46,12 @@ SECTIONS: Final = {
         ("fingerprint", "facts", "decided_by"),
     ),
     "keys": ("ledger.idempotency", "member_id = :id", "business_date, partner_id, key", ("fingerprint",)),
+    "identifier_changes": (
+        "ledger.identifier_change",
+        "member_id = :id",
+        "changed_at, identifier_id, number",
+        ("changed_by",),
+    ),
     "pools": (
         "ledger.pool",
         "pool_id IN (SELECT pool_id FROM ledger.pool_member WHERE member_id = :id AND joined_at IS NOT NULL)",

@@ -48,6 +48,7 @@ __all__ = [
     "get_balance",
     "get_balances",
     "identifiers",
+    "identifiers_by_id",
     "link_identifier",
     "lots",
     "member_exists",
@@ -83,8 +84,10 @@ class Named:
     """A member, as a caller named it."""
 
     member_id: MemberId
-    card_id: UUID | None = None
-    """The card that it was named by, which the transaction remembers; not its number."""
+    identifier_id: UUID | None = None
+    """The identifier that it was named by. A transaction remembers it where it is a card; not its number."""
+    holder_id: MemberId | None = None
+    """The very record whose identifier it is: the member, or one that was merged into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +176,7 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
         MemberUnknown, PartnerUnknown, PartnerNotActive: there is no such member, or partner, or the partner
             is not active.
         IdentifierTaken: it is another member's.
+        CardReplaced: it is a card of the member's that was replaced.
     """
     spelled = vault.stored_forms(session, [command.identifier], make=True)
     call(
@@ -204,7 +208,7 @@ def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, st
 
 
 def find_member(session: Session, identifier: Identifier, *, merged: bool = False) -> MemberId | None:
-    """The member whom an identifier names, if it is enrolled.
+    """The member whom an identifier names, if it is enrolled; also one that is blocked, or a replaced card.
 
     Of a member who was merged into another it names the survivor, who has the points; with `merged` the very
     member whose identifier it is.
@@ -214,26 +218,32 @@ def find_member(session: Session, identifier: Identifier, *, merged: bool = Fals
 
 
 def find_named(session: Session, identifier: Identifier) -> Named | None:
-    """The member whom an identifier names, if it is enrolled, and by which card."""
+    """The member whom an identifier names, if it is enrolled, and by which identifier."""
     return find_all_named(session, [identifier]).get(identifier)
 
 
 def find_all_named(
-    session: Session, identifiers: Iterable[Identifier], *, merged: bool = False
+    session: Session, identifiers: Iterable[Identifier], *, merged: bool = False, former: bool = False
 ) -> dict[Identifier, Named]:
-    """Whom several identifiers name, in one query; those that are not enrolled are left out."""
+    """Whom several identifiers name, in one query; those that are not enrolled are left out.
+
+    With `former` one that was unlinked, and linked to nobody since, names whom it named last: so that the
+    ledger can say so, and give the answer to what was posted by it.
+    """
     spelled = vault.stored_forms(session, identifiers, make=False)
     wanted = {(one.kind.value, one.partner_id, value): one for one, value in spelled.items()}
     kinds, partners, values = zip(*wanted, strict=True) if wanted else ((), (), ())
     rows = session.execute(
-        _NAMED, {"kinds": list(kinds), "partners": list(partners), "values": list(values)}
+        _NAMED,
+        {"kinds": list(kinds), "partners": list(partners), "values": list(values), "former": former},
     ).all()
     return {
         wanted[row.kind, row.partner_id, row.value]: Named(
             member_id=MemberId(row.member_id)
             if merged or row.merged_into is None
             else survivor_of(session, MemberId(row.merged_into)),
-            card_id=row.identifier_id if row.kind == IdentifierKind.CARD else None,
+            identifier_id=row.identifier_id,
+            holder_id=MemberId(row.member_id),
         )
         for row in rows
     }
@@ -246,6 +256,9 @@ _NAMED = text("""
              AS wanted (kind, partner_id, value)
     JOIN ledger.identifier i USING (kind, partner_id, value)
     JOIN ledger.member_head h USING (member_id)
+    WHERE :former OR i.unlinked_at IS NULL
+    -- The last one counts: of those that were unlinked the latest, before it one that is in use.
+    ORDER BY i.unlinked_at
 """)
 
 
@@ -285,22 +298,27 @@ def member_exists(session: Session, member_id: MemberId) -> bool:
 
 
 def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
-    """All that a member is known by."""
+    """All that a member is known by, blocked identifiers and replaced cards among them."""
+    return list(identifiers_by_id(session, member_id).values())
+
+
+def identifiers_by_id(session: Session, member_id: MemberId) -> dict[UUID, Identifier]:
+    """All that a member is known by, as `identifiers`, under their own ids."""
     column = tables.identifier.c
     rows = session.execute(
-        select(column.kind, column.value, column.partner_id)
-        .where(column.member_id == member_id)
+        select(column.identifier_id, column.kind, column.value, column.partner_id)
+        .where(column.member_id == member_id, column.unlinked_at.is_(None))
         .order_by(column.kind, column.linked_at, column.identifier_id)
     ).all()
     sealed = {} if all(row.kind in vault.READABLE for row in rows) else vault.read(session, member_id)
-    return [
-        Identifier(
+    return {
+        row.identifier_id: Identifier(
             kind=IdentifierKind(row.kind),
             value=row.value if row.kind in vault.READABLE else sealed[f"identifier:{row.value}"],
             partner_id=row.partner_id,
         )
         for row in rows
-    ]
+    }
 
 
 def get_balance(session: Session, member_id: MemberId) -> Balance:

@@ -8,7 +8,7 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from coalition import vault
-from coalition.errors import InvalidInput, MemberMerged, MemberUnknown
+from coalition.errors import IdentifierInvalid, InvalidInput, MemberMerged, MemberUnknown
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK
 from coalition.members import member_exists, merged_into
@@ -89,7 +89,7 @@ def _as(kind: IdentifierKind) -> Callable[[str], str | None]:
     def normalise(value: str) -> str | None:
         try:
             return Identifier.of(kind, value, partner_id=NETWORK).value
-        except InvalidInput:
+        except IdentifierInvalid:
             return None
 
     return normalise

@@ -118,7 +118,8 @@ def _stages(lines: list[TillLine], named: Mapping[Identifier, Named]) -> Iterato
         undone: set[object] = set()
         waiting: set[object] = set()
         for line in rest:
-            about = {line.receipt, named.get(line.member, line.member)}
+            whose = named.get(line.member)
+            about = {line.receipt, line.member if whose is None else whose.member_id}
             if about & waiting or (line.kind not in _REVERSALS and about & undone):
                 later.append(line)
                 waiting |= about
@@ -164,7 +165,7 @@ def _patiently(db: Database, act: Callable[[], T]) -> T:
 
 def _named(db: Database, lines: list[TillLine]) -> dict[Identifier, Named]:
     with db.reading() as session:
-        return find_all_named(session, {line.member for line in lines})
+        return find_all_named(session, {line.member for line in lines}, former=True)
 
 
 def _post_stage(
@@ -189,7 +190,7 @@ def _wish(
     if line.kind is LineKind.ISSUE:
         return till.Issue(
             member_id=named.member_id,
-            card_id=named.card_id,
+            identifier_id=named.identifier_id,
             partner_id=partner_id,
             idempotency_key=_key(line),
             points=line.points,
@@ -200,7 +201,7 @@ def _wish(
     assert line.points is not None, "the reader sees to it"
     return till.Redeem(
         member_id=named.member_id,
-        card_id=named.card_id,
+        identifier_id=named.identifier_id,
         partner_id=partner_id,
         points=line.points,
         idempotency_key=_key(line),

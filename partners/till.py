@@ -52,8 +52,8 @@ class Issue:
     """Money spent, in the programme's currency."""
     funding_plan: str | None = None
     """A plan's code; None: the issuer alone pays."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
     """By the till's clock; None is now."""
@@ -71,8 +71,8 @@ class Redeem:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent, needed beyond the programme's limit."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
     from_pool: bool = False
     """Whether the others of the member's household pool give what the member lacks."""
 
@@ -211,7 +211,7 @@ def issue_command(session: Session, wish: Issue, memory: Memory) -> IssuePoints:
         occurred_at=occurred_at,
         matures_at=evaluated.matures_at,
         expires_at=evaluated.expires_at,
-        card_id=wish.card_id,
+        identifier_id=wish.identifier_id,
     )
 
 
@@ -241,7 +241,7 @@ def redeem_command(session: Session, wish: Redeem, memory: Memory) -> RedeemPoin
         receipt=wish.receipt,
         occurred_at=occurred_at,
         confirmation_id=wish.confirmation_id,
-        card_id=wish.card_id,
+        identifier_id=wish.identifier_id,
         from_pool=wish.from_pool,
     )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import strawberry
 
 from coalition.adjusting import AdjustmentReason, AdjustmentState
+from coalition.identifier_changes import IdentifierState
 from coalition.identifiers import IdentifierKind
 from coalition.pooling import PoolSpenders
 from coalition.reviewing import ReviewState
@@ -34,6 +35,7 @@ __all__ = [
     "EarnRounding",
     "ExpiryRule",
     "IdentifierKind",
+    "IdentifierState",
     "Kind",
     "LimitAction",
     "LimitMeasure",
@@ -94,6 +96,17 @@ _show(
         "PHONE": "A phone's number in international form, such as +49 30 901820.",
         "EMAIL": "An e-mail address.",
         "PARTNER_REFERENCE": "Your own reference; unique within your business and seen by nobody else.",
+    },
+)
+
+_show(
+    IdentifierState,
+    "How an identifier stands.",
+    {
+        "ACTIVE": "The member can be named by it.",
+        "BLOCKED": "Nobody can be named by it until it is unblocked.",
+        "REPLACED": "A card in place of which the member has another; out of use for good.",
+        "UNLINKED": "No member is known by it any more.",
     },
 )
 

@@ -13,6 +13,7 @@ from schema.mutations.batches import BatchMutations
 from schema.mutations.clients import ClientMutations
 from schema.mutations.guards import GuardMutations
 from schema.mutations.holds import HoldMutations
+from schema.mutations.identifiers import IdentifierMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.merges import MergeMutations
 from schema.mutations.operator import OperatorMutations
@@ -69,6 +70,7 @@ class Mutation(
     OperatorMutations,
     ClientMutations,
     GuardMutations,
+    IdentifierMutations,
 ):
     """All mutations."""
 

@@ -26,6 +26,7 @@ from coalition.holding import (
     capture_redemption,
     void_redemption,
 )
+from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Balance, Posting, TransactionRef
@@ -78,6 +79,7 @@ LEDGER_TABLES = (
     "adjustment",
     "pool",
     "pool_member",
+    "identifier_change",
     "review",
 )
 
@@ -176,6 +178,19 @@ class LedgerDriver:
         if available:
             self.issue(member_id, available, by=partner_id)
         return member_id
+
+    def card(self, member_id: MemberId) -> UUID:
+        """The id of a new card of the member's."""
+        card = Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
+        with self.database.unit_of_work() as session:
+            members.link_identifier(
+                session,
+                members.LinkIdentifier(member_id=member_id, partner_id=self.any_partner(), identifier=card),
+            )
+            found = members.find_named(session, card)
+        assert found is not None
+        assert found.identifier_id is not None
+        return found.identifier_id
 
     def any_partner(self) -> PartnerId:
         return next(iter(self.agreements), None) or self.partner()

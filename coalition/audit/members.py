@@ -96,6 +96,7 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
     SELECT concat(named.what, ' ', named.member_id), format('%s rows, and no such member', count(*))
       FROM (SELECT 'member_head' AS what, member_id FROM ledger.member_head
              UNION ALL SELECT 'identifier', member_id FROM ledger.identifier
+             UNION ALL SELECT 'identifier_change', member_id FROM ledger.identifier_change
              UNION ALL SELECT 'lot', member_id FROM ledger.lot
              UNION ALL SELECT 'transaction', member_id FROM ledger.transaction
              UNION ALL SELECT 'hold', member_id FROM ledger.hold

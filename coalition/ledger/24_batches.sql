@@ -21,7 +21,7 @@ CREATE TYPE ledger.batch_line AS (
     receipt_number   text,
     receipt_line     integer,
     receipt_revision integer,
-    card_id          uuid,
+    identifier_id    uuid,
     occurred_at      timestamptz,
     matures_at       timestamptz,
     expires_at       timestamptz,
@@ -57,6 +57,8 @@ DECLARE
     wish    ledger.wish;
     lines   ledger.batch_line[];
     claimed boolean[];
+    in_use  boolean[];
+    cards   uuid[];
     plain   boolean[];
     line    ledger.batch_line;
     outcome ledger.batch_outcome;
@@ -66,7 +68,8 @@ BEGIN
     lines := ARRAY(SELECT l FROM ledger.read_batch(p_lines, wish.now) AS l ORDER BY l.nth);
     claimed := ledger.claim_receipts(lines, wish);
     wish := ledger.lock_batch(lines, wish);
-    plain := ledger.plain_lines(lines, claimed, wish);
+    SELECT * INTO in_use, cards FROM ledger.identifiers_in_use(lines);
+    plain := ledger.plain_lines(lines, claimed, in_use, cards, wish);
 
     FOR line IN SELECT l.* FROM unnest(lines) AS l WHERE NOT plain[l.nth] ORDER BY l.nth LOOP
         outcome := ledger.post_line(line, ledger.judge_claim(ledger.wish_of(line, wish), claimed[line.nth]));
@@ -75,13 +78,13 @@ BEGIN
         END IF;
         RETURN NEXT outcome;
     END LOOP;
-    RETURN QUERY SELECT * FROM ledger.issue_plainly(lines, plain, wish);
+    RETURN QUERY SELECT * FROM ledger.issue_plainly(lines, plain, cards, wish);
 END $$;
 
 CREATE FUNCTION ledger.read_batch(p_lines json, p_now timestamptz) RETURNS SETOF ledger.batch_line
 LANGUAGE sql VOLATILE AS $$
     SELECT l.nth, l.kind, l.member_id, l.agreement_id, l.funding_plan_id, l.points, l.amount, l.key, l.fingerprint,
-           l.store, l.terminal, l.receipt_number, l.receipt_line, l.receipt_revision, l.card_id, coalesce(l.occurred_at, p_now),
+           l.store, l.terminal, l.receipt_number, l.receipt_line, l.receipt_revision, l.identifier_id, coalesce(l.occurred_at, p_now),
            l.matures_at, l.expires_at, l.confirmation_id, coalesce(l.from_pool, false), gen_random_uuid()
     FROM json_populate_recordset(NULL::ledger.batch_line, p_lines) AS l
 $$;
@@ -130,10 +133,26 @@ BEGIN
     PERFORM FROM member_head WHERE member_id = ANY (members) ORDER BY member_id FOR UPDATE;
 END $$;
 
+-- Whether the lines name their members by what may be used, as ledger.check_identifier judges it of one; and which
+-- of it are cards. One that is not the member's own, but of somebody who was merged into it, is left to that.
+CREATE FUNCTION ledger.identifiers_in_use(p_lines ledger.batch_line[], OUT in_use boolean[], OUT cards uuid[])
+LANGUAGE plpgsql AS $$
+BEGIN
+    SELECT array_agg(l.identifier_id IS NULL OR coalesce(c.state = 'active', false) ORDER BY l.nth),
+           array_agg(CASE WHEN c.kind = 'card' THEN l.identifier_id END ORDER BY l.nth)
+    INTO in_use, cards
+    FROM unnest(p_lines) AS l LEFT JOIN LATERAL (
+        SELECT kind, state FROM identifier_change
+        WHERE member_id = l.member_id AND identifier_id = l.identifier_id ORDER BY number DESC LIMIT 1
+    ) AS c ON true;
+END $$;
+
 -- Which lines are issues that need nothing but themselves, and are of members whose other lines are such, too: the
 -- receipt is its own, the key is new, nothing has come due, nothing is owed or extended, and no guard may have
 -- anything to say. A line that is none of these is not refused yet; the member's part decides.
-CREATE FUNCTION ledger.plain_lines(p_lines ledger.batch_line[], p_claimed boolean[], p_wish ledger.wish) RETURNS boolean[]
+CREATE FUNCTION ledger.plain_lines(
+    p_lines ledger.batch_line[], p_claimed boolean[], p_in_use boolean[], p_cards uuid[], p_wish ledger.wish
+) RETURNS boolean[]
 LANGUAGE plpgsql AS $$
 DECLARE
     fit   boolean[] := ledger.fit_by_terms(p_lines, p_wish);
@@ -144,7 +163,7 @@ BEGIN
 
     SELECT array_agg(judged.plain ORDER BY judged.nth) INTO plain FROM (
         SELECT l.nth, bool_and(
-            fit[l.nth] AND l.once AND l.points BETWEEN (l.amount IS NULL)::int AND 1000000000
+            fit[l.nth] AND p_in_use[l.nth] AND l.once AND l.points BETWEEN (l.amount IS NULL)::int AND 1000000000
             AND (l.receipt_number IS NULL OR (p_claimed[l.nth] AND l.receipt_revision = 0))
             AND l.occurred_at >= p_wish.oldest
             AND NOT EXISTS (SELECT FROM idempotency i WHERE i.member_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key)
@@ -159,7 +178,7 @@ BEGIN
     IF cardinality(p_wish.limits) > 0 THEN
         SELECT array_agg(judged.plain ORDER BY judged.nth) INTO plain FROM (
             SELECT l.nth, bool_and(
-                plain[l.nth] AND NOT ledger.may_exceed(ledger.wish_of(l.line, p_wish), h, l.postings, l.points_together)
+                plain[l.nth] AND NOT ledger.may_exceed(ledger.wish_of(l.line, p_wish, p_cards[l.nth]), h, l.postings, l.points_together)
             ) OVER (PARTITION BY l.member_id) AS plain
             FROM (
                 SELECT u.nth, u.member_id, u AS line, count(*) OVER mine AS postings, sum(u.points) OVER mine AS points_together
@@ -201,8 +220,8 @@ BEGIN
     RETURN fit;
 END $$;
 
--- The batch's wish with what one line asks.
-CREATE FUNCTION ledger.wish_of(p_line ledger.batch_line, p_wish ledger.wish) RETURNS ledger.wish
+-- The batch's wish with what one line asks; p_card, where it is known already.
+CREATE FUNCTION ledger.wish_of(p_line ledger.batch_line, p_wish ledger.wish, p_card uuid DEFAULT NULL) RETURNS ledger.wish
 LANGUAGE plpgsql AS $$
 BEGIN
     p_wish.kind := p_line.kind;
@@ -218,7 +237,8 @@ BEGIN
     p_wish.receipt_number := p_line.receipt_number;
     p_wish.receipt_line := p_line.receipt_line;
     p_wish.receipt_revision := p_line.receipt_revision;
-    p_wish.card_id := p_line.card_id;
+    p_wish.identifier_id := p_line.identifier_id;
+    p_wish.card_id := p_card;
     RETURN p_wish;
 END $$;
 
@@ -258,12 +278,13 @@ END $$;
 
 -- Post the plain lines, all in one statement: what ledger.issue, ledger.append_transaction and ledger.conclude write
 -- for one. Members are locked, and what follows a line of the same member is numbered and chained after it.
-CREATE FUNCTION ledger.issue_plainly(p_lines ledger.batch_line[], p_plain boolean[], p_wish ledger.wish) RETURNS SETOF ledger.batch_outcome
+CREATE FUNCTION ledger.issue_plainly(p_lines ledger.batch_line[], p_plain boolean[], p_cards uuid[], p_wish ledger.wish)
+RETURNS SETOF ledger.batch_outcome
 LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     WITH placed AS (
-        SELECT l.*, gen_random_uuid() AS lot_id, row_number() OVER mine AS place, h.last_sequence + row_number() OVER mine AS sequence,
+        SELECT l.*, p_cards[l.nth] AS card_id, gen_random_uuid() AS lot_id, row_number() OVER mine AS place, h.last_sequence + row_number() OVER mine AS sequence,
                greatest(p_wish.now, h.last_recorded_at) AS recorded_at, l.occurred_at < p_wish.window_opened AS late,
                coalesce(l.matures_at <= greatest(p_wish.now, h.last_recorded_at), true) AS matured,
                h.available AS available_before, h.pending AS pending_before, h.held, h.deficit, h.next_due_at, h.digest AS digest_before

@@ -179,7 +179,7 @@ def _named(session: Session, lines: Sequence[Line], partner_id: PartnerId) -> li
     """Whom the lines name, all with one query."""
     meant = [_meant(line.member, partner_id) for line in lines]
     wanted = {one for one in meant if not isinstance(one, Named | CoalitionError)}
-    found = find_all_named(session, wanted) if wanted else {}
+    found = find_all_named(session, wanted, former=True) if wanted else {}
     return [
         one if isinstance(one, Named | CoalitionError) else found.get(one, Named(member_id=NOBODY))
         for one in meant
@@ -211,7 +211,7 @@ class BatchMutations:
         def wish_of(line: IssuePointsInput, member: Named, receipt: Receipt | None) -> till.Issue:
             return till.Issue(
                 member_id=member.member_id,
-                card_id=member.card_id,
+                identifier_id=member.identifier_id,
                 partner_id=partner_id,
                 idempotency_key=str(line.idempotency_key),
                 points=line.points,
@@ -235,7 +235,7 @@ class BatchMutations:
         def wish_of(line: RedeemPointsInput, member: Named, receipt: Receipt | None) -> till.Redeem:
             return till.Redeem(
                 member_id=member.member_id,
-                card_id=member.card_id,
+                identifier_id=member.identifier_id,
                 partner_id=partner_id,
                 idempotency_key=str(line.idempotency_key),
                 points=line.points,

@@ -191,7 +191,7 @@ def _decided(info: Info, wish: Any, kind: str, decide: Callable[..., None]) -> R
 
 def _blocked(info: Info, wish: Any, *, blocked: bool) -> MemberPayload:
     def work(session: Session) -> dict[str, Any]:
-        member_id = wish.member.find(session, partner_id=NETWORK)
+        member_id = wish.member.find(session, partner_id=NETWORK, in_use=False)
         if member_id is None:
             raise MemberUnknown
         members.set_blocked(session, MemberId(member_id), blocked=blocked)

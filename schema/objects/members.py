@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import holding, members, pooling, profiles
+from coalition import holding, identifier_changes, members, pooling, profiles
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Balance as LedgerBalance
 from schema.context import Info
 from schema.cost import FEW, PAGE, Cost
-from schema.enums import IdentifierKind
-from schema.ids import to_global
+from schema.enums import IdentifierKind, IdentifierState
+from schema.ids import identifier_id, to_global
 from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transactions import Transaction
@@ -30,8 +30,11 @@ _MAX_DAYS = 36_500
 class Identifier:
     """A normalised identifier."""
 
+    id: strawberry.ID = strawberry.field(description="What blockIdentifier and its like name it by.")
     kind: IdentifierKind = strawberry.field(description="Its kind.")
     value: str = strawberry.field(description="Its normal form.")
+    state: IdentifierState = strawberry.field(description="How it stands.")
+    linked_at: dt.datetime = strawberry.field(description="Since when the member is known by it.")
 
 
 @strawberry.type(description="How many of a member's points one issuer issued.")
@@ -186,9 +189,15 @@ class Member(Node):
         """What the viewer may know of them."""
         viewer = info.context.viewer
         return [
-            Identifier(kind=one.kind, value=one.value)
-            for one in members.identifiers(info.context.session, self.member_id)
-            if viewer.sees_whole_members() or one.partner_id == viewer.partner_id
+            Identifier(
+                id=identifier_id(self.member_id, one.identifier_id),
+                kind=one.identifier.kind,
+                value=one.identifier.value,
+                state=one.state,
+                linked_at=one.linked_at,
+            )
+            for one in identifier_changes.linked_identifiers(info.context.session, self.member_id)
+            if viewer.sees_whole_members() or one.identifier.partner_id == viewer.partner_id
         ]
 
     @strawberry.field(

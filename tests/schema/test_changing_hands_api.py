@@ -115,7 +115,7 @@ def test_of_a_receiver_the_giver_learns_nothing_but_that_it_can_receive(api: Api
             ({"to": named(_id(survivor)), "points": 2**60}, "POINTS_INVALID"),
             ({"to": named(_id(survivor)), "points": 5, "reason": ""}, "INVALID_INPUT"),
             ({"to": named(_id(survivor)), "points": 5, "reason": "\u0000"}, "INVALID_INPUT"),
-            ({"to": {"identifier": {"kind": "PHONE", "value": "030"}}, "points": 5}, "INVALID_INPUT"),
+            ({"to": {"identifier": {"kind": "PHONE", "value": "030"}}, "points": 5}, "IDENTIFIER_INVALID"),
         ):
             assert codes(mine.do(TRANSFER, **given)) == [code], given
         beyond = mine.do(TRANSFER, to=named(_id(survivor)), points=10_001)["userErrors"][0]

@@ -12,6 +12,7 @@ from driver import START, LedgerDriver, receipt
 from listing import listing
 from sqlalchemy import Engine, text
 
+from coalition import identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.db import Database
 from coalition.errors import (
@@ -20,6 +21,7 @@ from coalition.errors import (
     CoalitionError,
     FundingPlanUnknown,
     IdempotencyConflict,
+    IdentifierBlocked,
     InsufficientPoints,
     InvalidInput,
     LimitExceeded,
@@ -35,11 +37,12 @@ from coalition.errors import (
     StoreUnknown,
     UnderReview,
 )
-from coalition.ids import MemberId
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting
 from coalition.ledger.posting import TermsSuperseded
-from coalition.members import set_blocked
+from coalition.members import LinkIdentifier, find_named, link_identifier, set_blocked
 from coalition.redeeming import RedeemPoints, redeem_points
 
 Wish = IssuePoints | RedeemPoints
@@ -72,6 +75,27 @@ def block(ledger: LedgerDriver, member: MemberId) -> None:
         set_blocked(session, member, blocked=True)
 
 
+def block_card(ledger: LedgerDriver, member: MemberId, card: UUID) -> None:
+    operator = identifier_changes.Actor(name="test", party_id=NETWORK)
+    with ledger.database.unit_of_work() as session:
+        identifier_changes.block(
+            session, identifier_changes.ChangeIdentifier(member_id=member, identifier_id=card, by=operator)
+        )
+
+
+def phone_of(ledger: LedgerDriver, member: MemberId) -> UUID:
+    """The id of a new identifier of the member's that is no card."""
+    phone = Identifier.of(IdentifierKind.PHONE, f"+4930901{member.int % 1000:03}", partner_id=NETWORK)
+    with ledger.database.unit_of_work() as session:
+        link_identifier(
+            session, LinkIdentifier(member_id=member, partner_id=ledger.any_partner(), identifier=phone)
+        )
+        found = find_named(session, phone)
+    assert found is not None
+    assert found.identifier_id is not None
+    return found.identifier_id
+
+
 def told(outcomes: Sequence[Posting | CoalitionError]) -> list[object]:
     """What can be compared of outcomes: all but ids."""
     return [
@@ -102,7 +126,8 @@ def all_sorts(ledger: LedgerDriver) -> list[Wish]:
     )
     plain, pending, due, indebted, blocked, gone, stays, spent, dated, lively, alive = joined(ledger, 11)
     plan = ledger.funding_plan(_=[(ledger.any_partner(), 500_000), (other, 500_000)])
-    card = UUID(int=99)
+    card, blocked_card, of_gone = ledger.card(dated), ledger.card(lively), ledger.card(gone)
+    block_card(ledger, lively, blocked_card)
     ledger.issue(due, 30, matures_at=SOON, expires_at=LATER)
     owed = ledger.issue(indebted, 50)
     ledger.redeem(indebted, 50)
@@ -128,7 +153,11 @@ def all_sorts(ledger: LedgerDriver) -> list[Wish]:
         issue(stays, 6, receipt=receipt("3", store="S-2", line=2)),
         issue(stays, 5, key="of the merged", request={"same": 2}),
         issue(dated, 0, amount=Decimal("0.40"), receipt=receipt("4")),
-        issue(dated, 12, amount=Decimal("12.5"), funding_plan_id=plan, card_id=card),
+        issue(dated, 12, amount=Decimal("12.5"), funding_plan_id=plan, identifier_id=card),
+        issue(dated, 3, identifier_id=phone_of(ledger, dated)),
+        issue(lively, 13, identifier_id=blocked_card),
+        issue(stays, 14, identifier_id=of_gone),
+        issue(pending, 15, identifier_id=of_gone),
         issue(spent, 4, receipt=receipt("taken")),
         issue(spent, 9, receipt=receipt("revised", revision=1)),
         issue(spent, 9, receipt=receipt("revised", revision=3)),
@@ -153,6 +182,7 @@ def merely_issues(ledger: LedgerDriver) -> list[Wish]:
     """What the statement for all of them takes, several of a member among them."""
     first, second, third = joined(ledger, 3)
     plan = ledger.funding_plan(_=[(ledger.any_partner(), 1_000_000)])
+    names = {first: ledger.card(first), second: ledger.card(second), third: phone_of(ledger, third)}
     ledger.issue(second, 17, matures_at=START + timedelta(days=30), expires_at=LATER)
     return [
         ledger.to_issue(
@@ -165,7 +195,7 @@ def merely_issues(ledger: LedgerDriver) -> list[Wish]:
             expires_at=START + timedelta(days=400 - number) if number % 2 else None,
             occurred_at=START - timedelta(days=number % 7),
             funding_plan_id=plan if number % 4 == 1 else None,
-            card_id=UUID(int=number) if number % 6 == 1 else None,
+            identifier_id=names[(first, second, third, second)[number % 4]] if number % 3 == 1 else None,
         )
         for number in range(40)
     ]
@@ -186,13 +216,13 @@ def kept_alive(ledger: LedgerDriver) -> list[Wish]:
 def limited(ledger: LedgerDriver) -> list[Wish]:
     """Some of what is asked is too much."""
     members = joined(ledger, 4)
-    card = UUID(int=4)
+    card = ledger.card(members[1])
     ledger.limit("member", posting="issue", measure="points", most=30, period=timedelta(hours=1))
     ledger.limit("often", posting="both", measure="count", most=5)
     ledger.limit("card", scope="card", posting="issue", measure="count", most=2, period=timedelta(days=1))
     ledger.limit("looked-at", posting="issue", measure="points", most=24, action="review")
     return [
-        ledger.to_issue(members[number % 4], 3 + number, card_id=card if number % 4 == 1 else None)
+        ledger.to_issue(members[number % 4], 3 + number, identifier_id=card if number % 4 == 1 else None)
         for number in range(24)
     ]
 
@@ -361,6 +391,8 @@ def test_every_guard_of_a_till_holds_for_a_line(ledger: LedgerDriver) -> None:
     member, blocked, gone = ledger.member(), ledger.member(), ledger.member()
     partner = ledger.any_partner()
     block(ledger, blocked)
+    lost = ledger.card(member)
+    block_card(ledger, member, lost)
     ledger.merge(ledger.member(), gone)
     ledger.issue(member, 1, receipt=receipt("held"))
     ledger.limit("large", posting="issue", measure="points", most=1000)
@@ -380,8 +412,9 @@ def test_every_guard_of_a_till_holds_for_a_line(ledger: LedgerDriver) -> None:
         StoreUnknown: ledger.to_issue(member, 5, receipt=receipt(store="S-9")),
         FundingPlanUnknown: ledger.to_issue(member, 5, funding_plan_id=uuid4()),
         MemberBlocked: ledger.to_issue(blocked, 5),
+        IdentifierBlocked: ledger.to_issue(member, 5, identifier_id=lost),
         LimitExceeded: ledger.to_issue(member, 1001),
-        UnderReview: ledger.to_issue(member, 5, card_id=uuid4()),
+        UnderReview: ledger.to_issue(member, 5, identifier_id=ledger.card(member)),
     }
     before = ledger.snapshot()
     for expected, line in lines.items():

@@ -317,7 +317,7 @@ def test_a_card_belongs_to_the_network_or_two_members_could_have_it(ledger: Ledg
 
 @pytest.mark.parametrize("value", ["a\x00b@example.org", "a\x07@example.org", "\ud800@example.org"])
 def test_an_address_that_cannot_be_stored_is_no_address(value: str) -> None:
-    with pytest.raises(errors.InvalidInput):
+    with pytest.raises(errors.IdentifierInvalid):
         Identifier.of(IdentifierKind.EMAIL, value, partner_id=NETWORK)
 
 

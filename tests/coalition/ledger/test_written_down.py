@@ -6,7 +6,6 @@ it and run this: the test writes it anew, and the difference is yours to read.
 
 from datetime import timedelta
 from pathlib import Path
-from uuid import uuid4
 
 from driver import LedgerDriver, receipt
 from listing import listing
@@ -25,7 +24,7 @@ def _days(ledger: LedgerDriver) -> None:
 
     # Two lots, of which the one that expires first is spent first; some points pend.
     bread = ledger.issue(anna, 100, by=baker, expires_at=later, receipt=receipt("B-1"), funding_plan_id=plan)
-    ledger.issue(anna, 40, by=grocer, expires_at=soon, card_id=uuid4())
+    ledger.issue(anna, 40, by=grocer, expires_at=soon, identifier_id=ledger.card(anna))
     ledger.issue(anna, 30, by=grocer, matures_at=soon)
     spent = ledger.redeem(anna, 60, by=grocer, receipt=receipt("G-1", line=3))
     ledger.reverse(spent.ref, 25, by=grocer, reason="a jar was broken")
