@@ -64,7 +64,7 @@ def test_each_line_has_its_outcome_in_its_place(api: Api) -> None:
         "7",
         "MEMBER_UNKNOWN",
         "MEMBER_UNKNOWN",
-        "INVALID_INPUT",
+        "IDENTIFIER_INVALID",
         "INVALID_INPUT",
         "DUPLICATE_IN_BATCH",
         "30",
