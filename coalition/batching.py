@@ -11,6 +11,7 @@ from coalition.errors import from_kernel
 from coalition.issuing import IssuePoints
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
+from coalition.redeeming import RedeemPoints
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 
     from coalition.errors import CoalitionError
     from coalition.ids import PartnerId
-    from coalition.redeeming import RedeemPoints
 
 _POST: Final = "SELECT * FROM ledger.post_batch(%s, %s::json, %s, %s)"
 
@@ -46,38 +46,32 @@ def post_batch(
 
 def _line(nth: int, command: IssuePoints | RedeemPoints) -> dict[str, object]:
     check_key(command.idempotency_key)
+    kind = "issue" if isinstance(command, IssuePoints) else "redeem"
     line: dict[str, object] = {
         "nth": nth,
+        "kind": kind,
         "member_id": command.member_id,
         "agreement_id": command.agreement_id,
         "points": command.points,
         "key": command.idempotency_key,
-        "identifier_id": command.identifier_id,
+        "fingerprint": "\\x" + fingerprint(kind, command.request).hex(),
         "occurred_at": command.occurred_at,
     }
-    if isinstance(command, IssuePoints):
-        line |= {
-            "kind": "issue",
-            "fingerprint": "\\x" + fingerprint("issue", command.request).hex(),
-            "funding_plan_id": command.funding_plan_id,
-            "amount": None if command.amount is None else str(command.amount),
-            "matures_at": command.matures_at,
-            "expires_at": command.expires_at,
-        }
-    else:
-        line |= {
-            "kind": "redeem",
-            "fingerprint": "\\x" + fingerprint("redeem", command.request).hex(),
-            "confirmation_id": command.confirmation_id,
-            "from_pool": command.from_pool,
-        }
-    receipt = command.receipt
-    if receipt is not None:
-        line |= {
-            "store": receipt.store,
-            "terminal": receipt.terminal,
-            "receipt_number": receipt.number,
-            "receipt_line": receipt.line,
-            "receipt_revision": receipt.revision,
-        }
+    if command.identifier_id is not None:
+        line["identifier_id"] = command.identifier_id
+    if command.receipt is not None:
+        names = ("store", "terminal", "receipt_number", "receipt_line", "receipt_revision")
+        line.update(zip(names, command.receipt.as_arguments(), strict=True))
+    if isinstance(command, RedeemPoints):
+        line["confirmation_id"] = command.confirmation_id
+        line["from_pool"] = command.from_pool
+        return line
+    if command.amount is not None:
+        line["amount"] = str(command.amount)
+    if command.funding_plan_id is not None:
+        line["funding_plan_id"] = command.funding_plan_id
+    if command.matures_at is not None:
+        line["matures_at"] = command.matures_at
+    if command.expires_at is not None:
+        line["expires_at"] = command.expires_at
     return line

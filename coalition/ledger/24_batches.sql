@@ -27,7 +27,8 @@ CREATE TYPE ledger.batch_line AS (
     expires_at       timestamptz,
     confirmation_id  uuid,
     from_pool        boolean,
-    transaction_id   uuid       -- of what it will post
+    transaction_id   uuid,      -- of what it will post
+    lot_id           uuid       -- and of its lot
 );
 
 -- What became of a line: a posting, or a refusal's code and facts.
@@ -85,7 +86,8 @@ CREATE FUNCTION ledger.read_batch(p_lines json, p_now timestamptz) RETURNS SETOF
 LANGUAGE sql VOLATILE AS $$
     SELECT l.nth, l.kind, l.member_id, l.agreement_id, l.funding_plan_id, l.points, l.amount, l.key, l.fingerprint,
            l.store, l.terminal, l.receipt_number, l.receipt_line, l.receipt_revision, l.identifier_id, coalesce(l.occurred_at, p_now),
-           l.matures_at, l.expires_at, l.confirmation_id, coalesce(l.from_pool, false), gen_random_uuid()
+           l.matures_at, l.expires_at, l.confirmation_id, coalesce(l.from_pool, false),
+           gen_random_uuid(), gen_random_uuid()
     FROM json_populate_recordset(NULL::ledger.batch_line, p_lines) AS l
 $$;
 
@@ -284,36 +286,33 @@ LANGUAGE plpgsql AS $$
 BEGIN
     RETURN QUERY
     WITH placed AS (
-        SELECT l.*, p_cards[l.nth] AS card_id, gen_random_uuid() AS lot_id, row_number() OVER mine AS place, h.last_sequence + row_number() OVER mine AS sequence,
-               greatest(p_wish.now, h.last_recorded_at) AS recorded_at, l.occurred_at < p_wish.window_opened AS late,
-               coalesce(l.matures_at <= greatest(p_wish.now, h.last_recorded_at), true) AS matured,
-               h.available AS available_before, h.pending AS pending_before, h.held, h.deficit, h.next_due_at, h.digest AS digest_before
+        -- What a line of the same member's adds is there for the next.
+        SELECT l.*, p_cards[l.nth] AS card_id, h.last_sequence + row_number() OVER mine AS sequence, m.recorded_at, m.matured,
+               l.occurred_at < p_wish.window_opened AS late, CASE WHEN m.matured THEN 'available' ELSE 'pending' END AS bucket,
+               (h.available + coalesce(sum(l.points) FILTER (WHERE m.matured) OVER mine, 0))::bigint AS available,
+               (h.pending + coalesce(sum(l.points) FILTER (WHERE NOT m.matured) OVER mine, 0))::bigint AS pending,
+               h.held, h.deficit, h.digest AS digest_before,
+               min(CASE WHEN l.points = 0 THEN NULL WHEN m.matured THEN l.expires_at ELSE l.matures_at END) OVER mine AS due_at,
+               lead(l.nth) OVER mine IS NULL AS last
         FROM unnest(p_lines) AS l JOIN member_head h USING (member_id)
+        CROSS JOIN LATERAL (SELECT greatest(p_wish.now, h.last_recorded_at) AS recorded_at,
+                                   coalesce(l.matures_at <= greatest(p_wish.now, h.last_recorded_at), true) AS matured) AS m
         WHERE p_plain[l.nth]
         WINDOW mine AS (PARTITION BY l.member_id ORDER BY l.nth)
-    ), summed AS (
-        SELECT p.*,
-               (p.available_before + coalesce(sum(p.points) FILTER (WHERE p.matured) OVER mine, 0))::bigint AS available,
-               (p.pending_before + coalesce(sum(p.points) FILTER (WHERE NOT p.matured) OVER mine, 0))::bigint AS pending,
-               min(CASE WHEN p.points = 0 THEN NULL WHEN p.matured THEN p.expires_at ELSE p.matures_at END) OVER mine AS due_at,
-               lead(p.nth) OVER (PARTITION BY p.member_id ORDER BY p.place) IS NULL AS last,
-               CASE WHEN p.matured THEN 'available' ELSE 'pending' END AS bucket
-        FROM placed p
-        WINDOW mine AS (PARTITION BY p.member_id ORDER BY p.place)
     ), chained AS (
-        SELECT s.*, ledger.chained_on(s.digest_before, ledger.content_digest(
+        SELECT p.*, ledger.chained_on(p.digest_before, ledger.content_digest(
                    ledger.public_text(ROW(
-                       s.member_id, p_wish.business_date, s.transaction_id, s.sequence, 'issue', p_wish.partner_id, s.agreement_id, s.points,
-                       s.amount, s.store, s.terminal, s.receipt_number, s.receipt_line, s.receipt_revision, s.card_id, s.occurred_at,
-                       s.recorded_at, NULL, s.late, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, s.key, NULL, NULL,
-                       s.available, s.pending, s.held, s.deficit)::transaction),
+                       p.member_id, p_wish.business_date, p.transaction_id, p.sequence, 'issue', p_wish.partner_id, p.agreement_id, p.points,
+                       p.amount, p.store, p.terminal, p.receipt_number, p.receipt_line, p.receipt_revision, p.card_id, p.occurred_at,
+                       p.recorded_at, NULL, p.late, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, p.key, NULL, NULL,
+                       p.available, p.pending, p.held, p.deficit)::transaction),
                    ledger.legs_and_balances(
-                       CASE WHEN s.points > 0 THEN concat_ws(E'\n',
-                           ledger.leg_text(1, 'issued', -s.points, s.lot_id, NULL, p_wish.partner_id, s.agreement_id, s.funding_plan_id),
-                           ledger.leg_text(2, s.bucket, s.points, s.lot_id, NULL, p_wish.partner_id, s.agreement_id, s.funding_plan_id)) END,
-                       s.available, s.pending, s.held, s.deficit)
-               )) OVER (PARTITION BY s.member_id ORDER BY s.place) AS digest
-        FROM summed s
+                       CASE WHEN p.points > 0 THEN concat_ws(E'\n',
+                           ledger.leg_text(1, 'issued', -p.points, p.lot_id, NULL, p_wish.partner_id, p.agreement_id, p.funding_plan_id),
+                           ledger.leg_text(2, p.bucket, p.points, p.lot_id, NULL, p_wish.partner_id, p.agreement_id, p.funding_plan_id)) END,
+                       p.available, p.pending, p.held, p.deficit)
+               )) OVER (PARTITION BY p.member_id ORDER BY p.nth) AS digest
+        FROM placed p
     ), journal AS (
         INSERT INTO transaction (
             member_id, business_date, transaction_id, sequence, kind, partner_id, agreement_id, points, amount, store, terminal, receipt_number,
