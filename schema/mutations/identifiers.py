@@ -38,31 +38,28 @@ class IdentifierBy:
     )
 
 
-@strawberry.input(description="An identifier by which nobody is to be named, from now on.")
-class BlockIdentifierInput:
+@strawberry.input
+class _WhichAndWhy:
     """Which, and why."""
 
     idempotency_key: strawberry.ID = strawberry.field(description=_KEY)
     identifier: IdentifierBy = strawberry.field(description=_WHICH)
     reason: str | None = strawberry.field(default=None, description=_REASON)
+
+
+@strawberry.input(description="An identifier by which nobody is to be named, from now on.")
+class BlockIdentifierInput(_WhichAndWhy):
+    """Which, and why."""
 
 
 @strawberry.input(description="A blocked identifier that is to be used again.")
-class UnblockIdentifierInput:
+class UnblockIdentifierInput(_WhichAndWhy):
     """Which, and why."""
-
-    idempotency_key: strawberry.ID = strawberry.field(description=_KEY)
-    identifier: IdentifierBy = strawberry.field(description=_WHICH)
-    reason: str | None = strawberry.field(default=None, description=_REASON)
 
 
 @strawberry.input(description="An identifier that the member is to be known by no more.")
-class UnlinkIdentifierInput:
+class UnlinkIdentifierInput(_WhichAndWhy):
     """Which, and why."""
-
-    idempotency_key: strawberry.ID = strawberry.field(description=_KEY)
-    identifier: IdentifierBy = strawberry.field(description=_WHICH)
-    reason: str | None = strawberry.field(default=None, description=_REASON)
 
 
 @strawberry.input(description="A card that a member gets in place of one that was lost or is worn.")
