@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
     from sqlalchemy.orm import Session
-
-_NETWORK: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
@@ -81,13 +78,9 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
     )
     index = session.execute(text("SELECT kek, wrapped FROM people.index_key")).one_or_none()
     held = {one.key_id: one.key for one in _held()}
-
-    @cache
-    def index_key() -> bytes | None:
-        return None if index is None else _opened(held.get(index.kek), index.wrapped, b"index key")
-
+    index_key = None if index is None else _opened(held.get(index.kek), index.wrapped, b"index key")
     for row in rows:
-        wrong = _wrong(row, held, index_key())
+        wrong = _wrong(row, held, index_key)
         if wrong is not None:
             yield Finding(
                 check=sealed_values_open.__name__,
@@ -100,6 +93,7 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
 def erased_members_are_gone(session: Session) -> Iterator[Finding]:
     """Who was erased has no key, identifier, sealed value, points or pool, and no later transaction."""
     query = """
+    SELECT id, message FROM (
     SELECT member_id::text AS id,
            CASE WHEN h.erased_at IS NULL THEN 'its key was destroyed, and its head knows nothing of it'
                 WHEN k.erased_at IS DISTINCT FROM h.erased_at THEN 'its key was not destroyed with it'
@@ -120,13 +114,11 @@ def erased_members_are_gone(session: Session) -> Iterator[Finding]:
       FROM ledger.member_head h
       LEFT JOIN people.data_key k USING (member_id)
      WHERE h.erased_at IS NOT NULL OR k.erased_at IS NOT NULL
+    ) AS looked_at
+     WHERE message IS NOT NULL
      ORDER BY 1
     """
-    return (
-        finding
-        for finding in findings(erased_members_are_gone, session, subject="member", query=query)
-        if finding.message
-    )
+    return findings(erased_members_are_gone, session, subject="member", query=query)
 
 
 def _held() -> tuple[KeyEncryptionKey, ...]:
