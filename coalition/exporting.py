@@ -102,7 +102,9 @@ def _record(session: Session, member_id: MemberId) -> Iterator[str]:
     sealed = vault.read(session, member_id)
     about = {
         "member_id": member_id,
-        "profile": {field: value for field, value in sealed.items() if not field.startswith("identifier:")},
+        "profile": {
+            field: value for field, value in sealed.items() if not field.startswith(vault.IDENTIFIER_FIELD)
+        },
         "identifiers": _identifiers(session, member_id, sealed),
     }
     yield _json(about).removesuffix("}")
@@ -134,7 +136,7 @@ def _identifiers(session: Session, member_id: MemberId, sealed: dict[str, str]) 
     return [
         {
             **row,
-            "value": row["value"] if row["kind"] in vault.READABLE else sealed[f"identifier:{row['value']}"],
+            "value": vault.readable(row["kind"], row["value"], sealed),
         }
         for row in rows
     ]

@@ -26,7 +26,7 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartyId
 from coalition.ledger import tables
 from coalition.ledger.posting import call
-from coalition.members import Named, find_all_named, identifiers_by_id, survivor_of
+from coalition.members import Named, find_named, identifiers_by_id, survivor_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -75,24 +75,15 @@ class LinkedIdentifier:
     identifier: Identifier
     state: IdentifierState
     linked_at: datetime
-    changed_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One line of an identifier's history; the first is its link."""
+class _Change:
+    """What of a line of an identifier's history decides; the first line is its link."""
 
-    identifier_id: UUID
     kind: IdentifierKind
     state: IdentifierState
     changed_at: datetime
-    party_id: PartyId | None
-    """The network, or a partner; None: the member itself."""
-    changed_by: str | None
-    """Who it was; None for a link."""
-    reason: str | None
-    replaced_by: UUID | None
-    """The new card's identifier_id."""
 
 
 def block(session: Session, command: ChangeIdentifier) -> None:
@@ -188,7 +179,7 @@ def named_for_change(session: Session, identifier: Identifier, *, by: Actor) -> 
     Raises:
         IdentifierUnknown: nobody is known by it, or it is another member's.
     """
-    named = find_all_named(session, [identifier], merged=True).get(identifier)
+    named = find_named(session, identifier, merged=True)
     if named is None or named.identifier_id is None:
         raise IdentifierUnknown
     check_is_own(session, named.member_id, by=by)
@@ -230,33 +221,32 @@ def check_in_use(session: Session, named: Named) -> None:
 
 def linked_identifiers(session: Session, member_id: MemberId) -> list[LinkedIdentifier]:
     """What a member is known by, blocked identifiers and replaced cards among them, and how each stands."""
-    known = identifiers_by_id(session, member_id)
-    changes = changes_of(session, member_id)
+    histories = _histories(session, member_id)
     return [
         LinkedIdentifier(
             identifier_id=identifier_id,
             identifier=identifier,
-            state=own[-1].state,
-            linked_at=own[0].changed_at,
-            changed_at=own[-1].changed_at,
+            state=history[-1].state,
+            linked_at=history[0].changed_at,
         )
-        for identifier_id, identifier in known.items()
-        if (own := [change for change in changes if change.identifier_id == identifier_id])
+        for identifier_id, identifier in identifiers_by_id(session, member_id).items()
+        if (history := histories.get(identifier_id))
     ]
 
 
-def changes_of(session: Session, member_id: MemberId) -> list[Change]:
-    """The history of all a member's identifiers, also of those that were unlinked, the oldest first."""
+def _histories(session: Session, member_id: MemberId) -> dict[UUID, list[_Change]]:
+    """The history of each of a member's identifiers, also of unlinked ones, the oldest line first."""
     column = tables.identifier_change.c
     rows = session.execute(
-        select(tables.identifier_change)
-        .where(column.member_id == member_id)
-        .order_by(column.changed_at, column.identifier_id, column.number)
+        select(tables.identifier_change).where(column.member_id == member_id).order_by(column.number)
     )
-    return [_change_of(row) for row in rows]
+    found: dict[UUID, list[_Change]] = {}
+    for row in rows:
+        found.setdefault(row.identifier_id, []).append(_change_of(row))
+    return found
 
 
-def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> Change | None:
+def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> _Change | None:
     column = tables.identifier_change.c
     row = session.execute(
         select(tables.identifier_change)
@@ -267,14 +257,5 @@ def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> 
     return None if row is None else _change_of(row)
 
 
-def _change_of(row: Row[Any]) -> Change:
-    return Change(
-        identifier_id=row.identifier_id,
-        kind=IdentifierKind(row.kind),
-        state=IdentifierState(row.state),
-        changed_at=row.changed_at,
-        party_id=row.party_id,
-        changed_by=row.changed_by,
-        reason=row.reason,
-        replaced_by=row.replaced_by,
-    )
+def _change_of(row: Row[Any]) -> _Change:
+    return _Change(kind=IdentifierKind(row.kind), state=IdentifierState(row.state), changed_at=row.changed_at)

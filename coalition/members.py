@@ -200,7 +200,7 @@ def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, st
         session,
         member_id,
         {
-            f"identifier:{blind}": identifier.value
+            vault.field_of(blind): identifier.value
             for identifier, blind in spelled.items()
             if identifier.kind not in vault.READABLE
         },
@@ -213,13 +213,15 @@ def find_member(session: Session, identifier: Identifier, *, merged: bool = Fals
     Of a member who was merged into another it names the survivor, who has the points; with `merged` the very
     member whose identifier it is.
     """
-    found = find_all_named(session, [identifier], merged=merged).get(identifier)
+    found = find_named(session, identifier, merged=merged)
     return None if found is None else found.member_id
 
 
-def find_named(session: Session, identifier: Identifier) -> Named | None:
-    """The member whom an identifier names, if it is enrolled, and by which identifier."""
-    return find_all_named(session, [identifier]).get(identifier)
+def find_named(
+    session: Session, identifier: Identifier, *, merged: bool = False, former: bool = False
+) -> Named | None:
+    """The member whom an identifier names, if it is enrolled, and by which; as `find_all_named`."""
+    return find_all_named(session, [identifier], merged=merged, former=former).get(identifier)
 
 
 def find_all_named(
@@ -312,7 +314,7 @@ def identifiers_by_id(session: Session, member_id: MemberId) -> dict[UUID, Ident
     return {
         row.identifier_id: Identifier(
             kind=IdentifierKind(row.kind),
-            value=row.value if row.kind in vault.READABLE else sealed[f"identifier:{row.value}"],
+            value=vault.readable(row.kind, row.value, sealed),
             partner_id=row.partner_id,
         )
         for row in rows

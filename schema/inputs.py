@@ -76,7 +76,7 @@ class MemberBy:
     def _find(self, session: "Session", partner_id: PartyId, *, former: bool = False) -> members.Named | None:
         if isinstance(self.identifier, IdentifierInput):
             identifier = self.identifier.identifier(partner_id=partner_id)
-            return members.find_all_named(session, [identifier], former=former).get(identifier)
+            return members.find_named(session, identifier, former=former)
         found = member_in(str(self.id))
         return None if found is None else members.Named(member_id=found)
 
