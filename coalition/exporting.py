@@ -52,6 +52,7 @@ SECTIONS: Final = {
         "changed_at, identifier_id, number",
         ("changed_by",),
     ),
+    "blocks": ("ledger.member_block", "member_id = :id", "number", ("changed_by",)),
     "pools": (
         "ledger.pool",
         "pool_id IN (SELECT pool_id FROM ledger.pool_member WHERE member_id = :id AND joined_at IS NOT NULL)",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -26,13 +26,12 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartyId
 from coalition.ledger import tables
 from coalition.ledger.posting import call
+from coalition.reasons import check_reason
 from coalition.members import Named, find_named, identifiers_by_id, survivor_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.orm import Session
-
-_MAX_REASON: Final = 200
 
 
 class IdentifierState(StrEnum):
@@ -68,22 +67,47 @@ class ChangeIdentifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkedIdentifier:
-    """An identifier that a member has, and how it stands."""
-
-    identifier_id: UUID
-    identifier: Identifier
-    state: IdentifierState
-    linked_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Change:
-    """What of a line of an identifier's history decides; the first line is its link."""
+class IdentifierChange:
+    """A line of an identifier's history; the first is its link."""
 
     kind: IdentifierKind
     state: IdentifierState
+    """How it stands from then on."""
     changed_at: datetime
+    party_id: PartyId | None
+    """The network for the operator, or a partner; None: the member itself."""
+    by: str | None
+    """Which client or person it was; None for a link."""
+    reason: str | None
+    replaced_by: UUID | None
+    """The new card's own id."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdentifierHistory:
+    """An identifier that a member has or had, and what became of it."""
+
+    member_id: MemberId
+    identifier_id: UUID
+    identifier: Identifier | None
+    """None: the person was erased, and nobody knows it any more."""
+    changes: tuple[IdentifierChange, ...]
+    """The oldest first."""
+
+    @property
+    def kind(self) -> IdentifierKind:
+        """What it is, or was."""
+        return self.changes[0].kind
+
+    @property
+    def state(self) -> IdentifierState:
+        """How it stands."""
+        return self.changes[-1].state
+
+    @property
+    def linked_at(self) -> datetime:
+        """Since when the member is known by it, or was."""
+        return self.changes[0].changed_at
 
 
 def block(session: Session, command: ChangeIdentifier) -> None:
@@ -128,7 +152,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
     """
     if card.kind is not IdentifierKind.CARD:
         raise InvalidInput("a card is replaced by a card", field=("input", "card"))
-    _check_reason(command.reason)
+    check_reason(command.reason)
     last = _last_change(session, command.member_id, command.identifier_id)
     if last is not None and last.kind is not IdentifierKind.CARD:
         raise InvalidInput(
@@ -150,7 +174,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
 
 
 def _change(session: Session, command: ChangeIdentifier, state: IdentifierState) -> None:
-    _check_reason(command.reason)
+    check_reason(command.reason)
     call(
         session,
         "SELECT ledger.change_identifier(%s, %s, %s, %s, %s, %s, %s)",
@@ -164,13 +188,6 @@ def _change(session: Session, command: ChangeIdentifier, state: IdentifierState)
             clock.wall(),
         ),
     )
-
-
-def _check_reason(reason: str | None) -> None:
-    if reason is not None and not (1 <= len(reason) <= _MAX_REASON and reason.isprintable()):
-        raise InvalidInput(
-            f"reason must be 1 to {_MAX_REASON} printable characters", field=("input", "reason")
-        )
 
 
 def named_for_change(session: Session, identifier: Identifier, *, by: Actor) -> tuple[MemberId, UUID]:
@@ -219,34 +236,38 @@ def check_in_use(session: Session, named: Named) -> None:
             return
 
 
-def linked_identifiers(session: Session, member_id: MemberId) -> list[LinkedIdentifier]:
+def linked_identifiers(session: Session, member_id: MemberId) -> list[IdentifierHistory]:
     """What a member is known by, blocked identifiers and replaced cards among them, and how each stands."""
-    histories = _histories(session, member_id)
     return [
-        LinkedIdentifier(
-            identifier_id=identifier_id,
-            identifier=identifier,
-            state=history[-1].state,
-            linked_at=history[0].changed_at,
-        )
-        for identifier_id, identifier in identifiers_by_id(session, member_id).items()
-        if (history := histories.get(identifier_id))
+        one
+        for one in identifier_histories(session, member_id)
+        if one.identifier is not None and one.state is not IdentifierState.UNLINKED
     ]
 
 
-def _histories(session: Session, member_id: MemberId) -> dict[UUID, list[_Change]]:
-    """The history of each of a member's identifiers, also of unlinked ones, the oldest line first."""
+def identifier_histories(session: Session, member_id: MemberId) -> list[IdentifierHistory]:
+    """All that a member is or was known by; of the very record, not of those that were merged into it."""
     column = tables.identifier_change.c
     rows = session.execute(
         select(tables.identifier_change).where(column.member_id == member_id).order_by(column.number)
     )
-    found: dict[UUID, list[_Change]] = {}
+    changes: dict[UUID, list[IdentifierChange]] = {}
     for row in rows:
-        found.setdefault(row.identifier_id, []).append(_change_of(row))
-    return found
+        changes.setdefault(row.identifier_id, []).append(_change_of(row))
+    known = identifiers_by_id(session, member_id, former=True)
+    found = [
+        IdentifierHistory(
+            member_id=member_id,
+            identifier_id=identifier_id,
+            identifier=known.get(identifier_id),
+            changes=tuple(lines),
+        )
+        for identifier_id, lines in changes.items()
+    ]
+    return sorted(found, key=lambda one: (one.kind, one.linked_at, one.identifier_id))
 
 
-def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> _Change | None:
+def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> IdentifierChange | None:
     column = tables.identifier_change.c
     row = session.execute(
         select(tables.identifier_change)
@@ -257,5 +278,13 @@ def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> 
     return None if row is None else _change_of(row)
 
 
-def _change_of(row: Row[Any]) -> _Change:
-    return _Change(kind=IdentifierKind(row.kind), state=IdentifierState(row.state), changed_at=row.changed_at)
+def _change_of(row: Row[Any]) -> IdentifierChange:
+    return IdentifierChange(
+        kind=IdentifierKind(row.kind),
+        state=IdentifierState(row.state),
+        changed_at=row.changed_at,
+        party_id=row.party_id,
+        by=row.changed_by,
+        reason=row.reason,
+        replaced_by=row.replaced_by,
+    )

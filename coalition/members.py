@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text, true, tuple_
+from sqlalchemy import exists, or_, select, text, true, tuple_
 
 from coalition import clock, vault
 from coalition.amounts import MAX_POINTS, Points
@@ -24,7 +24,10 @@ from coalition.ledger.posting import Balance, call
 from coalition.programme import get_programme
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
+
+    from coalition.ids import PartyId
 
 __all__ = [
     "ConfirmRedemption",
@@ -53,7 +56,6 @@ __all__ = [
     "lots",
     "member_exists",
     "members_due",
-    "set_blocked",
     "survivor_of",
 ]
 
@@ -218,19 +220,24 @@ def find_member(session: Session, identifier: Identifier, *, merged: bool = Fals
 
 
 def find_named(
-    session: Session, identifier: Identifier, *, merged: bool = False, former: bool = False
+    session: Session, identifier: Identifier, *, merged: bool = False, asking: PartyId | None = None
 ) -> Named | None:
     """The member whom an identifier names, if it is enrolled, and by which; as `find_all_named`."""
-    return find_all_named(session, [identifier], merged=merged, former=former).get(identifier)
+    return find_all_named(session, [identifier], merged=merged, asking=asking).get(identifier)
 
 
 def find_all_named(
-    session: Session, identifiers: Iterable[Identifier], *, merged: bool = False, former: bool = False
+    session: Session,
+    identifiers: Iterable[Identifier],
+    *,
+    merged: bool = False,
+    asking: PartyId | None = None,
 ) -> dict[Identifier, Named]:
     """Whom several identifiers name, in one query; those that are not enrolled are left out.
 
-    With `former` one that was unlinked, and linked to nobody since, names whom it named last: so that the
-    ledger can say so, and give the answer to what was posted by it.
+    One that was unlinked, and linked to nobody since, names whom it named last to the partner who is
+    `asking`, if that one knew it: so that the ledger can say so, and give the answer to what was posted
+    by it. To others it is as one that was never enrolled.
     """
     column, head = tables.identifier.c, tables.member_head.c
     spelled = vault.stored_forms(session, identifiers, make=False)
@@ -246,7 +253,7 @@ def find_all_named(
         )
         .join(tables.member_head, head.member_id == column.member_id)
         .where(tuple_(column.kind, column.partner_id, column.value).in_(wanted))
-        .where(true() if former else column.unlinked_at.is_(None))
+        .where(column.unlinked_at.is_(None) if asking is None else _is_known_to(asking))
         # The last one counts: of those that were unlinked the latest, before it one that is in use.
         .order_by(column.unlinked_at)
     ).all()
@@ -260,6 +267,17 @@ def find_all_named(
         )
         for row in rows
     }
+
+
+def _is_known_to(partner_id: PartyId) -> ColumnElement[bool]:
+    """It is linked; or it was, by this partner, or while this partner posted for whom it named."""
+    one, head, posted = tables.identifier.c, tables.member_head.c, tables.transaction.c
+    used = exists().where(
+        posted.member_id.in_([one.member_id, head.merged_into]),
+        posted.partner_id == partner_id,
+        posted.recorded_at.between(one.linked_at, one.unlinked_at),
+    )
+    return or_(one.unlinked_at.is_(None), one.linked_by == partner_id, used)
 
 
 def survivor_of(session: Session, member_id: MemberId) -> MemberId:
@@ -302,12 +320,14 @@ def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
     return list(identifiers_by_id(session, member_id).values())
 
 
-def identifiers_by_id(session: Session, member_id: MemberId) -> dict[UUID, Identifier]:
-    """All that a member is known by, as `identifiers`, under their own ids."""
+def identifiers_by_id(
+    session: Session, member_id: MemberId, *, former: bool = False
+) -> dict[UUID, Identifier]:
+    """All that a member is known by, as `identifiers`, under their own ids; with `former` what was unlinked too."""
     column = tables.identifier.c
     rows = session.execute(
         select(column.identifier_id, column.kind, column.value, column.partner_id)
-        .where(column.member_id == member_id, column.unlinked_at.is_(None))
+        .where(column.member_id == member_id, true() if former else column.unlinked_at.is_(None))
         .order_by(column.kind, column.linked_at, column.identifier_id)
     ).all()
     sealed = {} if all(row.kind in vault.READABLE for row in rows) else vault.read(session, member_id)
@@ -494,15 +514,6 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
         (command.member_id, command.partner_id, command.points, CONFIRMATION_LIFETIME, clock.wall()),
     )
     return Confirmation(confirmation_id=confirmation_id, expires_at=expires_at)
-
-
-def set_blocked(session: Session, member_id: MemberId, *, blocked: bool) -> None:
-    """Block a member, at once, or let it take part again.
-
-    Raises:
-        MemberUnknown: there is no such member.
-    """
-    call(session, "SELECT ledger.set_member_blocked(%s, %s)", (member_id, blocked))
 
 
 def members_due(

@@ -121,7 +121,7 @@ def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | CoalitionErr
 def _post(
     session: Session, lines: list[TillLine], partner_id: PartnerId
 ) -> list[tuple[TillLine, Posting | CoalitionError]]:
-    named = find_all_named(session, {line.member for line in lines}, former=True)
+    named = find_all_named(session, {line.member for line in lines}, asking=partner_id)
     done: list[tuple[TillLine, Posting | CoalitionError]] = []
     # By member's id: the order in which all who lock several members lock them. Within a member the
     # file's order stays.

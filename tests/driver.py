@@ -78,6 +78,7 @@ LEDGER_TABLES = (
     "pool",
     "pool_member",
     "identifier_change",
+    "member_block",
     "review",
 )
 

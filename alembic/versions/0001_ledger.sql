@@ -437,6 +437,23 @@ COMMENT ON COLUMN ledger.identifier_change.changed_by IS 'who it was; NULL for a
 
 COMMENT ON COLUMN ledger.identifier_change.replaced_by IS 'the identifier_id of the new card';
 
+CREATE TABLE ledger.member_block (
+    member_id UUID NOT NULL,
+    number INTEGER NOT NULL,
+    blocked BOOLEAN NOT NULL,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    changed_by TEXT NOT NULL,
+    reason TEXT,
+    CONSTRAINT member_block_pkey PRIMARY KEY (member_id, number),
+    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1))
+);
+
+COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how the member stands';
+
+COMMENT ON COLUMN ledger.member_block.blocked IS 'from then on';
+
+COMMENT ON COLUMN ledger.member_block.changed_by IS 'who it was, of the operator''s';
+
 CREATE TABLE ledger.lot (
     member_id UUID NOT NULL,
     lot_id UUID NOT NULL,

@@ -66,6 +66,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     members.deficits_agree_with_entries,
     members.deficits_come_from_reversed_issues,
     members.recoveries_pay_their_claimant,
+    members.members_are_blocked_as_their_history_says,
     holds.holds_are_authorized,
     holds.holds_end_as_they_say,
     holds.holds_keep_their_lots,

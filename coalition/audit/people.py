@@ -106,6 +106,11 @@ def erased_members_are_gone(session: Session) -> Iterator[Finding]:
                 WHEN EXISTS (SELECT FROM ledger.adjustment a
                               WHERE a.member_id = h.member_id AND a.note IS NOT NULL) THEN
                     'has notes on adjustments'
+                WHEN EXISTS (SELECT FROM ledger.identifier_change c
+                              WHERE c.member_id = h.member_id AND c.reason IS NOT NULL)
+                  OR EXISTS (SELECT FROM ledger.member_block b
+                              WHERE b.member_id = h.member_id AND b.reason IS NOT NULL) THEN
+                    'has reasons in somebody''s words'
                 WHEN h.last_recorded_at > h.erased_at THEN 'has a later transaction'
                 WHEN EXISTS (SELECT FROM ledger.member_head m
                               WHERE m.merged_into = h.member_id AND m.erased_at IS NULL) THEN

@@ -279,6 +279,21 @@ identifier_change = Table(
     schema=SCHEMA,
 )
 
+member_block = Table(
+    "member_block",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False, comment="1, 2, 3 …: the last says how the member stands"),
+    Column("blocked", Boolean, nullable=False, comment="from then on"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", Text, nullable=False, comment="who it was, of the operator's"),
+    Column("reason", Text),
+    PrimaryKeyConstraint("member_id", "number"),
+    # The first is a block, and each undoes the one before.
+    CheckConstraint("number > 0 AND blocked = (number % 2 = 1)", name="turns"),
+    schema=SCHEMA,
+)
+
 member_head = Table(
     "member_head",
     metadata,
