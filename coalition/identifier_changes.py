@@ -26,8 +26,8 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartyId
 from coalition.ledger import tables
 from coalition.ledger.posting import call
-from coalition.reasons import check_reason
 from coalition.members import Named, find_named, identifiers_by_id, survivor_of
+from coalition.reasons import check_reason
 
 if TYPE_CHECKING:
     from sqlalchemy import Row

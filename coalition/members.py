@@ -275,7 +275,8 @@ def _is_known_to(partner_id: PartyId) -> ColumnElement[bool]:
     used = exists().where(
         posted.member_id.in_([one.member_id, head.merged_into]),
         posted.partner_id == partner_id,
-        posted.recorded_at.between(one.linked_at, one.unlinked_at),
+        posted.recorded_at >= one.linked_at,
+        posted.recorded_at < one.unlinked_at,
     )
     return or_(one.unlinked_at.is_(None), one.linked_by == partner_id, used)
 
@@ -323,7 +324,7 @@ def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
 def identifiers_by_id(
     session: Session, member_id: MemberId, *, former: bool = False
 ) -> dict[UUID, Identifier]:
-    """All that a member is known by, as `identifiers`, under their own ids; with `former` what was unlinked too."""
+    """All that a member is known by, as `identifiers`, under their own ids; with `former` also what was."""
     column = tables.identifier.c
     rows = session.execute(
         select(column.identifier_id, column.kind, column.value, column.partner_id)

@@ -16,6 +16,4 @@ def check_reason(reason: str | None) -> None:
         InvalidInput: it is empty, longer than 200 characters, or has some that do not print.
     """
     if reason is not None and not (1 <= len(reason) <= LONGEST and reason.isprintable()):
-        raise InvalidInput(
-            f"reason must be 1 to {LONGEST} printable characters", field=("input", "reason")
-        )
+        raise InvalidInput(f"reason must be 1 to {LONGEST} printable characters", field=("input", "reason"))

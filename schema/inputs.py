@@ -68,7 +68,7 @@ class MemberBy:
     def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:
         """The member it names, or nobody, and by which identifier, for a posting, which the ledger judges.
 
-        Also by one that was unlinked, if this partner knew it: so that what was posted by it finds its answer.
+        Also by one that was unlinked, if this partner knew it: what was posted by it finds its answer.
         """
         found = self._find(session, partner_id, asking=partner_id)
         return found or members.Named(member_id=NOBODY)

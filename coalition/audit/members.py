@@ -221,6 +221,4 @@ def members_are_blocked_as_their_history_says(session: Session) -> Iterator[Find
         OR (b.member_id IS NULL AND h.blocked)
      ORDER BY 1
     """
-    return findings(
-        members_are_blocked_as_their_history_says, session, subject="member_head", query=query
-    )
+    return findings(members_are_blocked_as_their_history_says, session, subject="member_head", query=query)

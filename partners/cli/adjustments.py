@@ -32,6 +32,7 @@ _COLUMNS: Final = {
     "decidedBy": "Decided by",
 }
 
+
 @click.command()
 @click.argument("who", metavar="MEMBER")
 @click.argument("points", type=int)

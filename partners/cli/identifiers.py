@@ -137,16 +137,14 @@ def _change(
     actor = Actor(name=by, party_id=NETWORK)
     with console.open_database() as database, database.unit_of_work() as session:
         member_id, identifier_id = _named(session, which, actor)
-        command = ChangeIdentifier(
-            member_id=member_id, identifier_id=identifier_id, by=actor, reason=reason
-        )
+        command = ChangeIdentifier(member_id=member_id, identifier_id=identifier_id, by=actor, reason=reason)
         change(session, command)
-        found = [
+        own_id = f"{member_id}/{identifier_id}"
+        shown = next(
             one
-            for one in identifier_changes.identifier_histories(session, member_id)
-            if one.identifier_id == identifier_id
-        ]
-        [shown] = _shown(session, found)
+            for one in _shown(session, identifier_changes.identifier_histories(session, member_id))
+            if one["id"] == own_id
+        )
     if as_json:
         console.print_json(shown)
     else:
@@ -211,7 +209,9 @@ def _print(shown: list[dict[str, Any]], *, as_json: bool) -> None:
         | {
             "identifier": one["identifier"] if number == 0 else "",
             "id": one["id"] if number == 0 else "",
-            "state": f"{change['state']} by {change['replacedBy']}" if change["replacedBy"] else change["state"],
+            "state": f"{change['state']} by {change['replacedBy']}"
+            if change["replacedBy"]
+            else change["state"],
         }
         for one in shown
         for number, change in enumerate(one["history"])

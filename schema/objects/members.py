@@ -162,9 +162,7 @@ class MemberBlock:
 
     blocked: bool = strawberry.field(description="How the member stands from then on.")
     at: dt.datetime = strawberry.field(description="When, by the programme's clock.")
-    by: str | None = strawberry.field(
-        description="Which client or person it was; to a member null."
-    )
+    by: str | None = strawberry.field(description="Which client or person it was; to a member null.")
     reason: str | None = strawberry.field(description="Why, in their words.")
 
 
@@ -267,8 +265,8 @@ class Member(Node):
         return [Pool.of(pool, self.member_id) for pool in pools if pool is not None]
 
     @strawberry.field(
-        description="Whether the operator has blocked the member: nothing is issued to it and nothing redeemed."
-        " To the member and the operator; to a partner null."
+        description="Whether the operator has blocked the member: nothing is issued to it and nothing"
+        " redeemed. To the member and the operator; to a partner null."
     )
     def blocked(self, info: Info) -> bool | None:
         """Whether it is blocked."""

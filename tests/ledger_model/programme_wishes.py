@@ -5,7 +5,6 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from coalition import members
 from coalition.blocking import set_blocked
 
 from .books import Terms

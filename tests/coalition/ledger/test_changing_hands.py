@@ -7,11 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 from driver import LedgerDriver
 
-from coalition import adjusting, errors, members
-from coalition.blocking import set_blocked
+from coalition import adjusting, errors
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.ledger import Posting
 

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 from driver import LedgerDriver, receipt
 
-from coalition import errors, members
+from coalition import errors
 from coalition.blocking import set_blocked
 from coalition.ids import FundingPlanId, MemberId
 from coalition.ledger.posting import TermsSuperseded

@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from driver import LedgerDriver
 
-from coalition import errors, members
-from coalition.blocking import set_blocked
+from coalition import errors
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.pooling import PoolSpenders
 

@@ -7,9 +7,9 @@ import pytest
 from driver import LedgerDriver, receipt
 from sqlalchemy import text
 
-from coalition import errors, members, programme
-from coalition.blocking import set_blocked
+from coalition import errors, programme
 from coalition.amounts import Points
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.redeeming import RedeemPoints, redeem_points
 

@@ -8,9 +8,9 @@ from driver import LedgerDriver, receipt
 from coalition import errors, members
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.ledger import TransactionRef
-from coalition.blocking import set_blocked
 from coalition.programme import set_consent_limit, set_voucher_limits
 
 
