@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 from stage import Stage, member_id
 
 from coalition import history, members
-from coalition.audit import run_audit
+from coalition.audit.side_by_side import run_audit_side_by_side
 from coalition.db.metadata import metadata
 from coalition.db.owner import as_owner
 from coalition.ids import MemberId
@@ -54,9 +54,7 @@ def measure(
         rates = {
             kind: median(
                 # Not on the members who are copied: receipts of theirs would be posted twice.
-                pgbench(
-                    stage, kind, connections, seconds, first=_FIRST_MEMBERS + 1, members=count["members"]
-                )
+                pgbench(stage, kind, connections, seconds, first=_FIRST_MEMBERS + 1, members=count["members"])
                 for _ in range(rounds)
             )
             for kind in ("issue", "redeem")
@@ -165,8 +163,7 @@ def _count(connection: Connection, table: str) -> int:
 
 def _audit(stage: Stage) -> float:
     started = time.perf_counter()
-    with stage.database.reading() as session:
-        found = run_audit(session)
+    found = run_audit_side_by_side(stage.database, jobs=2)
     assert not found, found
     return time.perf_counter() - started
 
