@@ -325,6 +325,21 @@ class Member(Node):
         return Profile.of(profiles.get_profile(info.context.session, self.member_id))
 
     @strawberry.field(
+        description="Where all that is held about the member can be fetched as one JSON file: `GET` this path"
+        " on this server with the same token. It has one record for the member and one for each that was"
+        " merged into it: profile, identifiers with their history, and every row of the ledger that is the"
+        " member's; what would tell of other people is left out. Null to a partner, and of a merged record,"
+        " which is in its survivor's."
+    )
+    def export_path(self, info: Info) -> str | None:
+        """The way to the file."""
+        if not info.context.viewer.sees_whole_members():
+            return None
+        if members.merged_into(info.context.session, self.member_id) is not None:
+            return None
+        return f"/members/{self.id}/export"
+
+    @strawberry.field(
         description="When the person was erased; null: it was not. Only the transactions are left, and"
         " nothing is posted any more. To a partner always null."
     )
