@@ -40,6 +40,27 @@ def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
     return findings(identifiers_can_be_read, session, subject="identifier", query=query)
 
 
+def words_of_transactions_are_sealed(session: Session) -> Iterator[Finding]:
+    """What stands in a journal for words leads to words sealed for its member, and the other way round."""
+    query = """
+    WITH named AS (
+        SELECT t.member_id, concat('reason:', t.reason) AS field FROM ledger.transaction t
+          LEFT JOIN ledger.member_head h USING (member_id)
+         WHERE t.reason IS NOT NULL AND t.kind NOT IN ('adjust_in', 'adjust_out') AND h.erased_at IS NULL
+    ), kept AS (
+        SELECT member_id, field FROM people.sealed WHERE field LIKE 'reason:%'
+    )
+    SELECT concat_ws('/', member_id, field) AS id,
+           CASE WHEN k.found IS NULL THEN 'stands in the journal, and nothing is sealed'
+                ELSE 'is sealed, and stands in no transaction of the member' END AS message
+      FROM (SELECT *, true AS known FROM named) n
+      FULL JOIN (SELECT *, true AS found FROM kept) k USING (member_id, field)
+     WHERE n.known IS NULL OR k.found IS NULL
+     ORDER BY 1
+    """
+    return findings(words_of_transactions_are_sealed, session, subject="sealed", query=query)
+
+
 def sealed_values_are_members(session: Session) -> Iterator[Finding]:
     """Each key is a member's, and each sealed value has the key that it was sealed under."""
     query = """
@@ -143,6 +164,9 @@ def _wrong(row: Row[tuple[object, ...]], held: dict[str, bytes], index_key: byte
     value = _opened(key, row.ciphertext, b"value " + row.member_id.bytes + row.field.encode())
     if value is None:
         return "is not what was sealed there"
+    if row.field.startswith("reason:"):
+        stands_for = row.field == f"reason:{hashlib.sha256(value).hexdigest()}"
+        return None if stands_for else "is not what stands in the journal"
     return None if row.kind is None else _wrongly_found(row, value, index_key)
 
 

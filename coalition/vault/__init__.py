@@ -8,17 +8,19 @@ from coalition.vault.blinding import (
     readable,
     stored_forms,
 )
-from coalition.vault.values import destroy, forget, put, read
+from coalition.vault.values import REASON_FIELD, destroy, forget, put, read, read_some
 
 __all__ = [
     "IDENTIFIER_FIELD",
     "READABLE",
+    "REASON_FIELD",
     "blind_request",
     "destroy",
     "field_of",
     "forget",
     "put",
     "read",
+    "read_some",
     "readable",
     "stored_forms",
 ]

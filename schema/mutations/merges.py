@@ -68,7 +68,7 @@ def _changed(
             ),
         )
 
-    return context.post(work, attempt)
+    return context.post(work, attempt) if wish.reason is None else context.execute(work, attempt)
 
 
 def _named(session: "Session", member: MemberBy, *, field: str) -> MemberId:
