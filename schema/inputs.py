@@ -223,7 +223,9 @@ class ReverseTransactionInput:
         " is undone.",
     )
     reason: str | None = strawberry.field(
-        default=None, description="Why, in your words; at most 200 characters."
+        default=None,
+        description="Why, in your words; at most 200 characters. No part of the request that the key stands"
+        " for.",
     )
     occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
 

@@ -43,7 +43,9 @@ class TransferPointsInput:
         description="How many, 1 to 1,000,000,000, within the programme's limit."
     )
     reason: str | None = strawberry.field(
-        default=None, description="In the giver's words, at most 200 characters; the receiver reads them too."
+        default=None,
+        description="In the giver's words, at most 200 characters; the receiver reads them too. No part of the"
+        " request that the key stands for.",
     )
 
 
