@@ -44,8 +44,8 @@ class TransferPointsInput:
     )
     reason: str | None = strawberry.field(
         default=None,
-        description="In the giver's words, at most 200 characters; the receiver reads them too. No part of the"
-        " request that the key stands for.",
+        description="In the giver's words, at most 200 characters; the receiver reads them too. No part of"
+        " the request that the key stands for.",
     )
 
 
