@@ -51,7 +51,7 @@ def main() -> None:
         figures = night.measure(scene, entries=asked.entries, rounds=asked.rounds, directory=Path(papers))
         lines += _night(figures)
     if asked.growth:
-        with stage(connections=asked.connections) as scene:
+        with stage(connections=asked.connections, members=growth.MEMBERS) as scene:
             sizes = tuple(10**power for power in range(4, 8) if 10**power <= asked.growth)
             lines += _growth(
                 growth.measure(

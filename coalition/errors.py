@@ -475,7 +475,7 @@ class CardReplaced(IdentifierRefusal):
 
 
 class IdentifierUnlinked(IdentifierRefusal):
-    """No member is known by it any more."""
+    """No member is known by it any more; told to the partners that knew it, and to nobody else."""
 
     code = "IDENTIFIER_UNLINKED"
     summary = "This {kind} was unlinked from its member; name the member by something else, or link it again."

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from sqlalchemy import select
@@ -26,13 +26,12 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartyId
 from coalition.ledger import tables
 from coalition.ledger.posting import call
-from coalition.members import Named, find_all_named, identifiers_by_id, survivor_of
+from coalition.members import Named, find_named, identifiers_by_id, survivor_of
+from coalition.reasons import check_reason
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
     from sqlalchemy.orm import Session
-
-_MAX_REASON: Final = 200
 
 
 class IdentifierState(StrEnum):
@@ -68,31 +67,47 @@ class ChangeIdentifier:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LinkedIdentifier:
-    """An identifier that a member has, and how it stands."""
+class IdentifierChange:
+    """A line of an identifier's history; the first is its link."""
 
-    identifier_id: UUID
-    identifier: Identifier
+    kind: IdentifierKind
     state: IdentifierState
-    linked_at: datetime
+    """How it stands from then on."""
     changed_at: datetime
+    party_id: PartyId | None
+    """The network for the operator, or a partner; None: the member itself."""
+    by: str | None
+    """Which client or person it was; None for a link."""
+    reason: str | None
+    replaced_by: UUID | None
+    """The new card's own id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """One line of an identifier's history; the first is its link."""
+class IdentifierHistory:
+    """An identifier that a member has or had, and what became of it."""
 
+    member_id: MemberId
     identifier_id: UUID
-    kind: IdentifierKind
-    state: IdentifierState
-    changed_at: datetime
-    party_id: PartyId | None
-    """The network, or a partner; None: the member itself."""
-    changed_by: str | None
-    """Who it was; None for a link."""
-    reason: str | None
-    replaced_by: UUID | None
-    """The new card's identifier_id."""
+    identifier: Identifier | None
+    """None: the person was erased, and nobody knows it any more."""
+    changes: tuple[IdentifierChange, ...]
+    """The oldest first."""
+
+    @property
+    def kind(self) -> IdentifierKind:
+        """What it is, or was."""
+        return self.changes[0].kind
+
+    @property
+    def state(self) -> IdentifierState:
+        """How it stands."""
+        return self.changes[-1].state
+
+    @property
+    def linked_at(self) -> datetime:
+        """Since when the member is known by it, or was."""
+        return self.changes[0].changed_at
 
 
 def block(session: Session, command: ChangeIdentifier) -> None:
@@ -137,7 +152,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
     """
     if card.kind is not IdentifierKind.CARD:
         raise InvalidInput("a card is replaced by a card", field=("input", "card"))
-    _check_reason(command.reason)
+    check_reason(command.reason)
     last = _last_change(session, command.member_id, command.identifier_id)
     if last is not None and last.kind is not IdentifierKind.CARD:
         raise InvalidInput(
@@ -159,7 +174,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
 
 
 def _change(session: Session, command: ChangeIdentifier, state: IdentifierState) -> None:
-    _check_reason(command.reason)
+    check_reason(command.reason)
     call(
         session,
         "SELECT ledger.change_identifier(%s, %s, %s, %s, %s, %s, %s)",
@@ -175,20 +190,13 @@ def _change(session: Session, command: ChangeIdentifier, state: IdentifierState)
     )
 
 
-def _check_reason(reason: str | None) -> None:
-    if reason is not None and not (1 <= len(reason) <= _MAX_REASON and reason.isprintable()):
-        raise InvalidInput(
-            f"reason must be 1 to {_MAX_REASON} printable characters", field=("input", "reason")
-        )
-
-
 def named_for_change(session: Session, identifier: Identifier, *, by: Actor) -> tuple[MemberId, UUID]:
     """The very record whose identifier it is, and the identifier's own id, for whoever wants to change it.
 
     Raises:
         IdentifierUnknown: nobody is known by it, or it is another member's.
     """
-    named = find_all_named(session, [identifier], merged=True).get(identifier)
+    named = find_named(session, identifier, merged=True)
     if named is None or named.identifier_id is None:
         raise IdentifierUnknown
     check_is_own(session, named.member_id, by=by)
@@ -228,35 +236,38 @@ def check_in_use(session: Session, named: Named) -> None:
             return
 
 
-def linked_identifiers(session: Session, member_id: MemberId) -> list[LinkedIdentifier]:
+def linked_identifiers(session: Session, member_id: MemberId) -> list[IdentifierHistory]:
     """What a member is known by, blocked identifiers and replaced cards among them, and how each stands."""
-    known = identifiers_by_id(session, member_id)
-    changes = changes_of(session, member_id)
     return [
-        LinkedIdentifier(
-            identifier_id=identifier_id,
-            identifier=identifier,
-            state=own[-1].state,
-            linked_at=own[0].changed_at,
-            changed_at=own[-1].changed_at,
-        )
-        for identifier_id, identifier in known.items()
-        if (own := [change for change in changes if change.identifier_id == identifier_id])
+        one
+        for one in identifier_histories(session, member_id)
+        if one.identifier is not None and one.state is not IdentifierState.UNLINKED
     ]
 
 
-def changes_of(session: Session, member_id: MemberId) -> list[Change]:
-    """The history of all a member's identifiers, also of those that were unlinked, the oldest first."""
+def identifier_histories(session: Session, member_id: MemberId) -> list[IdentifierHistory]:
+    """All that a member is or was known by; of the very record, not of those that were merged into it."""
     column = tables.identifier_change.c
     rows = session.execute(
-        select(tables.identifier_change)
-        .where(column.member_id == member_id)
-        .order_by(column.changed_at, column.identifier_id, column.number)
+        select(tables.identifier_change).where(column.member_id == member_id).order_by(column.number)
     )
-    return [_change_of(row) for row in rows]
+    changes: dict[UUID, list[IdentifierChange]] = {}
+    for row in rows:
+        changes.setdefault(row.identifier_id, []).append(_change_of(row))
+    known = identifiers_by_id(session, member_id, former=True)
+    found = [
+        IdentifierHistory(
+            member_id=member_id,
+            identifier_id=identifier_id,
+            identifier=known.get(identifier_id),
+            changes=tuple(lines),
+        )
+        for identifier_id, lines in changes.items()
+    ]
+    return sorted(found, key=lambda one: (one.kind, one.linked_at, one.identifier_id))
 
 
-def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> Change | None:
+def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> IdentifierChange | None:
     column = tables.identifier_change.c
     row = session.execute(
         select(tables.identifier_change)
@@ -267,14 +278,13 @@ def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> 
     return None if row is None else _change_of(row)
 
 
-def _change_of(row: Row[Any]) -> Change:
-    return Change(
-        identifier_id=row.identifier_id,
+def _change_of(row: Row[Any]) -> IdentifierChange:
+    return IdentifierChange(
         kind=IdentifierKind(row.kind),
         state=IdentifierState(row.state),
         changed_at=row.changed_at,
         party_id=row.party_id,
-        changed_by=row.changed_by,
+        by=row.changed_by,
         reason=row.reason,
         replaced_by=row.replaced_by,
     )

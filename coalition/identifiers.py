@@ -54,8 +54,16 @@ class Identifier:
         owner = partner_id if kind is IdentifierKind.PARTNER_REFERENCE else NETWORK
         normalised = _NORMALISE[kind](unicodedata.normalize("NFKC", value).strip())
         if normalised is None:
-            raise IdentifierInvalid(field=field, kind=kind.value, expected=_EXPECTED[kind])
+            raise IdentifierInvalid(field=field, kind=kind.value, expected=expected(kind))
         return cls(kind=kind, value=normalised, partner_id=owner)
+
+
+def expected(kind: IdentifierKind) -> str:
+    """How a value of the kind is written, for whoever wrote it otherwise."""
+    region = get_settings().phone_region
+    if kind is IdentifierKind.PHONE and region is not None:
+        return f"write it as it is dialled in {region}, or with the country's code, and without an extension"
+    return _EXPECTED[kind]
 
 
 def _card(value: str) -> str | None:

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text
+from sqlalchemy import select, text, true
 
 from coalition import clock, vault
 from coalition.amounts import MAX_POINTS, Points
@@ -24,7 +24,10 @@ from coalition.ledger.posting import Balance, call
 from coalition.programme import get_programme
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
+
+    from coalition.ids import PartyId
 
 __all__ = [
     "ConfirmRedemption",
@@ -53,7 +56,6 @@ __all__ = [
     "lots",
     "member_exists",
     "members_due",
-    "set_blocked",
     "survivor_of",
 ]
 
@@ -200,7 +202,7 @@ def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, st
         session,
         member_id,
         {
-            f"identifier:{blind}": identifier.value
+            vault.field_of(blind): identifier.value
             for identifier, blind in spelled.items()
             if identifier.kind not in vault.READABLE
         },
@@ -213,29 +215,36 @@ def find_member(session: Session, identifier: Identifier, *, merged: bool = Fals
     Of a member who was merged into another it names the survivor, who has the points; with `merged` the very
     member whose identifier it is.
     """
-    found = find_all_named(session, [identifier], merged=merged).get(identifier)
+    found = find_named(session, identifier, merged=merged)
     return None if found is None else found.member_id
 
 
-def find_named(session: Session, identifier: Identifier) -> Named | None:
-    """The member whom an identifier names, if it is enrolled, and by which identifier."""
-    return find_all_named(session, [identifier]).get(identifier)
+def find_named(
+    session: Session, identifier: Identifier, *, merged: bool = False, asking: PartyId | None = None
+) -> Named | None:
+    """The member whom an identifier names, if it is enrolled, and by which; as `find_all_named`."""
+    return find_all_named(session, [identifier], merged=merged, asking=asking).get(identifier)
 
 
 def find_all_named(
-    session: Session, identifiers: Iterable[Identifier], *, merged: bool = False, former: bool = False
+    session: Session,
+    identifiers: Iterable[Identifier],
+    *,
+    merged: bool = False,
+    asking: PartyId | None = None,
 ) -> dict[Identifier, Named]:
     """Whom several identifiers name, in one query; those that are not enrolled are left out.
 
-    With `former` one that was unlinked, and linked to nobody since, names whom it named last: so that the
-    ledger can say so, and give the answer to what was posted by it.
+    One that was unlinked, and linked to nobody since, names whom it named last to the partner who is
+    `asking`, if that one knew it: so that the ledger can say so, and give the answer to what was posted
+    by it. To others it is as one that was never enrolled.
     """
     spelled = vault.stored_forms(session, identifiers, make=False)
     wanted = {(one.kind.value, one.partner_id, value): one for one, value in spelled.items()}
     kinds, partners, values = zip(*wanted, strict=True) if wanted else ((), (), ())
     rows = session.execute(
         _NAMED,
-        {"kinds": list(kinds), "partners": list(partners), "values": list(values), "former": former},
+        {"kinds": list(kinds), "partners": list(partners), "values": list(values), "asking": asking},
     ).all()
     return {
         wanted[row.kind, row.partner_id, row.value]: Named(
@@ -249,14 +258,18 @@ def find_all_named(
     }
 
 
-# Joined to arrays, so that a thousand cost no more to plan than one.
+# Joined to arrays, so that a thousand cost no more to plan than one. Known is one that is linked; or that was, by
+# the partner, or while the partner posted for whom it named.
 _NAMED = text("""
     SELECT i.kind, i.partner_id, i.value, i.member_id, i.identifier_id, h.merged_into
     FROM unnest(CAST(:kinds AS text[]), CAST(:partners AS uuid[]), CAST(:values AS text[]))
              AS wanted (kind, partner_id, value)
     JOIN ledger.identifier i USING (kind, partner_id, value)
     JOIN ledger.member_head h USING (member_id)
-    WHERE :former OR i.unlinked_at IS NULL
+    WHERE i.unlinked_at IS NULL OR i.linked_by = CAST(:asking AS uuid) OR EXISTS (
+        SELECT FROM ledger.transaction t
+        WHERE t.member_id IN (i.member_id, h.merged_into) AND t.partner_id = CAST(:asking AS uuid)
+          AND t.recorded_at >= i.linked_at AND t.recorded_at < i.unlinked_at)
     -- The last one counts: of those that were unlinked the latest, before it one that is in use.
     ORDER BY i.unlinked_at
 """)
@@ -302,19 +315,21 @@ def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
     return list(identifiers_by_id(session, member_id).values())
 
 
-def identifiers_by_id(session: Session, member_id: MemberId) -> dict[UUID, Identifier]:
-    """All that a member is known by, as `identifiers`, under their own ids."""
+def identifiers_by_id(
+    session: Session, member_id: MemberId, *, former: bool = False
+) -> dict[UUID, Identifier]:
+    """All that a member is known by, as `identifiers`, under their own ids; with `former` also what was."""
     column = tables.identifier.c
     rows = session.execute(
         select(column.identifier_id, column.kind, column.value, column.partner_id)
-        .where(column.member_id == member_id, column.unlinked_at.is_(None))
+        .where(column.member_id == member_id, true() if former else column.unlinked_at.is_(None))
         .order_by(column.kind, column.linked_at, column.identifier_id)
     ).all()
     sealed = {} if all(row.kind in vault.READABLE for row in rows) else vault.read(session, member_id)
     return {
         row.identifier_id: Identifier(
             kind=IdentifierKind(row.kind),
-            value=row.value if row.kind in vault.READABLE else sealed[f"identifier:{row.value}"],
+            value=vault.readable(row.kind, row.value, sealed),
             partner_id=row.partner_id,
         )
         for row in rows
@@ -494,15 +509,6 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
         (command.member_id, command.partner_id, command.points, CONFIRMATION_LIFETIME, clock.wall()),
     )
     return Confirmation(confirmation_id=confirmation_id, expires_at=expires_at)
-
-
-def set_blocked(session: Session, member_id: MemberId, *, blocked: bool) -> None:
-    """Block a member, at once, or let it take part again.
-
-    Raises:
-        MemberUnknown: there is no such member.
-    """
-    call(session, "SELECT ledger.set_member_blocked(%s, %s)", (member_id, blocked))
 
 
 def members_due(

@@ -95,7 +95,7 @@ def _chunks(lines: Iterable[TillLine | Reject]) -> Iterator[list[TillLine | Reje
 
 def _post_chunk(db: Database, lines: list[TillLine], partner_id: PartnerId, counts: Counts) -> list[Reject]:
     """One chunk, in as many transactions as its reversals need."""
-    named = _patiently(db, lambda: _named(db, lines))
+    named = _patiently(db, lambda: _named(db, lines, partner_id))
     refused: list[tuple[TillLine, CoalitionError]] = []
     for stage in _stages(lines, named):
         done = _patiently(db, partial(_post_stage, db, stage, named, partner_id))
@@ -163,9 +163,9 @@ def _patiently(db: Database, act: Callable[[], T]) -> T:
     raise AssertionError("unreachable")
 
 
-def _named(db: Database, lines: list[TillLine]) -> dict[Identifier, Named]:
+def _named(db: Database, lines: list[TillLine], partner_id: PartnerId) -> dict[Identifier, Named]:
     with db.reading() as session:
-        return find_all_named(session, {line.member for line in lines}, former=True)
+        return find_all_named(session, {line.member for line in lines}, asking=partner_id)
 
 
 def _post_stage(

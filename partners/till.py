@@ -266,7 +266,6 @@ def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
                 "points": wish.points,
                 "amount": _spelled(wish.amount),
                 "occurred_at": asked_moment(wish.occurred_at),
-                "reason": wish.reason,
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
             points=part.points,

@@ -93,7 +93,8 @@ _show(
     "What kind of thing a member is known by; each value is unique in its kind.",
     {
         "CARD": "A card's number: 4 to 32 letters or digits.",
-        "PHONE": "A phone's number in international form, such as +49 30 901820.",
+        "PHONE": "A phone's number with the country's code, such as +49 30 901820; or, where the programme"
+        " has a region, as it is dialled there.",
         "EMAIL": "An e-mail address.",
         "PARTNER_REFERENCE": "Your own reference; unique within your business and seen by nobody else.",
     },

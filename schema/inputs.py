@@ -68,15 +68,17 @@ class MemberBy:
     def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:
         """The member it names, or nobody, and by which identifier, for a posting, which the ledger judges.
 
-        Also by one that was unlinked: so that what was posted by it finds its answer.
+        Also by one that was unlinked, if this partner knew it: what was posted by it finds its answer.
         """
-        found = self._find(session, partner_id, former=True)
+        found = self._find(session, partner_id, asking=partner_id)
         return found or members.Named(member_id=NOBODY)
 
-    def _find(self, session: "Session", partner_id: PartyId, *, former: bool = False) -> members.Named | None:
+    def _find(
+        self, session: "Session", partner_id: PartyId, *, asking: PartyId | None = None
+    ) -> members.Named | None:
         if isinstance(self.identifier, IdentifierInput):
             identifier = self.identifier.identifier(partner_id=partner_id)
-            return members.find_all_named(session, [identifier], former=former).get(identifier)
+            return members.find_named(session, identifier, asking=asking)
         found = member_in(str(self.id))
         return None if found is None else members.Named(member_id=found)
 
@@ -221,7 +223,9 @@ class ReverseTransactionInput:
         " is undone.",
     )
     reason: str | None = strawberry.field(
-        default=None, description="Why, in your words; at most 200 characters."
+        default=None,
+        description="Why, in your words; at most 200 characters. No part of the request that the key stands"
+        " for.",
     )
     occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
 

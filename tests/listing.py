@@ -7,7 +7,8 @@ from driver import LedgerDriver
 # What of each table says what happened, in an order that no id decides.
 LISTED = {
     "transaction": (
-        "SELECT t.member_id, sequence, kind, t.partner_id, t.points, amount, undone_points, reason, late, available_after,"
+        "SELECT t.member_id, sequence, kind, t.partner_id, t.points, amount, undone_points,"
+        " CASE WHEN length(reason) = 64 THEN '(words)' ELSE reason END, late, available_after,"
         " pending_after, held_after, deficit_after, occurred_at, recorded_at, agreement_id, reverses_date, hold_date,"
         " t.transaction_id, reverses_id, hold_id, other_member_id, other_id, confirmation_id, idempotency_key, store,"
         " terminal, receipt_number, receipt_line, receipt_revision, card_id"

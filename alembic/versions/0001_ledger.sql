@@ -437,6 +437,23 @@ COMMENT ON COLUMN ledger.identifier_change.changed_by IS 'who it was; NULL for a
 
 COMMENT ON COLUMN ledger.identifier_change.replaced_by IS 'the identifier_id of the new card';
 
+CREATE TABLE ledger.member_block (
+    member_id UUID NOT NULL,
+    number INTEGER NOT NULL,
+    blocked BOOLEAN NOT NULL,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    changed_by TEXT NOT NULL,
+    reason TEXT,
+    CONSTRAINT member_block_pkey PRIMARY KEY (member_id, number),
+    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1))
+);
+
+COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how the member stands';
+
+COMMENT ON COLUMN ledger.member_block.blocked IS 'from then on';
+
+COMMENT ON COLUMN ledger.member_block.changed_by IS 'who it was, of the operator''s';
+
 CREATE TABLE ledger.lot (
     member_id UUID NOT NULL,
     lot_id UUID NOT NULL,
@@ -659,6 +676,7 @@ CREATE TABLE ledger.transaction (
     CONSTRAINT transaction_digest_check CHECK (octet_length(digest) = 32),
     CONSTRAINT transaction_amount_check CHECK (amount >= 0 AND amount <> 'NaN'),
     CONSTRAINT transaction_finite_check CHECK (isfinite(occurred_at)),
+    CONSTRAINT transaction_reason_is_no_words_check CHECK (kind IN ('adjust_in', 'adjust_out') OR reason ~ '^[0-9a-f]{64}$'),
     CONSTRAINT transaction_receipt_is_whole_check CHECK (num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5))
 )
  PARTITION BY RANGE (business_date);
@@ -676,6 +694,8 @@ COMMENT ON COLUMN ledger.transaction.sequence IS '1, 2, 3 … per member';
 COMMENT ON COLUMN ledger.transaction.partner_id IS 'who acted; the network for maturity and expiry';
 
 COMMENT ON COLUMN ledger.transaction.agreement_id IS 'whose R counts, for a redemption and its reversal';
+
+COMMENT ON COLUMN ledger.transaction.reason IS 'an adjustment''s code; else what stands for words that people.sealed has, as reason:';
 
 COMMENT ON COLUMN ledger.transaction.points IS 'how many it moved, unsigned';
 

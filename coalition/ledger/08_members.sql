@@ -56,11 +56,28 @@ BEGIN
     END IF;
 END $$;
 
-CREATE FUNCTION ledger.set_member_blocked(p_member uuid, p_blocked boolean)
+-- Block a member, or let it take part again; what is so already stays so. Takes the lock that the member's postings
+-- take: one was before it, or is refused. Each change is a row of its own history, with who and why.
+CREATE FUNCTION ledger.set_member_blocked(p_member uuid, p_blocked boolean, p_by text, p_reason text, p_now timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    moment timestamptz := ledger.programme_time(p_now);
+    head   member_head;
+    last   member_block;
 BEGIN
+    SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
+
+    -- Refusals, in the order of coalition.errors.
+    IF NOT FOUND                    THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL   THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    IF head.merged_into IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
+    -- From here on nothing is refused.
+
+    IF head.blocked = p_blocked THEN RETURN; END IF;
+    SELECT * INTO last FROM member_block WHERE member_id = p_member ORDER BY number DESC LIMIT 1;
+    INSERT INTO member_block (member_id, number, blocked, changed_at, changed_by, reason)
+    VALUES (p_member, coalesce(last.number, 0) + 1, p_blocked, greatest(moment, last.changed_at), p_by, p_reason);
     UPDATE member_head SET blocked = p_blocked WHERE member_id = p_member;
-    IF NOT FOUND THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
 END $$;
 
 -- Post what has come due for a member. Returns how many transactions that made.

@@ -115,25 +115,33 @@ BEGIN
 END $$;
 
 -- Lock all members whom the lines name, in the order of their ids; before them the pools that are to be drawn on,
--- with all who are in these.
+-- with all who are in these. What a member is by then, merged or in a pool or neither, is read after this.
 CREATE FUNCTION ledger.lock_batch(p_lines ledger.batch_line[], INOUT p_wish ledger.wish)
 LANGUAGE plpgsql AS $$
 DECLARE
     members uuid[] := ARRAY(SELECT DISTINCT member_id FROM unnest(p_lines));
-    pools   uuid[] := ARRAY(SELECT DISTINCT h.pool_id FROM unnest(p_lines) AS l JOIN member_head h USING (member_id)
-                            WHERE l.from_pool AND h.pool_id IS NOT NULL ORDER BY h.pool_id);
+    drawn   uuid[] := ARRAY(SELECT DISTINCT member_id FROM unnest(p_lines) WHERE from_pool);
+    pools   uuid[] := ledger.pools_of(drawn);
     one     uuid;
 BEGIN
-    IF pools <> '{}' THEN
-        FOREACH one IN ARRAY pools LOOP
-            PERFORM ledger.lock_pool(one);
-            members := members || ledger.members_of_pool(one);
-        END LOOP;
-        p_wish := ledger.lock_pooled(p_wish, members);
+    IF drawn = '{}' THEN
+        PERFORM FROM member_head WHERE member_id = ANY (members) ORDER BY member_id FOR UPDATE;
         RETURN;
     END IF;
-    PERFORM FROM member_head WHERE member_id = ANY (members) ORDER BY member_id FOR UPDATE;
+    FOREACH one IN ARRAY pools LOOP
+        PERFORM ledger.lock_pool(one);
+        members := members || ledger.members_of_pool(one);
+    END LOOP;
+    p_wish := ledger.lock_pooled(p_wish, members);
+    IF ledger.pools_of(drawn) <> pools THEN
+        RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'a member joined or left a pool meanwhile';
+    END IF;
 END $$;
+
+CREATE FUNCTION ledger.pools_of(p_members uuid[]) RETURNS uuid[]
+LANGUAGE sql STABLE AS $$
+    SELECT ARRAY(SELECT DISTINCT pool_id FROM member_head WHERE member_id = ANY (p_members) AND pool_id IS NOT NULL ORDER BY pool_id)
+$$;
 
 -- Whether the lines name their members by what may be used, as ledger.check_identifier judges it of one; and which
 -- of it are cards. One that is not the member's own, but of somebody who was merged into it, is left to that.

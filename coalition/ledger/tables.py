@@ -279,6 +279,21 @@ identifier_change = Table(
     schema=SCHEMA,
 )
 
+member_block = Table(
+    "member_block",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False, comment="1, 2, 3 …: the last says how the member stands"),
+    Column("blocked", Boolean, nullable=False, comment="from then on"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", Text, nullable=False, comment="who it was, of the operator's"),
+    Column("reason", Text),
+    PrimaryKeyConstraint("member_id", "number"),
+    # The first is a block, and each undoes the one before.
+    CheckConstraint("number > 0 AND blocked = (number % 2 = 1)", name="turns"),
+    schema=SCHEMA,
+)
+
 member_head = Table(
     "member_head",
     metadata,
@@ -431,7 +446,11 @@ transaction = Table(
     Column("other_id", Uuid, comment="with other_member_id: its transaction there, in the same window"),
     Column("confirmation_id", Uuid, comment="the member's own consent to a redemption"),
     Column("idempotency_key", Text),
-    Column("reason", Text),
+    Column(
+        "reason",
+        Text,
+        comment="an adjustment's code; else what stands for words that people.sealed has, as reason:",
+    ),
     Column("digest", LargeBinary, nullable=False, comment="chains it to the member's transaction before it"),
     Column("available_after", BigInteger, nullable=False),
     Column("pending_after", BigInteger, nullable=False),
@@ -456,6 +475,10 @@ transaction = Table(
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint("amount >= 0 AND amount <> 'NaN'", name="amount"),
     CheckConstraint("isfinite(occurred_at)", name="finite"),
+    # Nothing of the journal is ever taken out, so nothing that tells of a person gets in.
+    CheckConstraint(
+        "kind IN ('adjust_in', 'adjust_out') OR reason ~ '^[0-9a-f]{64}$'", name="reason_is_no_words"
+    ),
     CheckConstraint(
         "num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5)",
         name="receipt_is_whole",

@@ -179,7 +179,7 @@ def _named(session: Session, lines: Sequence[Line], partner_id: PartnerId) -> li
     """Whom the lines name, all with one query."""
     meant = [_meant(line.member, partner_id) for line in lines]
     wanted = {one for one in meant if not isinstance(one, Named | CoalitionError)}
-    found = find_all_named(session, wanted, former=True) if wanted else {}
+    found = find_all_named(session, wanted, asking=partner_id) if wanted else {}
     return [
         one if isinstance(one, Named | CoalitionError) else found.get(one, Named(member_id=NOBODY))
         for one in meant

@@ -23,7 +23,7 @@ from schema.web.faults import Forbidden
 
 _KEY = "Yours, for this wish; its scope is your client."
 _WHICH = "Which: the operator's to change are all, a partner's those that it linked, a member's its own."
-_REASON = "Why; at most 200 characters. The operator reads it."
+_REASON = "Why; at most 200 characters. The operator reads it, and the member."
 
 
 @strawberry.input(one_of=True, description="Names an identifier: by its id, or by what it is.")
@@ -38,31 +38,28 @@ class IdentifierBy:
     )
 
 
-@strawberry.input(description="An identifier by which nobody is to be named, from now on.")
-class BlockIdentifierInput:
+@strawberry.input
+class _WhichAndWhy:
     """Which, and why."""
 
     idempotency_key: strawberry.ID = strawberry.field(description=_KEY)
     identifier: IdentifierBy = strawberry.field(description=_WHICH)
     reason: str | None = strawberry.field(default=None, description=_REASON)
+
+
+@strawberry.input(description="An identifier by which nobody is to be named, from now on.")
+class BlockIdentifierInput(_WhichAndWhy):
+    """Which, and why."""
 
 
 @strawberry.input(description="A blocked identifier that is to be used again.")
-class UnblockIdentifierInput:
+class UnblockIdentifierInput(_WhichAndWhy):
     """Which, and why."""
-
-    idempotency_key: strawberry.ID = strawberry.field(description=_KEY)
-    identifier: IdentifierBy = strawberry.field(description=_WHICH)
-    reason: str | None = strawberry.field(default=None, description=_REASON)
 
 
 @strawberry.input(description="An identifier that the member is to be known by no more.")
-class UnlinkIdentifierInput:
+class UnlinkIdentifierInput(_WhichAndWhy):
     """Which, and why."""
-
-    idempotency_key: strawberry.ID = strawberry.field(description=_KEY)
-    identifier: IdentifierBy = strawberry.field(description=_WHICH)
-    reason: str | None = strawberry.field(default=None, description=_REASON)
 
 
 @strawberry.input(description="A card that a member gets in place of one that was lost or is worn.")
@@ -143,8 +140,9 @@ class IdentifierMutations:
         return _changed(info, input, identifier_changes.unblock)
 
     @strawberry.mutation(
-        description="Have a member known by one thing less. A posting by it is refused with"
-        " IDENTIFIER_UNLINKED until it is linked anew, to whomever.",
+        description="Have a member known by one thing less; it can be linked anew, to whomever. Until then a"
+        " posting by it is refused with IDENTIFIER_UNLINKED to the partner that linked it, and to one that"
+        " posted for the member meanwhile; to all others it is as if nobody had ever been known by it.",
         extensions=[_MAY],
         directives=[WRITES],
     )

