@@ -24,7 +24,6 @@ from coalition.ledger.posting import Balance, call
 from coalition.programme import get_programme
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from coalition.ids import PartyId
@@ -258,8 +257,8 @@ def find_all_named(
     }
 
 
-# Joined to arrays, so that a thousand cost no more to plan than one. Known is one that is linked; or that was, by
-# the partner, or while the partner posted for whom it named.
+# Joined to arrays, so that a thousand cost no more to plan than one. Known is one that is linked, or was,
+# by the partner, or while the partner posted for whom it named.
 _NAMED = text("""
     SELECT i.kind, i.partner_id, i.value, i.member_id, i.identifier_id, h.merged_into
     FROM unnest(CAST(:kinds AS text[]), CAST(:partners AS uuid[]), CAST(:values AS text[]))

@@ -14,6 +14,7 @@ from sqlalchemy import Engine, text
 
 from coalition import identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.blocking import set_blocked
 from coalition.db import Database
 from coalition.errors import (
     AgreementMissing,
@@ -42,7 +43,7 @@ from coalition.ids import NETWORK, MemberId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting
 from coalition.ledger.posting import TermsSuperseded
-from coalition.members import LinkIdentifier, find_named, link_identifier, set_blocked
+from coalition.members import LinkIdentifier, find_named, link_identifier
 from coalition.redeeming import RedeemPoints, redeem_points
 
 Wish = IssuePoints | RedeemPoints
@@ -72,7 +73,7 @@ def one_by_one(ledger: LedgerDriver, wishes: Sequence[Wish]) -> list[Posting | C
 
 def block(ledger: LedgerDriver, member: MemberId) -> None:
     with ledger.database.unit_of_work() as session:
-        set_blocked(session, member, blocked=True)
+        set_blocked(session, member, blocked=True, by="test")
 
 
 def block_card(ledger: LedgerDriver, member: MemberId, card: UUID) -> None:
