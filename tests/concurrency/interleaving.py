@@ -39,7 +39,7 @@ class HeldDatabase:
     single_call = unit_of_work
 
 
-@dataclass
+@dataclass(repr=False)
 class Teller:
     """One session of its own: acts in a thread, and commits or rolls back when it is told."""
 
@@ -87,7 +87,7 @@ class Teller:
         self.connection.close()
 
 
-@dataclass
+@dataclass(repr=False)
 class Counter:
     """Where tellers work, and who watches them."""
 
