@@ -48,6 +48,7 @@ class Ledger:
     refs: dict[tuple[int, int], TransactionRef] = field(default_factory=dict)
     adjustments: list[tuple[MemberId, UUID]] = field(default_factory=list)
     confirmations: list[UUID] = field(default_factory=list)
+    pools: list[UUID] = field(default_factory=list)
 
     def member(self, number: int) -> MemberId:
         return self.members[number] if number < len(self.members) else MemberId(uuid4())
@@ -142,4 +143,5 @@ def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]
         for _ in range(members_):
             wish = members.EnrolMember(partner_id=ids["hard"], identifiers=[])
             people.append(members.enrol_member(session, wish))
+    people.sort()  # what is done in the order of ids is done in the order of the model's numbers
     return programme, Ledger(driver, people, ids, agreements)

@@ -107,6 +107,7 @@ class Programme:
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
+    pools: list[Any] = field(default_factory=list)
 
     def begin(self, *numbers: int) -> None:
         """Whoever is touched posts into the window that is open now."""

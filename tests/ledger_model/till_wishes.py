@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coalition.ledger import Posting
 
-from . import tills
+from . import pools, tills
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
@@ -18,6 +18,7 @@ from .wishing import (
     days,
     nth_of,
     nths,
+    part_of,
     rarely,
     receipts,
     shares,
@@ -25,6 +26,9 @@ from .wishing import (
     somebody,
     someone,
 )
+
+
+from_pool = st.sampled_from([False, False, True])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +86,7 @@ class Issue(ByPartner):
 class Redeem(ByPartner):
     nth_consent: int | None = None
     confirmation: int | None = None
+    from_pool: bool = False
     weight = 3
     strategy = staticmethod(
         lambda cls: st.builds(
@@ -93,15 +98,26 @@ class Redeem(ByPartner):
             days_ago=ago,
             nth_consent=rarely(st.none(), nths),
             share=shares,
+            from_pool=from_pool,
         )
     )
 
     def settle(self, p: Programme) -> Self:
         consent = nth_of(self.nth_consent, len(p.confirmations))
-        return replace(super().settle(p), nth_consent=None, confirmation=consent)
+        settled = replace(super().settle(p), nth_consent=None, confirmation=consent)
+        if self.from_pool and self.share is not None and p.knows(self.member):
+            pooled = pools.spendable(p, self.member) or p.as_of_now(self.member).balance[0]
+            return replace(settled, points=part_of(self.share, pooled))
+        return settled
 
     def expect(self, p: Programme, key: str) -> Answer:
-        return tills.redeem(p, **self.expected(p, key), receipt=self.receipt, confirmation=self.confirmation)
+        return tills.redeem(
+            p,
+            **self.expected(p, key),
+            receipt=self.receipt,
+            confirmation=self.confirmation,
+            from_pool=self.from_pool,
+        )
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         return ledger.driver.redeem(
@@ -110,6 +126,7 @@ class Redeem(ByPartner):
             **self.asked(ledger, p, key),
             receipt=ledger.receipt(self.receipt),
             confirmation_id=ledger.confirmation(self.confirmation),
+            from_pool=self.from_pool,
         )
 
 
@@ -125,13 +142,20 @@ class Authorize(Redeem):
             days_ago=ago,
             nth_consent=rarely(st.none(), nths),
             share=shares,
+            from_pool=from_pool,
             seconds=rarely(st.none() | st.integers(1, 86_400), st.sampled_from([0, 86_401])),
         )
     )
 
     def expect(self, p: Programme, key: str) -> Answer:
         lasting = p.limits.hold if self.seconds is None else timedelta(seconds=self.seconds)
-        return tills.redeem(p, **self.expected(p, key), confirmation=self.confirmation, lasting=lasting)
+        return tills.redeem(
+            p,
+            **self.expected(p, key),
+            confirmation=self.confirmation,
+            lasting=lasting,
+            from_pool=self.from_pool,
+        )
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         return ledger.driver.authorize(
@@ -140,6 +164,7 @@ class Authorize(Redeem):
             **self.asked(ledger, p, key),
             seconds_to_live=self.seconds,
             confirmation_id=ledger.confirmation(self.confirmation),
+            from_pool=self.from_pool,
         )
 
 

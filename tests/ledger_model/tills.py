@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from .books import Hold, Legs, Lot, Member, drawing, shift
+from . import pools
 from .people import bring_back, go_on
 from .programme import ZONE, Answer, Programme, Refusals
 
@@ -80,6 +81,7 @@ def redeem(
     occurred_at: datetime | None = None,
     confirmation: int | None = None,
     lasting: Any = None,
+    from_pool: bool = False,
 ) -> Answer:
     """Spend points; or, where `lasting` says for how long, set them aside."""
     setting_aside = lasting is not None
@@ -91,6 +93,8 @@ def redeem(
     )
     no("MEMBER_UNKNOWN", when=not p.knows(member))
     no.end()
+    if from_pool:
+        pools.enter(p, member)
     if earlier := p.replay(no, member, partner, key, request):
         return earlier
     books = p.members[member]
@@ -98,9 +102,12 @@ def redeem(
     p.judge_member(no, member)
     p.judge_receipt(no, partner, "redeem", receipt)
     p.judge_partner(no, partner, "redeemer", occurred_at)
+    if from_pool:
+        pools.judge_spender(p, no, member)
     no("MEMBER_BLOCKED", when=books.blocked)
     books.bring_up_to_date(p.now)
     p.judge_consent(no, member, partner, points, confirmation)
+    pooled = from_pool and pools.draw_on_pool(p, no, member, points)
     available = books.balance[0]
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
@@ -120,7 +127,16 @@ def redeem(
     if setting_aside:
         parts = tuple((lot.number, taken) for lot, taken in drawn)
         books.holds.append(
-            Hold(line, partner, points, parts, p.window, p.now + lasting, confirmation is not None)
+            Hold(
+                line,
+                partner,
+                points,
+                parts,
+                p.window,
+                p.now + lasting,
+                confirmation is not None,
+                pooled=pooled,
+            )
         )
     if confirmation is not None:
         p.confirmations[confirmation].used = True
@@ -163,14 +179,14 @@ def end_hold(
         raise AssertionError
     no("HOLD_CAPTURED", when=hold.state == "captured", captured=hold.captured)
     no("HOLD_VOIDED", when=hold.state == "voided")
-    no("HOLD_LAPSED", when=hold.state == "lapsed")
+    no("HOLD_LAPSED", when=hold.state == "lapsed" or (hold.state == "open" and hold.lapses_at <= p.now))
     captured = 0 if void else hold.points if points is None else points
     no("HOLD_EXCEEDED", when=captured > hold.points, held=hold.points, requested=captured)
     no.end()
 
     late = occurred_at < p.window_opened
     kind = "void" if void else "capture"
-    done = books.end_hold(hold, kind, captured, p.now, occurred_at=occurred_at, late=late)
+    done = pools.end_hold(p, member, hold, kind, captured, occurred_at=occurred_at, late=late)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "redeem", receipt, member, done)
     return p.conclude(member, partner, key, request, line=done, points=captured or hold.points, late=late)
@@ -280,7 +296,8 @@ def _give_back(p: Programme, books: Member, line: int, undone: int, more: dict[s
             lots.append(lot)
     assert rest == 0
     made = books.record("reverse_redemption", undone, legs, p.now, **more)
-    books.pay(lots, undone, p.now)
+    kept = undone - pools.give_back(p, books, lots)
+    books.pay(lots, kept, p.now)
     books.bring_up_to_date(p.now)
     return made
 

@@ -3,6 +3,7 @@
 from dataclasses import fields, replace
 
 from .member_wishes import Decide, Merge, Propose, Reject, Transfer, Unmerge
+from .pool_wishes import Accept, Close, Invite, Leave, Open
 from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime, Publish, SetState
 from .till_wishes import Authorize, Capture, Issue, Redeem, Reverse, Void
 from .wishing import Wish
@@ -20,6 +21,11 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Propose,
     Decide,
     Reject,
+    Open,
+    Invite,
+    Accept,
+    Leave,
+    Close,
     Block,
     Night,
     Confirm,

@@ -63,7 +63,7 @@ class Both:
             got = refusal
         self.differs = True
         self.same(expected, got)
-        self.compare(self.model, touched)
+        self.compare(self.model, {*touched, *self.compare.behind(self.model)})
         self.differs = False
 
     def same(self, expected: Answer | Refused | None, got: Posting | CoalitionError | None) -> None:
