@@ -63,7 +63,7 @@ class Comparison:
         self.seen = [0] * len(self.seen)
         self(p, range(len(p.members)))
 
-    def __call__(self, p: Programme, numbers: Iterable[int]) -> None:
+    def __call__(self, p: Programme, numbers: Iterable[int], *, as_read: bool = True) -> None:
         """The books of these members, as they are stored and as they are read."""
         chosen = sorted(set(numbers))
         ids = [self.ledger.members[number] for number in chosen]
@@ -80,9 +80,11 @@ class Comparison:
             }
             for number, member_id in zip(chosen, ids, strict=True):
                 self._stored(p.members[number], stored[member_id])
-                self._read_lots(session, p, number)
-            self._read_balances(session, p)
-            self._read_pools(session, p)
+                if as_read:
+                    self._read_lots(session, p, number)
+            if as_read:
+                self._read_balances(session, p)
+                self._read_pools(session, p)
 
     def _stored(self, books: Member, row: Any) -> None:
         numbers = {str(member): number for number, member in enumerate(self.ledger.members)}

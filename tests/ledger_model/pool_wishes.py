@@ -31,6 +31,10 @@ class OfPool(PoolWish):
     nth: int | None = None
     pool: int | None = None
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(not pool.closed for pool in p.pools)
+
     def settle(self, p: Programme) -> Self:
         """The nth from the last of those that are open; if none is named or open, of all."""
         if self.pool is not None:
@@ -88,6 +92,11 @@ class Open(PoolWish):
 class Invite(PoolWish):
     invited: int
     by_head: bool = True
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(len(pool.members) < pool.most for pool in p.pools if not pool.closed)
+
     strategy = staticmethod(
         lambda cls: st.builds(cls, member=somebody, invited=somebody, by_head=rarely(st.just(True), st.just(False)))
     )
@@ -118,6 +127,10 @@ class Accept(OfPool):
     )
     weight = 2
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(place.good(p.now) and not place.joined_at for pool in p.pools for place in pool.places)
+
     def settle(self, p: Programme) -> Self:
         """Somebody who was invited, as a rule."""
         waiting = [
@@ -142,6 +155,10 @@ class Accept(OfPool):
 @dataclass(frozen=True, kw_only=True)
 class Leave(PoolWish):
     strategy = staticmethod(lambda cls: st.builds(cls, member=somebody))
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(not pool.closed for pool in p.pools)
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         pools.leave(p, member=self.member)

@@ -28,7 +28,7 @@ from .wishing import (
 )
 
 
-from_pool = st.sampled_from([False, False, True])
+from_pool = st.booleans()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,12 @@ class Redeem(ByPartner):
     nth_consent: int | None = None
     confirmation: int | None = None
     from_pool: bool = False
-    weight = 3
+    weight = 5
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(p.as_of_now(member.number).balance[0] for member in p.members)
+
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,
@@ -109,6 +114,9 @@ class Redeem(ByPartner):
             pooled = pools.spendable(p, self.member) or p.as_of_now(self.member).balance[0]
             return replace(settled, points=part_of(self.share, pooled))
         return settled
+
+    def name(self, p: Programme) -> str:
+        return super().name(p) + (" from a pool" if self.from_pool else "")
 
     def expect(self, p: Programme, key: str) -> Answer:
         return tills.redeem(
@@ -133,6 +141,7 @@ class Redeem(ByPartner):
 @dataclass(frozen=True, kw_only=True)
 class Authorize(Redeem):
     seconds: int | None = None
+    weight = 4
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,

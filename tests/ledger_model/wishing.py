@@ -43,8 +43,17 @@ class Wish:
     weight: ClassVar[int] = 1
     """How often it is asked, against the others."""
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:  # noqa: ARG003
+        """Whether there is something to ask it for."""
+        return True
+
     def settle(self, p: Programme) -> Self:  # noqa: ARG002
         return self
+
+    def name(self, p: Programme) -> str:  # noqa: ARG002
+        """What of it was reached, where it was granted."""
+        return type(self).__name__
 
     def touches(self, p: Programme) -> list[int]:
         """The members whose books it may change."""
@@ -120,6 +129,10 @@ class OfEarlier(Wish):
     """Tenths of what was posted, in place of points."""
     days_ago: int | None = None
     kinds: ClassVar[frozenset[str]]
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(line.kind in cls.kinds for member in p.members for line in member.journal)
 
     def settle(self, p: Programme) -> Self:
         if self.target is not None:
