@@ -65,6 +65,8 @@ class Hold:
     confirmed: bool
     state: str = "open"
     captured: int = 0
+    redeem_by: datetime | None = None
+    """Until when it was good, of a voucher."""
     pooled: bool = False
     """Some of its points are others'."""
 
@@ -188,9 +190,7 @@ class Member:
             self.pay(due, fresh, now)
         # One with points of others lapses where those are at hand, too.
         dying = [
-            hold
-            for hold in self.holds
-            if hold.state == "open" and hold.lapses_at <= now and not hold.pooled
+            hold for hold in self.holds if hold.state == "open" and hold.lapses_at <= now and not hold.pooled
         ]
         for hold in sorted(dying, key=lambda hold: (hold.lapses_at, hold.line)):
             self.end_hold(hold, "lapse", 0, now)

@@ -10,9 +10,9 @@ from sqlalchemy import text
 
 from coalition import members, pooling
 
+from . import pools
 from .books import NETWORK, NEVER, Member
 from .ledger import Ledger
-from . import pools
 from .programme import Programme
 
 BUCKETS = ("pending", "available", "held", "burned", "expired", "reversed", "transferred")

@@ -98,7 +98,9 @@ class Invite(PoolWish):
         return any(len(pool.members) < pool.most for pool in p.pools if not pool.closed)
 
     strategy = staticmethod(
-        lambda cls: st.builds(cls, member=somebody, invited=somebody, by_head=rarely(st.just(True), st.just(False)))
+        lambda cls: st.builds(
+            cls, member=somebody, invited=somebody, by_head=rarely(st.just(value=True), st.just(value=False))
+        )
     )
     weight = 2
 
@@ -122,7 +124,10 @@ class Accept(OfPool):
     invited: bool = True
     strategy = staticmethod(
         lambda cls: st.builds(
-            cls, member=somebody, nth=rarely(nths, st.none()), invited=rarely(st.just(True), st.just(False))
+            cls,
+            member=somebody,
+            nth=rarely(nths, st.none()),
+            invited=rarely(st.just(value=True), st.just(value=False)),
         )
     )
     weight = 2
@@ -173,7 +178,10 @@ class Close(OfPool):
     by_operator: bool
     strategy = staticmethod(
         lambda cls: st.builds(
-            cls, member=whom, nth=rarely(nths, st.none()), by_operator=st.sampled_from([False, False, False, True])
+            cls,
+            member=whom,
+            nth=rarely(nths, st.none()),
+            by_operator=st.sampled_from([False, False, False, True]),
         )
     )
 

@@ -187,9 +187,7 @@ def draw_on_pool(p: Programme, no: Refusals, member: int, points: int) -> bool:
         if taken:
             shares[owner.number] = shares.get(owner.number, 0) + taken
     own = shares.pop(member, 0)
-    given = sum(
-        line.points for line in spender.journal if (line.kind, line.window) == ("pool_in", p.window)
-    )
+    given = sum(line.points for line in spender.journal if (line.kind, line.window) == ("pool_in", p.window))
     if pool.limit is not None:
         allowed = max(pool.limit - given, 0)
         no(
@@ -238,9 +236,7 @@ def lapse_pooled(p: Programme, member: int) -> None:
         books.bring_up_to_date(p.now)
 
 
-def end_hold(
-    p: Programme, member: int, hold: Hold, kind: str, captured: int, **more: object
-) -> int:
+def end_hold(p: Programme, member: int, hold: Hold, kind: str, captured: int, **more: object) -> int:
     """As `Member.end_hold`; and what is released of others' points goes back to them."""
     books = p.members[member]
     lots = [books.lots[number] for number, _ in hold.parts]

@@ -90,6 +90,9 @@ class Limits:
     transfer: int = 10_000
     adjustment: int = 1_000
     late_days: int = 370
+    vouchers: int = 10**9
+    voucher: timedelta = timedelta(minutes=10)
+    voucher_grace: timedelta = timedelta(days=1)
     hold: timedelta = timedelta(minutes=10)
     longest_hold: timedelta = timedelta(days=7)
     confirmation: timedelta = timedelta(minutes=10)

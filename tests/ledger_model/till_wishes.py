@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coalition.ledger import Posting
 
-from . import pools, tills
+from . import pools, reversing, tills
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
@@ -26,7 +26,6 @@ from .wishing import (
     somebody,
     someone,
 )
-
 
 from_pool = st.booleans()
 
@@ -88,6 +87,7 @@ class Redeem(ByPartner):
     confirmation: int | None = None
     from_pool: bool = False
     weight = 5
+    variants = ("Redeem from a pool",)
 
     @classmethod
     def sensible(cls, p: Programme) -> bool:
@@ -139,97 +139,6 @@ class Redeem(ByPartner):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Authorize(Redeem):
-    seconds: int | None = None
-    weight = 4
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            member=somebody,
-            partner=someone,
-            points=some,
-            days_ago=ago,
-            nth_consent=rarely(st.none(), nths),
-            share=shares,
-            from_pool=from_pool,
-            seconds=rarely(st.none() | st.integers(1, 86_400), st.sampled_from([0, 86_401])),
-        )
-    )
-
-    def expect(self, p: Programme, key: str) -> Answer:
-        lasting = p.limits.hold if self.seconds is None else timedelta(seconds=self.seconds)
-        return tills.redeem(
-            p,
-            **self.expected(p, key),
-            confirmation=self.confirmation,
-            lasting=lasting,
-            from_pool=self.from_pool,
-        )
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
-        return ledger.driver.authorize(
-            ledger.member(self.member),
-            self.points,
-            **self.asked(ledger, p, key),
-            seconds_to_live=self.seconds,
-            confirmation_id=ledger.confirmation(self.confirmation),
-            from_pool=self.from_pool,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capture(OfEarlier):
-    receipt: tuple[int, int] | None = None
-    kinds = frozenset({"authorize"})
-    weight = 2
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            nth=nths,
-            by=rarely(st.none(), someone),
-            points=rarely(st.none(), some),
-            share=shares,
-            receipt=receipts,
-            days_ago=ago,
-        )
-    )
-
-    def expect(self, p: Programme, key: str) -> Answer:
-        return tills.end_hold(p, **self.expected(p, key), receipt=self.receipt)
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
-        assert self.by
-        return ledger.driver.capture(
-            ledger.ref(self.target),
-            self.points,
-            by=ledger.partner(self.by),
-            key=key,
-            receipt=ledger.receipt(self.receipt),
-            occurred_at=self.occurred_at(p),
-            request=self.request,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Void(OfEarlier):
-    kinds = frozenset({"authorize"})
-    strategy = staticmethod(lambda cls: st.builds(cls, nth=nths, by=rarely(st.none(), someone)))
-
-    def expect(self, p: Programme, key: str) -> Answer:
-        return tills.end_hold(p, **self.expected(p, key), void=True)
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
-        assert self.by
-        return ledger.driver.void(
-            ledger.ref(self.target),
-            by=ledger.partner(self.by),
-            key=key,
-            occurred_at=self.occurred_at(p),
-            request=self.request,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
 class Reverse(OfEarlier):
     amount: int | None = None
     kinds = frozenset({"issue", "redeem", "capture", "adjust_in", "transfer_out"})
@@ -253,7 +162,7 @@ class Reverse(OfEarlier):
         return settled
 
     def expect(self, p: Programme, key: str) -> Answer:
-        return tills.reverse(p, **self.expected(p, key), amount=self.amount)
+        return reversing.reverse(p, **self.expected(p, key), amount=self.amount)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         assert self.by

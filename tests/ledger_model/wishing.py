@@ -43,6 +43,12 @@ class Wish:
     weight: ClassVar[int] = 1
     """How often it is asked, against the others."""
 
+    names: ClassVar[tuple[str, ...]]
+    """What of it is to be reached."""
+
+    def __init_subclass__(cls) -> None:
+        cls.names = (cls.__name__, *cls.__dict__.get("variants", ()))
+
     @classmethod
     def sensible(cls, p: Programme) -> bool:  # noqa: ARG003
         """Whether there is something to ask it for."""
@@ -141,6 +147,7 @@ class OfEarlier(Wish):
             (answer.member, answer.line)
             for _, answer in p.answers.values()
             if p.members[answer.member].journal[answer.line].kind in self.kinds
+            and self.fits(p, (answer.member, answer.line))
         ]
         nth = nth_of(self.nth, len(found))
         if nth is None or not found:
@@ -150,6 +157,10 @@ class OfEarlier(Wish):
         points = self.points if self.share is None else part_of(self.share, done.points)
         by = self.by or (done.partner if done.partner in PARTNERS else "hard")
         return replace(self, nth=None, share=None, target=found[nth], by=by, points=points)
+
+    def fits(self, p: Programme, target: Ref) -> bool:  # noqa: ARG002
+        """Whether it is one of those, beyond its kind."""
+        return True
 
     def touches(self, p: Programme) -> list[int]:
         return p.line_of(self.target[0]) if self.target else []
