@@ -233,5 +233,11 @@ BEGIN
     IF EXISTS (SELECT FROM member_head WHERE member_id = p_member AND merged_into IS NOT NULL) THEN
         RETURN ledger.reverse_merged(p_member, wish, p_date, p_id, p_points, p_amount_before, p_reason);
     END IF;
+    -- Locked, and asked again in a statement after that: a merge may have been ahead, and what is reversed
+    -- on a merged record alone would stay there.
+    PERFORM ledger.lock_heads(ARRAY[p_member]);
+    IF EXISTS (SELECT FROM member_head WHERE member_id = p_member AND merged_into IS NOT NULL) THEN
+        RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'the member was merged meanwhile';
+    END IF;
     RETURN ledger.reverse(p_member, wish, p_date, p_id, p_points, p_amount_before, p_reason);
 END $$;

@@ -119,10 +119,11 @@ CREATE FUNCTION ledger.lock_givers(INOUT p_wish ledger.wish, p_member uuid, p_da
 LANGUAGE plpgsql AS $$
 DECLARE
     givers uuid[] := ledger.givers_of(p_member, p_date, p_id);
+    line   uuid[] := ledger.line_of(p_member);
 BEGIN
     IF givers = '{}' THEN RETURN; END IF;
-    PERFORM ledger.lock_heads(givers || ledger.line_of(p_member));
-    IF givers IS DISTINCT FROM ledger.givers_of(p_member, p_date, p_id) THEN
+    PERFORM ledger.lock_heads(givers || line);
+    IF givers IS DISTINCT FROM ledger.givers_of(p_member, p_date, p_id) OR line IS DISTINCT FROM ledger.line_of(p_member) THEN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'members were merged or un-merged meanwhile';
     END IF;
     p_wish.givers := givers;

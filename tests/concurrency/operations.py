@@ -1,0 +1,342 @@
+"""What meets on a member: each operation with what must be there before it, and how it is done.
+
+A scene is a few fresh members, of whom one, `ann`, is the member that all operations touch. The clock is set
+forward before they do, so what an operation wants to be due is due.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from driver import LedgerDriver, receipt
+
+from coalition import adjusting
+from coalition.amounts import Points
+from coalition.blocking import set_blocked
+from coalition.ids import MemberId, PartnerId
+from coalition.ledger import Posting, TransactionRef
+
+ROLES = ("ann", "bob", "cat", "dan", "eve")
+"""ann is the one that all meet on; bob gives, takes and shares with her; cat is merged into her, and was eve;
+dan is whom she is merged into, and who invites her to another pool."""
+
+SOON = timedelta(seconds=60)
+LATER = timedelta(seconds=120)
+
+
+@dataclass
+class Scene:
+    """Members to whom nothing has happened but what the operations need."""
+
+    ledger: LedgerDriver
+    partner: PartnerId
+    start: datetime
+    people: dict[str, MemberId]
+    made: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def fresh(cls, ledger: LedgerDriver, *, ann_last: bool) -> "Scene":
+        """ann's id is before the others', or after them all: which of two heads is locked first."""
+        # Keys of its own: what is prepared for equal scenes is posted under equal ones.
+        ledger = replace(ledger, keys=count(1))
+        ids = sorted(ledger.member() for _ in ROLES)
+        if ann_last:
+            ids.reverse()
+        scene = cls(ledger, ledger.any_partner(), ledger.now, dict(zip(ROLES, ids, strict=True)))
+        scene.once("first", lambda: ledger.issue(scene.ann, 100).ref)
+        return scene
+
+    @property
+    def ann(self) -> MemberId:
+        return self.people["ann"]
+
+    @property
+    def bob(self) -> MemberId:
+        return self.people["bob"]
+
+    def once(self, name: str, make: Callable[[], Any]) -> Any:
+        """What several operations may need is made for the first of them."""
+        if name not in self.made:
+            self.made[name] = make()
+        return self.made[name]
+
+    def rich(self, role: str) -> None:
+        self.once(f"points of {role}", lambda: self.ledger.issue(self.people[role], 60))
+
+    def hold(self) -> TransactionRef:
+        ref: TransactionRef = self.once("hold", lambda: self.ledger.authorize(self.ann, 30).ref)
+        return ref
+
+    def household(self) -> UUID:
+        self.rich("bob")
+        pool: UUID = self.once("pool", lambda: self.ledger.pool(self.bob, self.ann))
+        return pool
+
+    @property
+    def names(self) -> dict[UUID, str]:
+        return {member: role for role, member in self.people.items()} | {self.partner: "the partner"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """One thing that touches ann."""
+
+    name: str
+    prepare: Callable[[Scene], object]
+    act: Callable[[LedgerDriver, Scene, str], Posting | UUID | int | None]
+    """As whom (whose session it is), in what scene, under which key."""
+    keyed: bool = True
+    """A partner's or an operator's wish, which has a key."""
+    other: str = ""
+    """Whose head it locks with ann's."""
+    brings: frozenset[str] = frozenset()
+    """What it has made of ann before it is done: a `hold`, a `pool`."""
+    shuns: frozenset[str] = frozenset()
+    """It is refused to a member that has such."""
+
+    def granted_with(self, other: "Operation") -> bool:
+        """Whether it is granted where it is first, in a scene made for it and the other."""
+        return not self.shuns & (self.brings | other.brings)
+
+
+def _propose(scene: Scene, points: int) -> UUID:
+    def make() -> UUID:
+        with scene.ledger.database.unit_of_work() as session:
+            return adjusting.propose_adjustment(
+                session,
+                adjusting.ProposeAdjustment(
+                    member_id=scene.ann,
+                    points=Points(points),
+                    reason=adjusting.AdjustmentReason.GOODWILL,
+                    by="ada",
+                    issuer_id=scene.partner if points > 0 else None,
+                ),
+            )
+
+    proposed: UUID = scene.once(f"adjustment of {points}", make)
+    return proposed
+
+
+def _adjust(ledger: LedgerDriver, scene: Scene, points: int) -> Posting:
+    with ledger.database.single_call() as session:
+        return adjusting.post_adjustment(
+            session,
+            scene.ann,
+            scene.made[f"adjustment of {points}"],
+            by="ada",
+            agreement_id=ledger.agreements[scene.partner] if points > 0 else None,
+        )
+
+
+def _block(ledger: LedgerDriver, scene: Scene) -> None:
+    with ledger.database.single_call() as session:
+        set_blocked(session, scene.ann, blocked=True, by="ada")
+
+
+def _invited_by_dan(scene: Scene) -> None:
+    def make() -> UUID:
+        pool = scene.ledger.pool(scene.people["dan"])
+        scene.ledger.invite(scene.people["dan"], scene.ann)
+        return pool
+
+    scene.once("dan's pool", make)
+
+
+def _merged_with_eve(scene: Scene) -> None:
+    scene.rich("eve")
+    scene.once("eve's merge", lambda: scene.ledger.merge(scene.ann, scene.people["eve"]))
+
+
+def _held_by_bob(scene: Scene) -> TransactionRef:
+    """bob's hold, for which ann gave 20; he has got new points since."""
+
+    def make() -> TransactionRef:
+        held = scene.ledger.authorize(scene.bob, 80, from_pool=True).ref
+        scene.ledger.issue(scene.bob, 60)
+        return held
+
+    scene.household()
+    ref: TransactionRef = scene.once("bob's hold", make)
+    return ref
+
+
+def _due(scene: Scene, name: str, **terms: Any) -> None:
+    scene.once(name, lambda: scene.ledger.issue(scene.ann, 25, **terms))
+
+
+def _night(ledger: LedgerDriver, scene: Scene, _: str) -> int:
+    return ledger.bring_up_to_date(scene.ann)
+
+
+def _nothing(_: Scene) -> None:
+    pass
+
+
+_HOLD, _POOL = frozenset({"hold"}), frozenset({"pool"})
+
+OPERATIONS = (
+    Operation(
+        name="issue",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.issue(
+            scene.ann, 30, key=key, receipt=receipt(key, store=str(scene.ann))
+        ),
+    ),
+    Operation(
+        name="redeem",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.redeem(
+            scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))
+        ),
+    ),
+    Operation(
+        name="authorise",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.authorize(scene.ann, 35, key=key),
+    ),
+    Operation(
+        name="capture",
+        prepare=Scene.hold,
+        act=lambda ledger, scene, key: ledger.capture(scene.hold(), 20, key=key),
+        brings=_HOLD,
+    ),
+    Operation(
+        name="void",
+        prepare=Scene.hold,
+        act=lambda ledger, scene, key: ledger.void(scene.hold(), key=key),
+        brings=_HOLD,
+    ),
+    Operation(
+        name="lapse by the night",
+        prepare=lambda scene: scene.once(
+            "short hold", lambda: scene.ledger.authorize(scene.ann, 15, seconds_to_live=60)
+        ),
+        act=_night,
+        keyed=False,
+        brings=frozenset({"lapsing"}),
+    ),
+    Operation(
+        name="mature by the night",
+        prepare=lambda scene: _due(scene, "maturing", matures_at=scene.start + SOON),
+        act=_night,
+        keyed=False,
+    ),
+    Operation(
+        name="expire by the night",
+        prepare=lambda scene: _due(scene, "expiring", expires_at=scene.start + SOON),
+        act=_night,
+        keyed=False,
+    ),
+    Operation(
+        name="reverse issue",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.reverse(scene.made["first"], 70, key=key),
+    ),
+    Operation(
+        name="reverse redemption",
+        prepare=lambda scene: scene.once("spent", lambda: scene.ledger.redeem(scene.ann, 30).ref),
+        act=lambda ledger, scene, key: ledger.reverse(scene.made["spent"], 20, key=key),
+    ),
+    Operation(
+        name="transfer out",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.transfer(scene.ann, 25, to=scene.bob, key=key),
+        other="bob",
+    ),
+    Operation(
+        name="transfer in",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: ledger.transfer(scene.bob, 45, to=scene.ann, key=key),
+        other="bob",
+    ),
+    Operation(
+        name="merge another",
+        prepare=lambda scene: scene.rich("cat"),
+        act=lambda ledger, scene, key: ledger.merge(scene.ann, scene.people["cat"], key=key),
+        other="cat",
+    ),
+    Operation(
+        name="be merged",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.merge(scene.people["dan"], scene.ann, key=key),
+        shuns=_HOLD | _POOL,
+        other="dan",
+    ),
+    Operation(
+        name="un-merge",
+        prepare=_merged_with_eve,
+        act=lambda ledger, scene, key: ledger.unmerge(scene.ann, scene.people["eve"], key=key),
+        other="eve",
+    ),
+    Operation(
+        name="adjust, giving",
+        prepare=lambda scene: _propose(scene, 20),
+        act=lambda ledger, scene, _: _adjust(ledger, scene, 20),
+        keyed=False,
+    ),
+    Operation(
+        name="adjust, taking",
+        prepare=lambda scene: _propose(scene, -20),
+        act=lambda ledger, scene, _: _adjust(ledger, scene, -20),
+        keyed=False,
+    ),
+    Operation(
+        name="join a pool",
+        prepare=_invited_by_dan,
+        act=lambda ledger, scene, _: ledger.join_pool(scene.ann, scene.made["dan's pool"]),
+        keyed=False,
+        shuns=_POOL,
+    ),
+    Operation(
+        name="leave a pool",
+        prepare=Scene.household,
+        act=lambda ledger, scene, _: ledger.leave_pool(scene.ann),
+        keyed=False,
+        brings=_POOL,
+    ),
+    Operation(
+        name="spend from the pool",
+        prepare=Scene.household,
+        act=lambda ledger, scene, key: ledger.redeem(scene.ann, 110, key=key, from_pool=True),
+        brings=_POOL,
+        other="bob",
+    ),
+    Operation(
+        name="give to the pool",
+        prepare=Scene.household,
+        act=lambda ledger, scene, key: ledger.redeem(scene.bob, 80, key=key, from_pool=True),
+        brings=_POOL,
+        other="bob",
+    ),
+    Operation(
+        name="get back from the pool",
+        prepare=_held_by_bob,
+        act=lambda ledger, scene, key: ledger.void(_held_by_bob(scene), key=key),
+        brings=_POOL,
+        other="bob",
+    ),
+    Operation(
+        name="issue a voucher",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.voucher(scene.ann, 35, key=key),
+    ),
+    Operation(
+        name="redeem a voucher",
+        prepare=lambda scene: scene.once("voucher", lambda: scene.ledger.voucher(scene.ann, 20).ref),
+        act=lambda ledger, scene, key: ledger.redeem_voucher(scene.made["voucher"], 10, key=key),
+        brings=_HOLD,
+    ),
+    Operation(
+        name="block",
+        prepare=_nothing,
+        act=lambda ledger, scene, _: _block(ledger, scene),
+        keyed=False,
+    ),
+)
+
+TWO_HEADS = tuple(operation.name for operation in OPERATIONS if operation.other)
+
+BY_NAME = {operation.name: operation for operation in OPERATIONS}

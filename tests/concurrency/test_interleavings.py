@@ -1,0 +1,257 @@
+"""Each pair of operations that meet on a member, in forced order: as if one had come after the other.
+
+The first is done and not committed; the second is seen waiting for it; the first commits, or rolls back; then
+the second ends. What it was answered and every row of the books must be what they are where the same two were
+done one after the other to members like those.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import combinations_with_replacement, permutations, product
+from typing import Any
+from uuid import UUID
+
+import pytest
+from concurrency.interleaving import PATIENCE, Act, Counter, counter, in_forced_order
+from concurrency.operations import BY_NAME, LATER, OPERATIONS, TWO_HEADS, Operation, Scene
+from concurrency.portrait import Portrait, differences, portrait
+from driver import LedgerDriver
+
+from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.errors import CoalitionError
+from coalition.ids import MemberId
+from coalition.ledger import Posting
+
+pytestmark = pytest.mark.fire
+
+End = tuple[list[object], Portrait]
+"""What each was answered, in order; and the books."""
+
+
+@pytest.fixture
+def till(ledger: LedgerDriver) -> Iterator[Counter]:
+    """Where tellers work; in the end the audit finds nothing, whatever they did."""
+    with counter(ledger) as found:
+        yield found
+    with ledger.database.reading() as session:
+        assert run_audit(session, checks=(*AUDIT, *CHAIN)) == []
+
+
+def scene_for(ledger: LedgerDriver, operations: Sequence[Operation], *, ann_last: bool) -> Scene:
+    scene = Scene.fresh(ledger, ann_last=ann_last)
+    for operation in operations:
+        operation.prepare(scene)
+    ledger.pass_time(seconds=LATER.total_seconds())
+    return scene
+
+
+def acts_of(scene: Scene, operations: Sequence[Operation], keys: Sequence[str]) -> list[Act]:
+    def acting(operation: Operation, key: str) -> Act:
+        return lambda ledger: operation.act(ledger, scene, key)
+
+    return [acting(operation, key) for operation, key in zip(operations, keys, strict=True)]
+
+
+def end_of(scene: Scene, answers: Sequence[Any]) -> End:
+    names = {str(one): name for one, name in scene.names.items()}
+
+    def told(answer: Any) -> object:
+        if isinstance(answer, Posting):
+            balance = answer.balance
+            return (
+                answer.points,
+                answer.replayed,
+                (answer.recorded_at - scene.start).total_seconds(),
+                (balance.available, balance.pending, balance.held, balance.deficit),
+            )
+        if isinstance(answer, CoalitionError):
+            facts = {name: names.get(str(fact), fact) for name, fact in answer.facts.items()}
+            return answer.code, sorted(facts.items())
+        return "an id" if isinstance(answer, UUID) else answer
+
+    return [told(answer) for answer in answers], portrait(scene.ledger, scene.names, start=scene.start)
+
+
+def one_after_the_other(
+    ledger: LedgerDriver, prepared: Sequence[Operation], done: Sequence[tuple[Operation, str]]
+) -> End:
+    """The end where these are done to members who were prepared for those."""
+    asked = tuple(one.name for one in prepared), tuple((one.name, key) for one, key in done)
+    if asked not in SERIAL:
+        scene = scene_for(ledger, prepared, ann_last=False)
+        answers = []
+        for act in acts_of(scene, *zip(*done, strict=True)) if done else []:
+            try:
+                answers.append(act(ledger))
+            except CoalitionError as refusal:
+                answers.append(refusal)
+        SERIAL[asked] = end_of(scene, answers)
+    return SERIAL[asked]
+
+
+KEYS = ("the first's", "the second's", "the third's")
+
+SERIAL: dict[object, End] = {}
+"""Whatever database they were done in: members' ids and the day are not in it."""
+
+
+def faults_of(
+    till: Counter,
+    operations: Sequence[Operation],
+    *,
+    commits: Sequence[bool],
+    ann_last: bool,
+    keys: Sequence[str] | None = None,
+) -> list[str]:
+    """How the end of an interleaving differs from the serial order in which its sessions came to act."""
+    keys = keys or KEYS[: len(operations)]
+    scene = scene_for(till.ledger, operations, ann_last=ann_last)
+    ended = in_forced_order(till, acts_of(scene, operations, keys), commits=commits)
+    orders = [ended.order]
+    if any(isinstance(answer, CoalitionError) for answer in ended.answers):
+        # Who is refused lets go at that moment, and the next may act before we hear of it.
+        orders = [[0, *rest] for rest in permutations(ended.order[1:])]
+    found = []
+    for order in orders:
+        stayed = [nth for nth in order if commits[nth]]
+        answers, books = end_of(scene, [ended.answers[nth] for nth in stayed])
+        expected, expected_books = one_after_the_other(
+            till.ledger, operations, [(operations[nth], keys[nth]) for nth in stayed]
+        )
+        found.append(
+            [
+                f"{operations[nth].name}: {want}, but {got}"
+                for nth, want, got in zip(stayed, expected, answers, strict=True)
+                if want != got
+            ]
+            + differences(expected_books, books)
+        )
+    return min(found, key=len)
+
+
+def described(operations: Sequence[Operation], *, commits: Sequence[bool], ann_last: bool) -> str:
+    line = ", ".join(
+        f"{one.name} {'' if stays else '(rolled back)'}".strip()
+        for one, stays in zip(operations, commits, strict=True)
+    )
+    return f"{line}; ann's id is {'last' if ann_last else 'first'}"
+
+
+def report(faults: Mapping[str, Sequence[str]]) -> str:
+    return "\n".join(f"{how}\n    " + "\n    ".join(found) for how, found in faults.items())
+
+
+@pytest.mark.parametrize("first", [one.name for one in OPERATIONS])
+def test_two_sessions_end_as_one_after_the_other(till: Counter, first: str) -> None:
+    """With each operation second. The first commits, with ann's head locked first and last; and rolls back."""
+    faults = {}
+    one = BY_NAME[first]
+    for other in OPERATIONS:
+        if not one.granted_with(other):
+            scene = scene_for(till.ledger, [one, other], ann_last=False)
+            with pytest.raises(CoalitionError):
+                one.act(till.ledger, scene, "key")
+            continue
+        for commit, ann_last in ((True, False), (True, True), (False, False)):
+            how = {"commits": (commit, True), "ann_last": ann_last}
+            found = faults_of(till, [one, other], **how)
+            if found:
+                faults[described([one, other], **how)] = found
+    assert not faults, report(faults)
+
+
+@pytest.mark.parametrize("name", [one.name for one in OPERATIONS if one.keyed])
+def test_a_wish_sent_twice_at_once_waits_and_gets_the_firsts_answer(till: Counter, name: str) -> None:
+    """Two sessions with one key: where the first commits the second is a replay, or else it is the one."""
+    one, keys = BY_NAME[name], ("the key", "the key")
+    for commit in (True, False):
+        assert not faults_of(till, [one, one], commits=(commit, True), ann_last=False, keys=keys)
+    scene = scene_for(till.ledger, [one], ann_last=False)
+    answers = in_forced_order(till, acts_of(scene, [one, one], keys), commits=(True, True)).answers
+    assert [answer.replayed for answer in answers] == [False, True]
+    assert replace(answers[1], replayed=False) == answers[0]
+
+
+THREE = (
+    ("issue", "redeem", "reverse issue"),
+    ("redeem", "redeem", "redeem"),
+    ("redeem", "transfer out", "adjust, taking"),
+    ("authorise", "capture", "void"),
+    ("capture", "void", "lapse by the night"),
+    ("reverse issue", "capture", "redeem"),
+    ("reverse issue", "be merged", "reverse issue"),
+    ("be merged", "reverse redemption", "issue"),
+    ("merge another", "be merged", "transfer in"),
+    ("un-merge", "redeem", "reverse issue"),
+    ("mature by the night", "reverse issue", "redeem"),
+    ("expire by the night", "reverse redemption", "transfer out"),
+    ("leave a pool", "give to the pool", "spend from the pool"),
+    ("leave a pool", "be merged", "join a pool"),
+    ("get back from the pool", "give to the pool", "leave a pool"),
+    ("redeem a voucher", "void", "issue a voucher"),
+    ("block", "issue", "redeem"),
+)
+
+
+@pytest.mark.parametrize("names", THREE, ids=", ".join)
+def test_three_sessions_end_in_the_order_in_which_they_came_to_act(
+    till: Counter, names: tuple[str, ...]
+) -> None:
+    """The waiters in both orders, each way of the first two to end, ann's head locked first and last."""
+    faults = {}
+    first, *others = (BY_NAME[name] for name in names)
+    for waiters in (others, others[::-1]):
+        operations = [first, *waiters]
+        for commits in product((True, False), (True, False), (True,)):
+            for ann_last in (True, False):
+                found = faults_of(till, operations, commits=commits, ann_last=ann_last)
+                if found:
+                    faults[described(operations, commits=commits, ann_last=ann_last)] = found
+    assert not faults, report(faults)
+
+
+@pytest.mark.parametrize("name", TWO_HEADS)
+@pytest.mark.parametrize("ann_last", [False, True], ids=["ann first", "ann last"])
+def test_of_two_heads_the_lower_id_is_locked_first(till: Counter, name: str, *, ann_last: bool) -> None:
+    """While it waits for the lower it does not hold the higher; while it waits for the higher it holds the lower."""
+    one = BY_NAME[name]
+    for waits_for_lower in (True, False):
+        scene = scene_for(till.ledger, [one], ann_last=ann_last)
+        low, high = sorted([scene.ann, scene.people[one.other]])
+        held, probed = (low, high) if waits_for_lower else (high, low)
+        with till.tellers(3) as (holder, waiter, probe):
+            holder.start(the_nights(held)).result(timeout=PATIENCE)
+            waiting = waiter.start(*acts_of(scene, [one], ["the wish"]))
+            till.until_waiting(waiter, waiting, behind={holder.pid})
+            probing = probe.start(the_nights(probed))
+            if waits_for_lower:
+                probing.result(timeout=PATIENCE)
+                probe.end(commit=True)
+                holder.end(commit=True)
+                assert not isinstance(waiting.result(timeout=PATIENCE), CoalitionError)
+            else:
+                till.until_waiting(probe, probing, behind={waiter.pid})
+                holder.end(commit=True)
+                assert not isinstance(waiting.result(timeout=PATIENCE), CoalitionError)
+                waiter.end(commit=True)
+                probing.result(timeout=PATIENCE)
+                probe.end(commit=True)
+            waiter.end(commit=True)
+
+
+def the_nights(member: MemberId) -> Act:
+    """What locks one member's head and no other, also of one that was merged."""
+    return lambda ledger: ledger.bring_up_to_date(member)
+
+
+@pytest.mark.parametrize("names", list(combinations_with_replacement(TWO_HEADS, 2)), ids=", ".join)
+def test_two_that_want_the_same_heads_never_wait_in_a_circle(till: Counter, names: tuple[str, ...]) -> None:
+    """Both are seen waiting behind a third that holds ann; then all get on, the one after the other."""
+    faults = {}
+    for waiters in {names, names[::-1]}:
+        operations = [BY_NAME["issue"], *(BY_NAME[name] for name in waiters)]
+        for ann_last in (True, False):
+            found = faults_of(till, operations, commits=(True, True, True), ann_last=ann_last)
+            if found:
+                faults[described(operations, commits=(True,) * 3, ann_last=ann_last)] = found
+    assert not faults, report(faults)
