@@ -28,6 +28,11 @@ class TransferPoints:
     """Its scope is the giver."""
     reason: str | None = None
     """In the giver's words; the receiver reads them too."""
+    named: MemberId | None = None
+    """Whom the giver named, where `to` has that one's points since a merge; None: `to` itself.
+
+    The wish is remembered by it, so that a merge between two tries does not make it another wish.
+    """
 
 
 def transfer_points(session: Session, command: TransferPoints) -> Posting:
@@ -42,7 +47,7 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
         IdempotencyConflict: the key was used for a different request.
     """
     check_key(command.idempotency_key)
-    asked = {"to": command.to, "points": command.points, "reason": command.reason}
+    asked = {"to": command.named or command.to, "points": command.points, "reason": command.reason}
     [row] = call(
         session,
         _POST,
