@@ -28,7 +28,8 @@ _PARTS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
             "post_issue",
             r"wish := ledger\.enter_window\(wish, p_now\);",
             """wish.now := p_now; wish.occurred_at := p_now; wish.window_opened := p_now;
-               wish.oldest := p_now - interval '1 day'; wish.business_date := '{business_date}';""",
+               wish.oldest := p_now - interval '1 day'; wish.business_date := '{business_date}';
+               wish := ledger.with_limits(wish);""",
         ),
     ),
     "receipt: claim it": (("post_issue", r"wish := ledger\.claim_receipt\(wish, p_member\);", ""),),

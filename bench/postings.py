@@ -44,14 +44,14 @@ _SMALL: Final = 10  # points of a small lot; five of them are one redemption
 _FINGERPRINT: Final = "'\\x" + "00" * 32 + "'"
 _SCRIPTS: Final = {
     "issue": """
-\\set member random(1, {members})
+\\set member random({first}, {members})
 \\set key random(1, 9000000000000000000)
 SELECT * FROM ledger.post_issue(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', NULL,
     10, NULL, 'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
     clock_timestamp() + interval '1 year', clock_timestamp());
 """,
     "redeem": r"""
-\set member random(1, {members})
+\set member random({first}, {members})
 \set key random(1, 9000000000000000000)
 SELECT * FROM ledger.post_redeem(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', 10,
     'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
@@ -67,7 +67,7 @@ SELECT * FROM ledger.post_redeem(md5('member ' || :member::text)::uuid, '{partne
     clock_timestamp());
 """,
     "authorise and capture": r"""
-\set member random(1, {members})
+\set member random({first}, {members})
 \set key random(1, 9000000000000000000)
 SELECT business_date AS date, transaction_id AS hold
 FROM ledger.post_authorize(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', 10,
@@ -147,16 +147,18 @@ def pgbench(
     connections: int,
     seconds: float,
     *,
+    first: int = 1,
     members: int = MEMBERS,
     small: _Small | None = None,
 ) -> float:
-    """Operations a second of the kernel alone, on random ones of so many members."""
+    """Operations a second of the kernel alone, on random ones of the members from the first to the last number."""
     folder = wheel_folder()
     assert folder is not None, "pgbench comes with the wheel"
     small = small or _Small()
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(
             _SCRIPTS[kind].format(
+                first=first,
                 members=members,
                 partner=stage.partner_id,
                 agreement=stage.agreement_id,
@@ -289,7 +291,11 @@ def _server(stage: Stage) -> Iterator[tuple[int, dict[str, str]]]:
         )
     process = subprocess.Popen(
         [sys.executable, "-m", "coalition", "serve", "--port", "0", "--no-nightly", "--quiet"],
-        env={**os.environ, "COALITION_DATA_DIR": str(stage.settings.data_dir)},
+        env={
+            **os.environ,
+            "COALITION_DATA_DIR": str(stage.settings.data_dir),
+            "COALITION_VAULT_KEYS": base64.b64encode(os.urandom(32)).decode(),
+        },
         stdout=subprocess.PIPE,
         text=True,
     )

@@ -15,6 +15,8 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import costs
+import growth
 import night
 import postings
 from stage import machine, stage
@@ -30,10 +32,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the night's window")
     parser.add_argument("--days", type=int, default=30, help="of the replay; 0: none")
+    parser.add_argument("--growth", type=int, default=10_000_000, help="entries the books grow to; 0: none")
+    parser.add_argument("--transactions", type=int, default=100_000, help="of the very large member; 0: none")
     parser.add_argument("--quick", action="store_true", help="a short look; nothing is kept")
     asked = parser.parse_args()
     if asked.quick:
         asked.seconds, asked.rounds, asked.entries, asked.days = 2, 1, 60_000, 2
+        asked.growth, asked.transactions = 100_000, 2_000
 
     lines = []
     with stage(connections=asked.connections) as scene, tempfile.TemporaryDirectory() as papers:
@@ -42,8 +47,28 @@ def main() -> None:
             scene, connections=asked.connections, seconds=asked.seconds, rounds=asked.rounds
         )
         lines += _postings(rates, connections=asked.connections, rounds=asked.rounds)
+        lines += _costs(costs.measure(scene, rounds=asked.rounds, seconds=asked.seconds))
         figures = night.measure(scene, entries=asked.entries, rounds=asked.rounds, directory=Path(papers))
         lines += _night(figures)
+    if asked.growth:
+        with stage(connections=asked.connections, members=growth.MEMBERS) as scene:
+            sizes = tuple(10**power for power in range(4, 8) if 10**power <= asked.growth)
+            lines += _growth(
+                growth.measure(
+                    scene,
+                    sizes=sizes,
+                    connections=asked.connections,
+                    seconds=asked.seconds,
+                    rounds=asked.rounds,
+                )
+            )
+    if asked.transactions:
+        with stage(connections=asked.connections) as scene:
+            lots = asked.transactions // 10
+            milliseconds = growth.measure_large_member(
+                scene, lots=lots, transactions=asked.transactions, rounds=asked.rounds * 4
+            )
+            lines += _large_member(milliseconds, lots=lots, transactions=asked.transactions)
     if asked.days:
         lines += _replay(asked.days)
     text = "\n".join(lines)
@@ -67,6 +92,58 @@ def _postings(rates: dict[str, dict[str, float]], *, connections: int, rounds: i
         over_http = "| |" if http is None else f"{http:,.0f} | {http / limit:.2f} |"
         lines.append(f"| {kind} | {limit:,.0f} | {domain:,.0f} | {domain / limit:.2f} | {over_http}")
     return [*lines, ""]
+
+
+def _costs(microseconds: dict[str, float]) -> list[str]:
+    whole = microseconds["whole"]
+    names = {"whole": "the whole of it", "commit": "commit: the flush, and the way there (one client)"}
+    return [
+        "## What each part of an issue costs in the database",
+        "",
+        "| part | microseconds | of the whole |",
+        "|---|---:|---:|",
+        *(
+            f"| {names.get(part, part)} | {spent:,.0f} | {spent / whole:.0%} |"
+            for part, spent in microseconds.items()
+        ),
+        "",
+    ]
+
+
+def _growth(found: list[dict[str, float]]) -> list[str]:
+    first = found[0]
+    return [
+        "## Growing books (pgbench on the kernel function; the audit without the chain)",
+        "",
+        "| entries | members | issues a second | beside the smallest | redemptions | beside the smallest | audit, s |",
+        "|---:|---:|---:|---:|---:|---:|---:|",
+        *(
+            f"| {at['entries']:,.0f} | {at['members']:,.0f} | {at['issue']:,.0f} | {at['issue'] / first['issue']:.2f}"
+            f" | {at['redeem']:,.0f} | {at['redeem'] / first['redeem']:.2f} | {at['audit']:.1f} |"
+            for at in found
+        ),
+        "",
+    ]
+
+
+def _large_member(milliseconds: dict[str, float], *, lots: int, transactions: int) -> list[str]:
+    rows = {
+        "balance": "balance, in the database",
+        "history": "first page of 50 of the history, in the database",
+        "redeem": "redemption over five lots, call and commit",
+    }
+    return [
+        f"## A member with {lots:,} lots and {transactions:,} transactions, beside one with few",
+        "",
+        "| what | ms | with few | ratio |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {name} | {milliseconds[f'large_{what}']:.2f} | {milliseconds[f'small_{what}']:.2f}"
+            f" | {milliseconds[f'large_{what}'] / milliseconds[f'small_{what}']:.1f} |"
+            for what, name in rows.items()
+        ),
+        "",
+    ]
 
 
 def _night(figures: dict[str, float]) -> list[str]:

@@ -52,7 +52,7 @@ def member_id(number: int) -> UUID:
 
 
 @contextmanager
-def stage(*, connections: int) -> Iterator[Stage]:
+def stage(*, connections: int, members: int = MEMBERS) -> Iterator[Stage]:
     """Set the stage in a temporary directory and clear it away again."""
     with tempfile.TemporaryDirectory(prefix="coalition-bench-") as folder:
         Path(folder).chmod(0o755)  # PostgreSQL runs as another user where this runs as root
@@ -62,12 +62,12 @@ def stage(*, connections: int) -> Iterator[Stage]:
             with as_owner(settings) as owner:
                 migrating.migrate(owner, to="head")
             with Database.connect(settings) as database:
-                yield _set(settings, database, server.url(roles.APP_LOGIN))
+                yield _set(settings, database, server.url(roles.APP_LOGIN), enrolled=members)
         finally:
             server.close()
 
 
-def _set(settings: Settings, database: Database, url: URL) -> Stage:
+def _set(settings: Settings, database: Database, url: URL, *, enrolled: int) -> Stage:
     with database.unit_of_work() as session:
         open_programme(
             session,
@@ -96,7 +96,7 @@ def _set(settings: Settings, database: Database, url: URL) -> Stage:
             ),
         )
     agreement_id = published.agreement.agreement_id
-    for first in range(1, MEMBERS + 1, 2_000):
+    for first in range(1, enrolled + 1, 2_000):
         with database.unit_of_work() as session:
             session.execute(text("SET LOCAL statement_timeout = '60s'"))
             session.execute(
@@ -112,7 +112,7 @@ def _set(settings: Settings, database: Database, url: URL) -> Stage:
                     "agreement": agreement_id,
                     "points": RICH,
                     "first": first,
-                    "last": min(first + 1_999, MEMBERS),
+                    "last": min(first + 1_999, enrolled),
                 },
             )
     with as_owner(settings) as owner, owner.engine.connect() as connection:

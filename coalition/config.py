@@ -9,6 +9,7 @@ from datetime import time
 from functools import lru_cache
 from pathlib import Path
 
+import phonenumbers
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
@@ -93,6 +94,18 @@ class Settings(BaseSettings):
     """How often one address may ask for tokens: a guess at a secret costs a request."""
     tokens_at_once: int = Field(default=200, ge=1)
     """How many of those in a burst."""
+
+    # -- Members --------------------------------------------------------------------------------
+    phone_region: str | None = Field(default=None, pattern=r"^[A-Z]{2}$")
+    """Where a phone number without a country's code belongs (ISO 3166: DE, FR). None: it is refused. Numbers
+    are stored in their international form, so a change counts for what is typed from then on."""
+
+    @field_validator("phone_region")
+    @classmethod
+    def _has_phones(cls, value: str | None) -> str | None:
+        if value is not None and value not in phonenumbers.SUPPORTED_REGIONS:
+            raise ValueError("is no region that has phone numbers, such as DE")
+        return value
 
     @field_validator("database_url", "migration_url")
     @classmethod

@@ -3,10 +3,12 @@
 CoalitionError
 ├── DatabaseUnavailable
 ├── ProgrammeRefusal     ProgrammeNotOpen, ProgrammeAlreadyOpen, ClockRefused, ClockSkew
-├── InputRefusal         InvalidInput, PointsInvalid, OccurredInFuture, HoldTimeInvalid,
+├── InputRefusal         InvalidInput, IdentifierInvalid, PointsInvalid, OccurredInFuture, HoldTimeInvalid,
 │                        OccurredTooLongAgo
-├── MemberRefusal        MemberUnknown, MemberErased, MemberMerged, MemberBlocked, IdentifierTaken,
-│                        TransferToOneself, MergeWithOneself, NotMerged, MemberHasHolds, MemberHasPoints
+├── MemberRefusal        MemberUnknown, MemberErased, MemberMerged, MemberBlocked, TransferToOneself,
+│                        MergeWithOneself, NotMerged, MemberHasHolds, MemberHasPoints
+├── IdentifierRefusal    IdentifierUnknown, IdentifierBlocked, CardReplaced, IdentifierUnlinked,
+│                        IdentifierTaken
 ├── PoolRefusal          PoolUnknown, PoolClosed, NotInPool, PoolHeadOnly, AlreadyInPool, PoolFull
 ├── AdjustmentRefusal    AdjustmentUnknown, AdjustmentDecided, SecondPersonNeeded
 ├── IdempotencyConflict
@@ -113,6 +115,14 @@ class InvalidInput(InputRefusal):
 
     code = "INVALID_INPUT"
     summary = "The input is not valid."
+
+
+class IdentifierInvalid(InputRefusal):
+    """The identifier has no normal form of its kind; the message says what is expected."""
+
+    code = "IDENTIFIER_INVALID"
+    summary = "This {kind} is not valid: {expected}."
+    field = ("input", "identifier", "value")
 
 
 class PointsInvalid(InputRefusal):
@@ -393,7 +403,43 @@ class MemberBlocked(MemberRefusal):
     field = ("input", "member")
 
 
-class IdentifierTaken(MemberRefusal):
+class IdentifierRefusal(CoalitionError):
+    """A member cannot be known, or named, by this."""
+
+
+class IdentifierUnknown(IdentifierRefusal):
+    """No member is known by it, or it is not the caller's to change: the same answer by the same path."""
+
+    code = "IDENTIFIER_UNKNOWN"
+    summary = "No identifier that you may change is known by that id or value."
+    field = ("input", "identifier")
+
+
+class IdentifierBlocked(IdentifierRefusal):
+    """The identifier is blocked, until whoever blocked it, or the operator, unblocks it."""
+
+    code = "IDENTIFIER_BLOCKED"
+    summary = "This {kind} is blocked; whoever blocked it, or the operator, can unblock it."
+    field = ("input", "member", "identifier")
+
+
+class CardReplaced(IdentifierRefusal):
+    """The member has another card in place of this one, which stays out of use for good."""
+
+    code = "CARD_REPLACED"
+    summary = "This card was replaced by another; the member names the new one."
+    field = ("input", "member", "identifier")
+
+
+class IdentifierUnlinked(IdentifierRefusal):
+    """No member is known by it any more; told to the partners that knew it, and to nobody else."""
+
+    code = "IDENTIFIER_UNLINKED"
+    summary = "This {kind} was unlinked from its member; name the member by something else, or link it again."
+    field = ("input", "member", "identifier")
+
+
+class IdentifierTaken(IdentifierRefusal):
     """The identifier is linked to a member already."""
 
     code = "IDENTIFIER_TAKEN"
@@ -714,6 +760,7 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     ClockRefused,
     ClockSkew,
     InvalidInput,
+    IdentifierInvalid,
     PointsInvalid,
     OccurredInFuture,
     HoldTimeInvalid,
@@ -748,7 +795,11 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     AdjustmentUnknown,
     AdjustmentDecided,
     SecondPersonNeeded,
+    IdentifierUnknown,
     MemberBlocked,
+    IdentifierBlocked,
+    CardReplaced,
+    IdentifierUnlinked,
     IdentifierTaken,
     TransactionUnknown,
     NotReversible,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 from sqlalchemy import text
 
-from coalition import clock, members, vault
+from coalition import clock, members, reasons, vault
 from coalition.errors import MemberMerged, MemberUnknown
 from coalition.ledger import tables
 
@@ -46,6 +46,13 @@ SECTIONS: Final = {
         ("fingerprint", "facts", "decided_by"),
     ),
     "keys": ("ledger.idempotency", "member_id = :id", "business_date, partner_id, key", ("fingerprint",)),
+    "identifier_changes": (
+        "ledger.identifier_change",
+        "member_id = :id",
+        "changed_at, identifier_id, number",
+        ("changed_by",),
+    ),
+    "blocks": ("ledger.member_block", "member_id = :id", "number", ("changed_by",)),
     "pools": (
         "ledger.pool",
         "pool_id IN (SELECT pool_id FROM ledger.pool_member WHERE member_id = :id AND joined_at IS NOT NULL)",
@@ -93,11 +100,17 @@ def _pieces(session: Session, member_id: MemberId) -> Iterator[str]:
 
 
 def _record(session: Session, member_id: MemberId) -> Iterator[str]:
-    sealed = vault.read(session, member_id)
+    sealed = vault.read(session, member_id, reasons=True)
     about = {
         "member_id": member_id,
-        "profile": {field: value for field, value in sealed.items() if not field.startswith("identifier:")},
+        "profile": {field: value for field, value in sealed.items() if ":" not in field},
         "identifiers": _identifiers(session, member_id, sealed),
+        # What stands in transactions for a reason in somebody's words, and the words.
+        "reasons": {
+            field.removeprefix(vault.REASON_FIELD): reasons.unsalted(value)
+            for field, value in sealed.items()
+            if field.startswith(vault.REASON_FIELD)
+        },
     }
     yield _json(about).removesuffix("}")
     for section, (table, condition, order, hidden) in SECTIONS.items():
@@ -128,7 +141,7 @@ def _identifiers(session: Session, member_id: MemberId, sealed: dict[str, str]) 
     return [
         {
             **row,
-            "value": row["value"] if row["kind"] in vault.READABLE else sealed[f"identifier:{row['value']}"],
+            "value": vault.readable(row["kind"], row["value"], sealed),
         }
         for row in rows
     ]

@@ -59,6 +59,9 @@ class Transaction:
     other_member_id: MemberId | None
     """The other side of a transfer, a merge or a move within a pool."""
     reason: str | None
+    """An adjustment's code."""
+    words: str | None
+    """Stands for a reason in somebody's words, which `coalition.reasons` reads."""
     available_after: Points
 
 
@@ -306,6 +309,9 @@ def _ref(row: Any) -> TransactionRef:
     )
 
 
+_ADJUSTMENTS: Final = frozenset({"adjust_in", "adjust_out"})
+
+
 def _transaction(row: Any) -> Transaction:
     receipt = reverses = hold = None
     if row.receipt_number is not None:
@@ -340,6 +346,7 @@ def _transaction(row: Any) -> Transaction:
         undone_points=row.undone_points,
         hold=hold,
         other_member_id=row.other_member_id,
-        reason=row.reason,
+        reason=row.reason if row.kind in _ADJUSTMENTS else None,
+        words=None if row.kind in _ADJUSTMENTS else row.reason,
         available_after=row.available_after,
     )

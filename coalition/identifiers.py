@@ -12,7 +12,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-from coalition.errors import InvalidInput
+import phonenumbers
+from email_validator import EmailNotValidError, validate_email
+
+from coalition.config import get_settings
+from coalition.errors import IdentifierInvalid
 from coalition.ids import NETWORK, PartyId
 
 
@@ -34,19 +38,32 @@ class Identifier:
     partner_id: PartyId = NETWORK
 
     @classmethod
-    def of(cls, kind: IdentifierKind, value: str, *, partner_id: PartyId) -> Identifier:
+    def of(
+        cls,
+        kind: IdentifierKind,
+        value: str,
+        *,
+        partner_id: PartyId,
+        field: tuple[str, ...] = IdentifierInvalid.field,
+    ) -> Identifier:
         """Normalise what a caller wrote. `partner_id` counts for the partner's own references only.
 
         Raises:
-            InvalidInput: the value is not one of its kind.
+            IdentifierInvalid: the value is not one of its kind; says what is expected.
         """
         owner = partner_id if kind is IdentifierKind.PARTNER_REFERENCE else NETWORK
         normalised = _NORMALISE[kind](unicodedata.normalize("NFKC", value).strip())
         if normalised is None:
-            raise InvalidInput(
-                f"{kind.value} is not valid: {_EXPECTED[kind]}", field=("input", "identifier", "value")
-            )
+            raise IdentifierInvalid(field=field, kind=kind.value, expected=expected(kind))
         return cls(kind=kind, value=normalised, partner_id=owner)
+
+
+def expected(kind: IdentifierKind) -> str:
+    """How a value of the kind is written, for whoever wrote it otherwise."""
+    region = get_settings().phone_region
+    if kind is IdentifierKind.PHONE and region is not None:
+        return f"write it as it is dialled in {region}, or with the country's code, and without an extension"
+    return _EXPECTED[kind]
 
 
 def _card(value: str) -> str | None:
@@ -55,24 +72,32 @@ def _card(value: str) -> str | None:
 
 
 def _phone(value: str) -> str | None:
-    # E.164: a plus and at most fifteen digits. Without a country code it could be anyone's.
-    digits = re.sub(r"[ \-./()]", "", value)
-    return digits if re.fullmatch(r"\+[1-9][0-9]{6,14}", digits) else None
+    # E.164. Without a country's code, in the programme's region; where none is set it could be anyone's. What
+    # is possible is taken and not what the library's tables know as given out: these change from version to
+    # version, and a number that was linked must be found by the next one.
+    try:
+        number = phonenumbers.parse(value, get_settings().phone_region)
+    except phonenumbers.NumberParseException:
+        return None
+    if number.extension is not None or not phonenumbers.is_possible_number(number):
+        return None
+    return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
 
 def _email(value: str) -> str | None:
-    # The local part is case-sensitive by RFC 5321, section 2.3.11, and nowhere in practice.
-    lowered = value.lower()
-    if len(lowered) > _MAX_EMAIL or not lowered.isprintable():
+    # RFC 5321 and 6531, without asking the DNS. The local part is case-sensitive by RFC 5321, section 2.3.11,
+    # and nowhere in practice.
+    try:
+        address = validate_email(value, check_deliverability=False)
+    except EmailNotValidError:
         return None
-    return lowered if re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", lowered) else None
+    return address.normalized.lower()
 
 
 def _reference(value: str) -> str | None:
     return value if 1 <= len(value) <= _MAX_REFERENCE and value.isprintable() else None
 
 
-_MAX_EMAIL: Final = 254  # RFC 5321, section 4.5.3.1.3
 _MAX_REFERENCE: Final = 128
 _NORMALISE: Final[dict[IdentifierKind, Callable[[str], str | None]]] = {
     IdentifierKind.CARD: _card,
@@ -82,7 +107,7 @@ _NORMALISE: Final[dict[IdentifierKind, Callable[[str], str | None]]] = {
 }
 _EXPECTED: Final = {
     IdentifierKind.CARD: "4 to 32 letters or digits",
-    IdentifierKind.PHONE: "international form, such as +49 30 901820",
+    IdentifierKind.PHONE: "write it with the country's code, such as +49 30 901820, and without an extension",
     IdentifierKind.EMAIL: "an address such as name@example.org",
     IdentifierKind.PARTNER_REFERENCE: "1 to 128 printable characters",
 }

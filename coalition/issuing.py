@@ -47,8 +47,8 @@ class IssuePoints:
     """None: spendable at once."""
     expires_at: datetime | None = None
     """None: never."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
 
 
 def issue_points(session: Session, command: IssuePoints) -> Posting:
@@ -79,7 +79,7 @@ def issue_points(session: Session, command: IssuePoints) -> Posting:
             command.matures_at,
             command.expires_at,
             wall(),
-            command.card_id,
+            command.identifier_id,
         ),
     )
     return posting_of(row)

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import select, text, tuple_
+from sqlalchemy import exists, or_, select, text, true, tuple_
 
 from coalition import clock, vault
 from coalition.amounts import MAX_POINTS, Points
@@ -24,7 +24,10 @@ from coalition.ledger.posting import Balance, call
 from coalition.programme import get_programme
 
 if TYPE_CHECKING:
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
+
+    from coalition.ids import PartyId
 
 __all__ = [
     "ConfirmRedemption",
@@ -48,11 +51,11 @@ __all__ = [
     "get_balance",
     "get_balances",
     "identifiers",
+    "identifiers_by_id",
     "link_identifier",
     "lots",
     "member_exists",
     "members_due",
-    "set_blocked",
     "survivor_of",
 ]
 
@@ -83,8 +86,10 @@ class Named:
     """A member, as a caller named it."""
 
     member_id: MemberId
-    card_id: UUID | None = None
-    """The card that it was named by, which the transaction remembers; not its number."""
+    identifier_id: UUID | None = None
+    """The identifier that it was named by. A transaction remembers it where it is a card; not its number."""
+    holder_id: MemberId | None = None
+    """The very record whose identifier it is: the member, or one that was merged into it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +178,7 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
         MemberUnknown, PartnerUnknown, PartnerNotActive: there is no such member, or partner, or the partner
             is not active.
         IdentifierTaken: it is another member's.
+        CardReplaced: it is a card of the member's that was replaced.
     """
     spelled = vault.stored_forms(session, [command.identifier], make=True)
     call(
@@ -196,7 +202,7 @@ def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, st
         session,
         member_id,
         {
-            f"identifier:{blind}": identifier.value
+            vault.field_of(blind): identifier.value
             for identifier, blind in spelled.items()
             if identifier.kind not in vault.READABLE
         },
@@ -204,24 +210,35 @@ def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, st
 
 
 def find_member(session: Session, identifier: Identifier, *, merged: bool = False) -> MemberId | None:
-    """The member whom an identifier names, if it is enrolled.
+    """The member whom an identifier names, if it is enrolled; also one that is blocked, or a replaced card.
 
     Of a member who was merged into another it names the survivor, who has the points; with `merged` the very
     member whose identifier it is.
     """
-    found = find_all_named(session, [identifier], merged=merged).get(identifier)
+    found = find_named(session, identifier, merged=merged)
     return None if found is None else found.member_id
 
 
-def find_named(session: Session, identifier: Identifier) -> Named | None:
-    """The member whom an identifier names, if it is enrolled, and by which card."""
-    return find_all_named(session, [identifier]).get(identifier)
+def find_named(
+    session: Session, identifier: Identifier, *, merged: bool = False, asking: PartyId | None = None
+) -> Named | None:
+    """The member whom an identifier names, if it is enrolled, and by which; as `find_all_named`."""
+    return find_all_named(session, [identifier], merged=merged, asking=asking).get(identifier)
 
 
 def find_all_named(
-    session: Session, identifiers: Iterable[Identifier], *, merged: bool = False
+    session: Session,
+    identifiers: Iterable[Identifier],
+    *,
+    merged: bool = False,
+    asking: PartyId | None = None,
 ) -> dict[Identifier, Named]:
-    """Whom several identifiers name, in one query; those that are not enrolled are left out."""
+    """Whom several identifiers name, in one query; those that are not enrolled are left out.
+
+    One that was unlinked, and linked to nobody since, names whom it named last to the partner who is
+    `asking`, if that one knew it: so that the ledger can say so, and give the answer to what was posted
+    by it. To others it is as one that was never enrolled.
+    """
     column, head = tables.identifier.c, tables.member_head.c
     spelled = vault.stored_forms(session, identifiers, make=False)
     wanted = {(one.kind.value, one.partner_id, value): one for one, value in spelled.items()}
@@ -236,16 +253,32 @@ def find_all_named(
         )
         .join(tables.member_head, head.member_id == column.member_id)
         .where(tuple_(column.kind, column.partner_id, column.value).in_(wanted))
+        .where(column.unlinked_at.is_(None) if asking is None else _is_known_to(asking))
+        # The last one counts: of those that were unlinked the latest, before it one that is in use.
+        .order_by(column.unlinked_at)
     ).all()
     return {
         wanted[row.kind, row.partner_id, row.value]: Named(
             member_id=MemberId(row.member_id)
             if merged or row.merged_into is None
             else survivor_of(session, MemberId(row.merged_into)),
-            card_id=row.identifier_id if row.kind == IdentifierKind.CARD else None,
+            identifier_id=row.identifier_id,
+            holder_id=MemberId(row.member_id),
         )
         for row in rows
     }
+
+
+def _is_known_to(partner_id: PartyId) -> ColumnElement[bool]:
+    """It is linked; or it was, by this partner, or while this partner posted for whom it named."""
+    one, head, posted = tables.identifier.c, tables.member_head.c, tables.transaction.c
+    used = exists().where(
+        posted.member_id.in_([one.member_id, head.merged_into]),
+        posted.partner_id == partner_id,
+        posted.recorded_at >= one.linked_at,
+        posted.recorded_at < one.unlinked_at,
+    )
+    return or_(one.unlinked_at.is_(None), one.linked_by == partner_id, used)
 
 
 def survivor_of(session: Session, member_id: MemberId) -> MemberId:
@@ -284,22 +317,29 @@ def member_exists(session: Session, member_id: MemberId) -> bool:
 
 
 def identifiers(session: Session, member_id: MemberId) -> list[Identifier]:
-    """All that a member is known by."""
+    """All that a member is known by, blocked identifiers and replaced cards among them."""
+    return list(identifiers_by_id(session, member_id).values())
+
+
+def identifiers_by_id(
+    session: Session, member_id: MemberId, *, former: bool = False
+) -> dict[UUID, Identifier]:
+    """All that a member is known by, as `identifiers`, under their own ids; with `former` also what was."""
     column = tables.identifier.c
     rows = session.execute(
-        select(column.kind, column.value, column.partner_id)
-        .where(column.member_id == member_id)
+        select(column.identifier_id, column.kind, column.value, column.partner_id)
+        .where(column.member_id == member_id, true() if former else column.unlinked_at.is_(None))
         .order_by(column.kind, column.linked_at, column.identifier_id)
     ).all()
     sealed = {} if all(row.kind in vault.READABLE for row in rows) else vault.read(session, member_id)
-    return [
-        Identifier(
+    return {
+        row.identifier_id: Identifier(
             kind=IdentifierKind(row.kind),
-            value=row.value if row.kind in vault.READABLE else sealed[f"identifier:{row.value}"],
+            value=vault.readable(row.kind, row.value, sealed),
             partner_id=row.partner_id,
         )
         for row in rows
-    ]
+    }
 
 
 def get_balance(session: Session, member_id: MemberId) -> Balance:
@@ -475,15 +515,6 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
         (command.member_id, command.partner_id, command.points, CONFIRMATION_LIFETIME, clock.wall()),
     )
     return Confirmation(confirmation_id=confirmation_id, expires_at=expires_at)
-
-
-def set_blocked(session: Session, member_id: MemberId, *, blocked: bool) -> None:
-    """Block a member, at once, or let it take part again.
-
-    Raises:
-        MemberUnknown: there is no such member.
-    """
-    call(session, "SELECT ledger.set_member_blocked(%s, %s)", (member_id, blocked))
 
 
 def members_due(

@@ -9,6 +9,7 @@ from coalition.clock import wall
 from coalition.ids import MemberId
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
+from coalition.reasons import keep, stand_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -27,6 +28,7 @@ class MergeMembers:
     idempotency_key: str
     """Its scope is the survivor."""
     reason: str | None = None
+    """No part of what the key stands for."""
 
 
 def merge_members(session: Session, command: MergeMembers) -> Posting:
@@ -55,7 +57,8 @@ def unmerge_members(session: Session, command: MergeMembers) -> Posting:
 
 def _post(session: Session, statement: str, kind: str, command: MergeMembers) -> Posting:
     check_key(command.idempotency_key)
-    asked = {"merged": command.merged, "reason": command.reason}
+    words = stand_in(session, command.reason)
+    asked = {"merged": command.merged}
     [row] = call(
         session,
         statement,
@@ -64,8 +67,10 @@ def _post(session: Session, statement: str, kind: str, command: MergeMembers) ->
             command.merged,
             command.idempotency_key,
             fingerprint(kind, asked),
-            command.reason,
+            words and words.digest,
             wall(),
         ),
     )
-    return posting_of(row)
+    posting = posting_of(row)
+    keep(session, words, posting)
+    return posting

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from coalition import vault
-from coalition.errors import InvalidInput, MemberMerged, MemberUnknown
-from coalition.identifiers import Identifier, IdentifierKind
+from coalition.errors import IdentifierInvalid, InvalidInput, MemberMerged, MemberUnknown
+from coalition.identifiers import Identifier, IdentifierKind, expected
 from coalition.ids import NETWORK
 from coalition.members import member_exists, merged_into
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from sqlalchemy.orm import Session
 
@@ -72,7 +73,7 @@ def _checked(field: str, value: str, *, today: date) -> str:
     found = _NORMALISE[field](value.strip())
     born = field == "birth_date" and found is not None
     if found is None or (born and not _OLDEST <= date.fromisoformat(found) <= today):
-        raise InvalidInput(f"{field} is not valid: {_EXPECTED[field]}", field=("input", "profile", field))
+        raise InvalidInput(f"{field} is not valid: {_expected(field)}", field=("input", "profile", field))
     return found
 
 
@@ -89,7 +90,7 @@ def _as(kind: IdentifierKind) -> Callable[[str], str | None]:
     def normalise(value: str) -> str | None:
         try:
             return Identifier.of(kind, value, partner_id=NETWORK).value
-        except InvalidInput:
+        except IdentifierInvalid:
             return None
 
     return normalise
@@ -107,19 +108,21 @@ def _locale(value: str) -> str | None:
     return value if re.fullmatch(r"[a-z]{2,3}(-[A-Z][a-z]{3})?(-([A-Z]{2}|[0-9]{3}))?", value) else None
 
 
+_KINDS: Final = {"email": IdentifierKind.EMAIL, "phone": IdentifierKind.PHONE}
+"""Fields that are written, and stored, as identifiers of a kind are."""
 _NORMALISE: Final[dict[str, Callable[[str], str | None]]] = {
     "name": _name,
-    "email": _as(IdentifierKind.EMAIL),
-    "phone": _as(IdentifierKind.PHONE),
     "birth_date": _date,
     "address": _address,
     "locale": _locale,
-}
+} | {field: _as(kind) for field, kind in _KINDS.items()}
 _EXPECTED: Final = {
     "name": f"1 to {_MAX_NAME} printable characters",
-    "email": "an address such as name@example.org",
-    "phone": "international form, such as +49 30 901820",
     "birth_date": "a day in the past, such as 1990-12-31",
     "address": f"lines of printable characters, {_MAX_ADDRESS} at most",
     "locale": "a language tag such as de-AT",
 }
+
+
+def _expected(field: str) -> str:
+    return expected(_KINDS[field]) if field in _KINDS else _EXPECTED[field]

@@ -39,8 +39,8 @@ class RedeemPoints:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent; without one the programme's limit holds."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
     from_pool: bool = False
     """Whether the others of the member's household pool give what the member lacks."""
 
@@ -73,7 +73,7 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
             command.occurred_at,
             command.confirmation_id,
             wall(),
-            command.card_id,
+            command.identifier_id,
             command.from_pool,
         ),
     )

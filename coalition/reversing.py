@@ -13,6 +13,7 @@ from coalition.clock import wall
 from coalition.ids import AgreementId, PartnerId
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, TransactionRef, call, fingerprint, posting_of
+from coalition.reasons import keep, stand_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -38,6 +39,7 @@ class ReverseTransaction:
     """What earlier reversals took back of it, as the caller knew it when it worked the points out."""
     occurred_at: datetime | None = None
     reason: str | None = None
+    """In the partner's words. No part of what the key stands for."""
 
 
 def reverse_transaction(session: Session, command: ReverseTransaction) -> Posting:
@@ -55,6 +57,7 @@ def reverse_transaction(session: Session, command: ReverseTransaction) -> Postin
         TermsSuperseded: another reversal took back money meanwhile; work the points out again.
     """
     check_key(command.idempotency_key)
+    words = stand_in(session, command.reason)
     [row] = call(
         session,
         _POST,
@@ -70,8 +73,10 @@ def reverse_transaction(session: Session, command: ReverseTransaction) -> Postin
             command.idempotency_key,
             fingerprint("reverse", command.request),
             command.occurred_at,
-            command.reason,
+            words and words.digest,
             wall(),
         ),
     )
-    return posting_of(row)
+    posting = posting_of(row)
+    keep(session, words, posting)
+    return posting

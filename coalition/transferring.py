@@ -10,6 +10,7 @@ from coalition.clock import wall
 from coalition.ids import MemberId
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
+from coalition.reasons import keep, stand_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -27,7 +28,7 @@ class TransferPoints:
     idempotency_key: str
     """Its scope is the giver."""
     reason: str | None = None
-    """In the giver's words; the receiver reads them too."""
+    """In the giver's words; the receiver reads them too. No part of what the key stands for."""
     named: MemberId | None = None
     """Whom the giver named, where `to` has that one's points since a merge; None: `to` itself.
 
@@ -47,7 +48,8 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
         IdempotencyConflict: the key was used for a different request.
     """
     check_key(command.idempotency_key)
-    asked = {"to": command.named or command.to, "points": command.points, "reason": command.reason}
+    words = stand_in(session, command.reason)
+    asked = {"to": command.named or command.to, "points": command.points}
     [row] = call(
         session,
         _POST,
@@ -57,8 +59,10 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
             command.points,
             command.idempotency_key,
             fingerprint("transfer", asked),
-            command.reason,
+            words and words.digest,
             wall(),
         ),
     )
-    return posting_of(row)
+    posting = posting_of(row)
+    keep(session, words, posting)
+    return posting

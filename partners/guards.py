@@ -62,7 +62,7 @@ def check_limits(
     partner_id: PartnerId,
     posting: Literal["issue", "redeem"],
     points: Points,
-    card_id: UUID | None,
+    identifier_id: UUID | None,
 ) -> None:
     """Whether the operator's limits would let such a posting pass now; the last of its guards.
 
@@ -73,7 +73,7 @@ def check_limits(
         call(
             session,
             "SELECT ledger.ask_limits(%s, %s, %s, %s, %s, %s)",
-            (member_id, partner_id, posting, points, card_id, wall()),
+            (member_id, partner_id, posting, points, identifier_id, wall()),
         )
 
 

@@ -38,8 +38,8 @@ class Authorize:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent, needed beyond the programme's limit."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
     from_pool: bool = False
     """Whether the others of the member's household pool give what the member lacks."""
 
@@ -130,7 +130,7 @@ def _authorize(session: Session, wish: Authorize, memory: Memory) -> Posting:
             seconds_to_live=seconds,
             occurred_at=occurred_at,
             confirmation_id=wish.confirmation_id,
-            card_id=wish.card_id,
+            identifier_id=wish.identifier_id,
             from_pool=wish.from_pool,
         ),
     )

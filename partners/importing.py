@@ -121,7 +121,7 @@ def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | CoalitionErr
 def _post(
     session: Session, lines: list[TillLine], partner_id: PartnerId
 ) -> list[tuple[TillLine, Posting | CoalitionError]]:
-    named = find_all_named(session, {line.member for line in lines})
+    named = find_all_named(session, {line.member for line in lines}, asking=partner_id)
     done: list[tuple[TillLine, Posting | CoalitionError]] = []
     # By member's id: the order in which all who lock several members lock them. Within a member the
     # file's order stays.
@@ -147,7 +147,7 @@ def _post_line(session: Session, line: TillLine, partner_id: PartnerId, named: N
                 session,
                 till.Issue(
                     member_id=named.member_id,
-                    card_id=named.card_id,
+                    identifier_id=named.identifier_id,
                     partner_id=partner_id,
                     idempotency_key=_key(line),
                     points=line.points,
@@ -162,7 +162,7 @@ def _post_line(session: Session, line: TillLine, partner_id: PartnerId, named: N
                 session,
                 till.Redeem(
                     member_id=named.member_id,
-                    card_id=named.card_id,
+                    identifier_id=named.identifier_id,
                     partner_id=partner_id,
                     points=line.points,
                     idempotency_key=_key(line),

@@ -33,8 +33,8 @@ class QuoteIssue:
     amount: Decimal | None = None
     funding_plan: str | None = None
     occurred_at: datetime | None = None
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +59,8 @@ class QuoteRedemption:
     member_id: MemberId
     points: int
     occurred_at: datetime | None = None
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +116,7 @@ def quote_issue(session: Session, question: QuoteIssue) -> IssueQuote:
             partner_id=question.partner_id,
             posting="issue",
             points=evaluated.points,
-            card_id=question.card_id,
+            identifier_id=question.identifier_id,
         )
     return IssueQuote(
         points=evaluated.points,
@@ -153,7 +153,7 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
         partner_id=question.partner_id,
         posting="redeem",
         points=points,
-        card_id=question.card_id,
+        identifier_id=question.identifier_id,
     )
     limit = get_programme(session).consent_limit_points
     taken = _taken_without_confirmation(session, question)

@@ -50,8 +50,8 @@ class Issue:
     """Money spent, in the programme's currency."""
     funding_plan: str | None = None
     """A plan's code; None: the issuer alone pays."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
     """By the till's clock; None is now."""
@@ -69,8 +69,8 @@ class Redeem:
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
     """The member's own consent, needed beyond the programme's limit."""
-    card_id: UUID | None = None
-    """The card that the member was named by, if it was a card."""
+    identifier_id: UUID | None = None
+    """The identifier that the member was named by, if it was named by one."""
     from_pool: bool = False
     """Whether the others of the member's household pool give what the member lacks."""
 
@@ -203,7 +203,7 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
             occurred_at=occurred_at,
             matures_at=evaluated.matures_at,
             expires_at=evaluated.expires_at,
-            card_id=wish.card_id,
+            identifier_id=wish.identifier_id,
         ),
     )
 
@@ -230,7 +230,7 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
             receipt=wish.receipt,
             occurred_at=occurred_at,
             confirmation_id=wish.confirmation_id,
-            card_id=wish.card_id,
+            identifier_id=wish.identifier_id,
             from_pool=wish.from_pool,
         ),
     )
@@ -256,7 +256,6 @@ def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
                 "points": wish.points,
                 "amount": _spelled(wish.amount),
                 "occurred_at": asked_moment(wish.occurred_at),
-                "reason": wish.reason,
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
             points=part.points,

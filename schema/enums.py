@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import strawberry
 
 from coalition.adjusting import AdjustmentReason, AdjustmentState
+from coalition.identifier_changes import IdentifierState
 from coalition.identifiers import IdentifierKind
 from coalition.pooling import PoolSpenders
 from coalition.reviewing import ReviewState
@@ -34,6 +35,7 @@ __all__ = [
     "EarnRounding",
     "ExpiryRule",
     "IdentifierKind",
+    "IdentifierState",
     "Kind",
     "LimitAction",
     "LimitMeasure",
@@ -91,9 +93,21 @@ _show(
     "What kind of thing a member is known by; each value is unique in its kind.",
     {
         "CARD": "A card's number: 4 to 32 letters or digits.",
-        "PHONE": "A phone's number in international form, such as +49 30 901820.",
+        "PHONE": "A phone's number with the country's code, such as +49 30 901820; or, where the programme"
+        " has a region, as it is dialled there.",
         "EMAIL": "An e-mail address.",
         "PARTNER_REFERENCE": "Your own reference; unique within your business and seen by nobody else.",
+    },
+)
+
+_show(
+    IdentifierState,
+    "How an identifier stands.",
+    {
+        "ACTIVE": "The member can be named by it.",
+        "BLOCKED": "Nobody can be named by it until it is unblocked.",
+        "REPLACED": "A card in place of which the member has another; out of use for good.",
+        "UNLINKED": "No member is known by it any more.",
     },
 )
 

@@ -12,6 +12,7 @@ from schema.mutations.adjustments import AdjustmentMutations
 from schema.mutations.clients import ClientMutations
 from schema.mutations.guards import GuardMutations
 from schema.mutations.holds import HoldMutations
+from schema.mutations.identifiers import IdentifierMutations
 from schema.mutations.members import MemberMutations
 from schema.mutations.merges import MergeMutations
 from schema.mutations.operator import OperatorMutations
@@ -67,6 +68,7 @@ class Mutation(
     OperatorMutations,
     ClientMutations,
     GuardMutations,
+    IdentifierMutations,
 ):
     """All mutations."""
 

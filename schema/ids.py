@@ -79,6 +79,16 @@ def review_in(given: str) -> tuple[MemberId, UUID] | None:
     return _of_member_in(given, "Review")
 
 
+def identifier_id(member: MemberId, identifier: UUID) -> ID:
+    """An identifier's id, with its member, as a review's."""
+    return to_global("Identifier", member, identifier)
+
+
+def identifier_in(given: str) -> tuple[MemberId, UUID] | None:
+    """The identifier that the id names; whether it exists is not asked."""
+    return _of_member_in(given, "Identifier")
+
+
 def adjustment_id(member: MemberId, adjustment: UUID) -> ID:
     """An adjustment's id, with its member, as a review's."""
     return to_global("Adjustment", member, adjustment)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import strawberry
 
-from coalition import identifiers, members, receipts
+from coalition import identifier_changes, identifiers, members, receipts
 from coalition.amounts import Points
 from coalition.ids import MemberId, PartyId
 from schema.enums import IdentifierKind
@@ -45,29 +45,42 @@ class MemberBy:
         default=strawberry.UNSET, description="A card, a phone, an e-mail address, or your own reference."
     )
 
-    def find(self, session: "Session", *, partner_id: PartyId) -> MemberId | None:
-        """The member it names; whether an id exists is not asked."""
+    def find(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId | None:
+        """The member it names; whether an id exists is not asked.
+
+        Raises:
+            IdentifierBlocked, CardReplaced: with `in_use`, where it names it by such a one.
+        """
         found = self._find(session, partner_id)
+        if in_use and found is not None:
+            identifier_changes.check_in_use(session, found)
         return None if found is None else found.member_id
 
-    def exactly(self, session: "Session", *, partner_id: PartyId) -> MemberId:
-        """The very member it names, even if that one was merged into another; or nobody."""
-        if isinstance(self.identifier, IdentifierInput):
-            identifier = self.identifier.identifier(partner_id=partner_id)
-            return members.find_member(session, identifier, merged=True) or NOBODY
-        return self.resolve(session, partner_id=partner_id)
+    def exactly(self, session: "Session", *, partner_id: PartyId, in_use: bool = False) -> MemberId:
+        """The very member it names, even if that one was merged into another; or nobody. Raises as `find` does."""
+        found = self._find(session, partner_id)
+        if in_use and found is not None:
+            identifier_changes.check_in_use(session, found)
+        return NOBODY if found is None else found.holder_id or found.member_id
 
-    def resolve(self, session: "Session", *, partner_id: PartyId) -> MemberId:
-        """The member it names, or nobody."""
-        return self.find(session, partner_id=partner_id) or NOBODY
+    def resolve(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId:
+        """The member it names, or nobody; raises as `find` does."""
+        return self.find(session, partner_id=partner_id, in_use=in_use) or NOBODY
 
     def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:
-        """The member it names, or nobody, and the card that it names it by."""
-        return self._find(session, partner_id) or members.Named(member_id=NOBODY)
+        """The member it names, or nobody, and by which identifier, for a posting, which the ledger judges.
 
-    def _find(self, session: "Session", partner_id: PartyId) -> members.Named | None:
+        Also by one that was unlinked, if this partner knew it: what was posted by it finds its answer.
+        """
+        found = self._find(session, partner_id, asking=partner_id)
+        return found or members.Named(member_id=NOBODY)
+
+    def _find(
+        self, session: "Session", partner_id: PartyId, *, asking: PartyId | None = None
+    ) -> members.Named | None:
         if isinstance(self.identifier, IdentifierInput):
-            return members.find_named(session, self.identifier.identifier(partner_id=partner_id))
+            identifier = self.identifier.identifier(partner_id=partner_id)
+            return members.find_named(session, identifier, asking=asking)
         found = member_in(str(self.id))
         return None if found is None else members.Named(member_id=found)
 
@@ -212,7 +225,9 @@ class ReverseTransactionInput:
         " is undone.",
     )
     reason: str | None = strawberry.field(
-        default=None, description="Why, in your words; at most 200 characters."
+        default=None,
+        description="Why, in your words; at most 200 characters. No part of the request that the key stands"
+        " for.",
     )
     occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
 

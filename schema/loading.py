@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
-from coalition import history, holding, members, pooling
+from coalition import history, holding, members, pooling, reasons
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartyId
 from coalition.ledger import Balance, TransactionRef
 from partners import agreements, directory, funding
@@ -70,6 +70,7 @@ class Loaded:
         self.holds: Batch[TransactionRef, holding.Hold] = Batch(
             lambda refs: holding.get_holds(session(), refs)
         )
+        self.words: Batch[tuple[MemberId, str], str] = Batch(lambda named: reasons.words_of(session(), named))
         self.reversals: Batch[TransactionRef, list[history.Reversal]] = Batch(
             lambda refs: history.reversals_of(session(), refs)
         )
@@ -82,3 +83,5 @@ class Loaded:
             self.reversals.want([transaction.ref])
             self.balances.want([transaction.ref.member_id])
             self.partners.want([transaction.partner_id])
+            if transaction.words is not None:
+                self.words.want([(transaction.ref.member_id, transaction.words)])

@@ -12,6 +12,7 @@ from sqlalchemy import insert, select, update
 from sqlalchemy.orm import Session
 
 from coalition.ids import PartyId
+from coalition.windows import Window, find_window
 from settlement import tables
 from settlement.inputs import Inputs, Party
 from settlement.liability import Cell, RollForward, margin, matrix, roll_forward
@@ -77,6 +78,8 @@ class Books:
     """A run with all its rows, as statements are printed from it."""
 
     run: Run
+    window: Window
+    """As it was sealed."""
     parties: Mapping[PartyId, Party]
     positions: Mapping[PartyId, Position]
     lines: tuple[Obligation, ...]
@@ -233,6 +236,7 @@ def read_books(session: Session, run: Run) -> Books:
     by_code = sorted(parties, key=code)
     return Books(
         run=run,
+        window=find_window(session, run.business_date),
         parties={party: parties[party] for party in by_code},
         positions={party: positions[party] for party in by_code},
         lines=tuple(

@@ -2,6 +2,8 @@
 
 The same rows give the same bytes. Each paper carries the run's digest and the window's closing
 time, and never the time at which it was printed. Money and points are exact: in JSON as strings.
+The window's own paper is no part of that: its root is of this database's transactions, and their ids
+are no other's.
 """
 
 import csv
@@ -145,6 +147,21 @@ def _summary(books: Books) -> str:
     )
 
 
+def _window(books: Books) -> str:
+    window = books.window
+    assert window.closed_at is not None
+    assert window.merkle_root is not None, "a run is of a sealed window"
+    told = {
+        "businessDate": window.business_date.isoformat(),
+        "openedAt": _time(window.opened_at),
+        "closedAt": _time(window.closed_at),
+        "transactions": str(window.transactions),
+        "entries": str(window.entries),
+        "merkleRoot": window.merkle_root.hex(),
+    }
+    return orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n"
+
+
 def _line(line: Obligation, books: Books) -> dict[str, str]:
     return {
         "debtor": books.code(line.debtor),
@@ -186,6 +203,7 @@ _PAPERS: Final[Mapping[str, Paper]] = {
     "positions.json": lambda books: _json(books, {"positions": position_rows(books)}),
     "roll-forward.csv": lambda books: _csv(books, roll_forward_rows(books), _ROLL_FORWARD),
     "roll-forward.json": lambda books: _json(books, {"issuers": roll_forward_rows(books)}),
+    "window.json": _window,
     "run.json": _summary,
 }
 

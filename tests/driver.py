@@ -4,6 +4,7 @@ Every call is a transaction of its own that commits, as a till's would be.
 """
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -12,6 +13,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from coalition import clock, members, pooling, windows
 from coalition.amounts import Points
@@ -24,6 +26,7 @@ from coalition.holding import (
     capture_redemption,
     void_redemption,
 )
+from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Balance, Posting, TransactionRef
@@ -76,6 +79,8 @@ LEDGER_TABLES = (
     "adjustment",
     "pool",
     "pool_member",
+    "identifier_change",
+    "member_block",
     "review",
 )
 
@@ -175,6 +180,19 @@ class LedgerDriver:
             self.issue(member_id, available, by=partner_id)
         return member_id
 
+    def card(self, member_id: MemberId) -> UUID:
+        """The id of a new card of the member's."""
+        card = Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
+        with self.database.unit_of_work() as session:
+            members.link_identifier(
+                session,
+                members.LinkIdentifier(member_id=member_id, partner_id=self.any_partner(), identifier=card),
+            )
+            found = members.find_named(session, card)
+        assert found is not None
+        assert found.identifier_id is not None
+        return found.identifier_id
+
     def any_partner(self) -> PartnerId:
         return next(iter(self.agreements), None) or self.partner()
 
@@ -243,7 +261,7 @@ class LedgerDriver:
         partner_id = by or self.any_partner()
         more.setdefault("agreement_id", self.agreements.get(partner_id))
         more.setdefault("request", {"transaction": ref.transaction_id, "points": points})
-        with self.database.single_call() as session:
+        with self._posting(more.get("reason")) as session:
             return reverse_transaction(
                 session,
                 ReverseTransaction(
@@ -361,14 +379,30 @@ class LedgerDriver:
                 ),
             )
 
-    def transfer(self, member_id: MemberId, points: int, *, to: MemberId, key: str | None = None) -> Posting:
-        with self.database.single_call() as session:
+    def transfer(
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        to: MemberId,
+        key: str | None = None,
+        reason: str | None = None,
+    ) -> Posting:
+        with self._posting(reason) as session:
             return transfer_points(
                 session,
                 TransferPoints(
-                    member_id=member_id, to=to, points=Points(points), idempotency_key=key or self.key()
+                    member_id=member_id,
+                    to=to,
+                    points=Points(points),
+                    idempotency_key=key or self.key(),
+                    reason=reason,
                 ),
             )
+
+    def _posting(self, reason: str | None) -> AbstractContextManager[Session]:
+        """Words are sealed beside the posting: more than one call."""
+        return self.database.single_call() if reason is None else self.database.unit_of_work()
 
     def pool(self, head: MemberId, *others: MemberId, **rules: Any) -> UUID:
         """A pool whose head is the first, which the others have joined."""
@@ -404,16 +438,26 @@ class LedgerDriver:
             found = None if pool_id is None else pooling.find_pool(session, pool_id)
             return None if found is None else pooling.spendable(session, member_id, found)
 
-    def merge(self, survivor: MemberId, merged: MemberId, *, key: str | None = None) -> Posting:
-        with self.database.single_call() as session:
+    def merge(
+        self, survivor: MemberId, merged: MemberId, *, key: str | None = None, reason: str | None = None
+    ) -> Posting:
+        with self._posting(reason) as session:
             return merge_members(
-                session, MergeMembers(survivor=survivor, merged=merged, idempotency_key=key or self.key())
+                session,
+                MergeMembers(
+                    survivor=survivor, merged=merged, idempotency_key=key or self.key(), reason=reason
+                ),
             )
 
-    def unmerge(self, survivor: MemberId, merged: MemberId, *, key: str | None = None) -> Posting:
-        with self.database.single_call() as session:
+    def unmerge(
+        self, survivor: MemberId, merged: MemberId, *, key: str | None = None, reason: str | None = None
+    ) -> Posting:
+        with self._posting(reason) as session:
             return unmerge_members(
-                session, MergeMembers(survivor=survivor, merged=merged, idempotency_key=key or self.key())
+                session,
+                MergeMembers(
+                    survivor=survivor, merged=merged, idempotency_key=key or self.key(), reason=reason
+                ),
             )
 
     def accept_late(self, *, days: int) -> None:

@@ -390,7 +390,8 @@ CREATE TABLE ledger.identifier (
     member_id UUID NOT NULL,
     linked_at TIMESTAMP WITH TIME ZONE NOT NULL,
     linked_by UUID NOT NULL,
-    CONSTRAINT identifier_pkey PRIMARY KEY (kind, partner_id, value),
+    unlinked_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT identifier_pkey PRIMARY KEY (kind, partner_id, value, identifier_id),
     CONSTRAINT identifier_kind_check CHECK (kind IN ('card', 'phone', 'email', 'partner_reference')),
     CONSTRAINT identifier_is_blind_check CHECK (kind = 'card' OR value ~ '^[0-9a-f]{64}$'),
     CONSTRAINT identifier_owner_check CHECK (kind = 'partner_reference' OR partner_id = '00000000-0000-0000-0000-000000000000')
@@ -398,11 +399,60 @@ CREATE TABLE ledger.identifier (
 
 CREATE INDEX identifier_of_member ON ledger.identifier (member_id);
 
+CREATE UNIQUE INDEX identifier_in_use ON ledger.identifier (kind, partner_id, value) WHERE unlinked_at IS NULL;
+
 COMMENT ON COLUMN ledger.identifier.partner_id IS 'whose reference it is; the network''s id for the other kinds';
 
 COMMENT ON COLUMN ledger.identifier.value IS 'a card''s number; of the other kinds a blind index';
 
 COMMENT ON COLUMN ledger.identifier.identifier_id IS 'what a transaction names it by';
+
+COMMENT ON COLUMN ledger.identifier.unlinked_at IS 'NULL: it is in use, or was blocked or replaced';
+
+CREATE TABLE ledger.identifier_change (
+    member_id UUID NOT NULL,
+    identifier_id UUID NOT NULL,
+    number INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    state TEXT NOT NULL,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    party_id UUID,
+    changed_by TEXT,
+    reason TEXT,
+    replaced_by UUID,
+    CONSTRAINT identifier_change_pkey PRIMARY KEY (member_id, identifier_id, number),
+    CONSTRAINT identifier_change_state_check CHECK (state IN ('active', 'blocked', 'replaced', 'unlinked')),
+    CONSTRAINT identifier_change_number_check CHECK (number > 0),
+    CONSTRAINT identifier_change_who_check CHECK (number = 1 OR changed_by IS NOT NULL),
+    CONSTRAINT identifier_change_replacement_check CHECK ((state = 'replaced') = (replaced_by IS NOT NULL))
+);
+
+COMMENT ON COLUMN ledger.identifier_change.number IS '1: it was linked; 2, 3 … of what became of it';
+
+COMMENT ON COLUMN ledger.identifier_change.state IS 'how it stands from then on';
+
+COMMENT ON COLUMN ledger.identifier_change.party_id IS 'the network, or a partner; NULL: the member';
+
+COMMENT ON COLUMN ledger.identifier_change.changed_by IS 'who it was; NULL for a link';
+
+COMMENT ON COLUMN ledger.identifier_change.replaced_by IS 'the identifier_id of the new card';
+
+CREATE TABLE ledger.member_block (
+    member_id UUID NOT NULL,
+    number INTEGER NOT NULL,
+    blocked BOOLEAN NOT NULL,
+    changed_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    changed_by TEXT NOT NULL,
+    reason TEXT,
+    CONSTRAINT member_block_pkey PRIMARY KEY (member_id, number),
+    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1))
+);
+
+COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how the member stands';
+
+COMMENT ON COLUMN ledger.member_block.blocked IS 'from then on';
+
+COMMENT ON COLUMN ledger.member_block.changed_by IS 'who it was, of the operator''s';
 
 CREATE TABLE ledger.lot (
     member_id UUID NOT NULL,
@@ -626,6 +676,7 @@ CREATE TABLE ledger.transaction (
     CONSTRAINT transaction_digest_check CHECK (octet_length(digest) = 32),
     CONSTRAINT transaction_amount_check CHECK (amount >= 0 AND amount <> 'NaN'),
     CONSTRAINT transaction_finite_check CHECK (isfinite(occurred_at)),
+    CONSTRAINT transaction_reason_is_no_words_check CHECK (kind IN ('adjust_in', 'adjust_out') OR reason ~ '^[0-9a-f]{64}$'),
     CONSTRAINT transaction_receipt_is_whole_check CHECK (num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5))
 )
  PARTITION BY RANGE (business_date);
@@ -643,6 +694,8 @@ COMMENT ON COLUMN ledger.transaction.sequence IS '1, 2, 3 … per member';
 COMMENT ON COLUMN ledger.transaction.partner_id IS 'who acted; the network for maturity and expiry';
 
 COMMENT ON COLUMN ledger.transaction.agreement_id IS 'whose R counts, for a redemption and its reversal';
+
+COMMENT ON COLUMN ledger.transaction.reason IS 'an adjustment''s code; else what stands for words that people.sealed has, as reason:';
 
 COMMENT ON COLUMN ledger.transaction.points IS 'how many it moved, unsigned';
 

@@ -37,9 +37,9 @@ CREATE TABLE people.sealed (
     ciphertext BYTEA NOT NULL,
     CONSTRAINT sealed_pkey PRIMARY KEY (member_id, field),
     CONSTRAINT sealed_member_id_fkey FOREIGN KEY(member_id) REFERENCES people.data_key (member_id),
-    CONSTRAINT sealed_field_check CHECK (field IN ('name', 'email', 'phone', 'birth_date', 'address', 'locale') OR field ~ '^identifier:[0-9a-f]{64}$')
+    CONSTRAINT sealed_field_check CHECK (field IN ('name', 'email', 'phone', 'birth_date', 'address', 'locale') OR field ~ '^(identifier|reason):[0-9a-f]{64}$')
 );
 
-COMMENT ON COLUMN people.sealed.field IS 'of the profile; or identifier: and its blind index';
+COMMENT ON COLUMN people.sealed.field IS 'of the profile; or identifier: and its blind index; or reason: and what stands for it';
 
 COMMENT ON COLUMN people.sealed.ciphertext IS 'nonce, AES-256-GCM; bound to member and field';

@@ -96,6 +96,8 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
     SELECT concat(named.what, ' ', named.member_id), format('%s rows, and no such member', count(*))
       FROM (SELECT 'member_head' AS what, member_id FROM ledger.member_head
              UNION ALL SELECT 'identifier', member_id FROM ledger.identifier
+             UNION ALL SELECT 'identifier_change', member_id FROM ledger.identifier_change
+             UNION ALL SELECT 'member_block', member_id FROM ledger.member_block
              UNION ALL SELECT 'lot', member_id FROM ledger.lot
              UNION ALL SELECT 'transaction', member_id FROM ledger.transaction
              UNION ALL SELECT 'hold', member_id FROM ledger.hold
@@ -195,3 +197,28 @@ def recoveries_pay_their_claimant(session: Session) -> Iterator[Finding]:
      ORDER BY 1
     """
     return findings(recoveries_pay_their_claimant, session, subject="transaction", query=query)
+
+
+def members_are_blocked_as_their_history_says(session: Session) -> Iterator[Finding]:
+    """Blocks and their lifting take turns without gap, in time, and the last is how the member stands."""
+    query = """
+    WITH history AS (
+        SELECT member_id, number, blocked, changed_at,
+               row_number() OVER own AS nth, lag(changed_at) OVER own AS since,
+               lead(number) OVER own IS NULL AS is_last
+          FROM ledger.member_block
+        WINDOW own AS (PARTITION BY member_id ORDER BY number)
+    )
+    SELECT h.member_id::text AS id,
+           format('is %s, and line %s of the history says %s at %s',
+                  CASE WHEN h.blocked THEN 'blocked' ELSE 'not blocked' END,
+                  coalesce(b.number::text, 'no'), coalesce(b.blocked::text, 'nothing'),
+                  coalesce(b.changed_at::text, 'no time')) AS message
+      FROM ledger.member_head h
+      LEFT JOIN history b USING (member_id)
+     WHERE b.number <> b.nth OR b.blocked <> (b.nth % 2 = 1) OR b.changed_at < b.since
+        OR (b.is_last AND b.blocked <> h.blocked)
+        OR (b.member_id IS NULL AND h.blocked)
+     ORDER BY 1
+    """
+    return findings(members_are_blocked_as_their_history_says, session, subject="member_head", query=query)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from functools import cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy import Row
     from sqlalchemy.orm import Session
-
-_NETWORK: Final = "00000000-0000-0000-0000-000000000000"
 
 
 def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
@@ -41,6 +38,27 @@ def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
      ORDER BY 1
     """
     return findings(identifiers_can_be_read, session, subject="identifier", query=query)
+
+
+def words_of_transactions_are_sealed(session: Session) -> Iterator[Finding]:
+    """What stands in a journal for words leads to words sealed for its member, and the other way round."""
+    query = """
+    WITH named AS (
+        SELECT t.member_id, concat('reason:', t.reason) AS field FROM ledger.transaction t
+          LEFT JOIN ledger.member_head h USING (member_id)
+         WHERE t.reason IS NOT NULL AND t.kind NOT IN ('adjust_in', 'adjust_out') AND h.erased_at IS NULL
+    ), kept AS (
+        SELECT member_id, field FROM people.sealed WHERE field LIKE 'reason:%'
+    )
+    SELECT concat_ws('/', member_id, field) AS id,
+           CASE WHEN k.found IS NULL THEN 'stands in the journal, and nothing is sealed'
+                ELSE 'is sealed, and stands in no transaction of the member' END AS message
+      FROM (SELECT *, true AS known FROM named) n
+      FULL JOIN (SELECT *, true AS found FROM kept) k USING (member_id, field)
+     WHERE n.known IS NULL OR k.found IS NULL
+     ORDER BY 1
+    """
+    return findings(words_of_transactions_are_sealed, session, subject="sealed", query=query)
 
 
 def sealed_values_are_members(session: Session) -> Iterator[Finding]:
@@ -81,13 +99,9 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
     )
     index = session.execute(text("SELECT kek, wrapped FROM people.index_key")).one_or_none()
     held = {one.key_id: one.key for one in _held()}
-
-    @cache
-    def index_key() -> bytes | None:
-        return None if index is None else _opened(held.get(index.kek), index.wrapped, b"index key")
-
+    index_key = None if index is None else _opened(held.get(index.kek), index.wrapped, b"index key")
     for row in rows:
-        wrong = _wrong(row, held, index_key())
+        wrong = _wrong(row, held, index_key)
         if wrong is not None:
             yield Finding(
                 check=sealed_values_open.__name__,
@@ -100,6 +114,7 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
 def erased_members_are_gone(session: Session) -> Iterator[Finding]:
     """Who was erased has no key, identifier, sealed value, points or pool, and no later transaction."""
     query = """
+    SELECT id, message FROM (
     SELECT member_id::text AS id,
            CASE WHEN h.erased_at IS NULL THEN 'its key was destroyed, and its head knows nothing of it'
                 WHEN k.erased_at IS DISTINCT FROM h.erased_at THEN 'its key was not destroyed with it'
@@ -112,6 +127,11 @@ def erased_members_are_gone(session: Session) -> Iterator[Finding]:
                 WHEN EXISTS (SELECT FROM ledger.adjustment a
                               WHERE a.member_id = h.member_id AND a.note IS NOT NULL) THEN
                     'has notes on adjustments'
+                WHEN EXISTS (SELECT FROM ledger.identifier_change c
+                              WHERE c.member_id = h.member_id AND c.reason IS NOT NULL)
+                  OR EXISTS (SELECT FROM ledger.member_block b
+                              WHERE b.member_id = h.member_id AND b.reason IS NOT NULL) THEN
+                    'has reasons in somebody''s words'
                 WHEN h.last_recorded_at > h.erased_at THEN 'has a later transaction'
                 WHEN EXISTS (SELECT FROM ledger.member_head m
                               WHERE m.merged_into = h.member_id AND m.erased_at IS NULL) THEN
@@ -120,13 +140,11 @@ def erased_members_are_gone(session: Session) -> Iterator[Finding]:
       FROM ledger.member_head h
       LEFT JOIN people.data_key k USING (member_id)
      WHERE h.erased_at IS NOT NULL OR k.erased_at IS NOT NULL
+    ) AS looked_at
+     WHERE message IS NOT NULL
      ORDER BY 1
     """
-    return (
-        finding
-        for finding in findings(erased_members_are_gone, session, subject="member", query=query)
-        if finding.message
-    )
+    return findings(erased_members_are_gone, session, subject="member", query=query)
 
 
 def _held() -> tuple[KeyEncryptionKey, ...]:
@@ -146,6 +164,9 @@ def _wrong(row: Row[tuple[object, ...]], held: dict[str, bytes], index_key: byte
     value = _opened(key, row.ciphertext, b"value " + row.member_id.bytes + row.field.encode())
     if value is None:
         return "is not what was sealed there"
+    if row.field.startswith("reason:"):
+        stands_for = row.field == f"reason:{hashlib.sha256(value).hexdigest()}"
+        return None if stands_for else "is not what stands in the journal"
     return None if row.kind is None else _wrongly_found(row, value, index_key)
 
 

@@ -40,6 +40,7 @@ Personal data:
   COALITION_VAULT_KEYS      the keys that wrap each member's own key, the current one first,
                             as `coalition vault key` makes them; production needs one
   COALITION_VAULT_KEYS_FILE a file with them, a line each, in its place
+  COALITION_PHONE_REGION    the country (such as DE) of phone numbers given without one
 
 \b
 Serving and settling:

@@ -7,7 +7,8 @@ from time import perf_counter
 
 import click
 
-from coalition.audit import AUDIT, CHAIN, TERMS, run_audit
+from coalition.audit import AUDIT, CHAIN, TERMS
+from coalition.audit.side_by_side import run_audit_side_by_side
 from coalition.cli.console import ExitCode, json_option, open_database, print_json, print_table, progress
 
 
@@ -26,7 +27,14 @@ from coalition.cli.console import ExitCode, json_option, open_database, print_js
     is_flag=True,
     help="Also compute every digest of every member's chain again, and every sealed window's Merkle root.",
 )
-def audit(*, per_check: int, with_chain: bool, as_json: bool) -> None:
+@click.option(
+    "--jobs",
+    default=2,
+    show_default=True,
+    type=click.IntRange(1, 16),
+    help="How many checks to run at a time, each on a connection and a core of the database's.",
+)
+def audit(*, per_check: int, with_chain: bool, jobs: int, as_json: bool) -> None:
     """Prove the books again: every invariant, from the stored rows.
 
     Reads all of the journal in one snapshot, in plain SQL that shares no code with the ledger;
@@ -38,16 +46,17 @@ def audit(*, per_check: int, with_chain: bool, as_json: bool) -> None:
     \b
     Examples:
       coalition audit --json | jq '.findings[] | .id'
-      coalition audit --chain
+      coalition audit --chain --jobs 4
     """  # noqa: D301 - click's mark of lines to keep
     checks = (*AUDIT, *TERMS, *(CHAIN if with_chain else ()))
     began = perf_counter()
     with (
         open_database() as database,
-        database.reading() as session,
         progress("Auditing", total=len(checks), quiet=as_json) as advance,
     ):
-        found = run_audit(session, checks=checks, per_check=per_check, started=lambda _: advance(1))
+        found = run_audit_side_by_side(
+            database, jobs=jobs, checks=checks, per_check=per_check, started=lambda _: advance(1)
+        )
     seconds = round(perf_counter() - began, 1)
     if as_json:
         print_json({"checks": len(checks), "findings": [asdict(finding) for finding in found]})

@@ -1,6 +1,7 @@
 """What all commands share: how they print, how they fail, how they reach the database."""
 
 import contextlib
+import getpass
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
@@ -66,6 +67,13 @@ def json_option(function: _AnyFunction) -> _AnyFunction:
         # Before the other options, so that what is wrong with them is told in JSON too.
         is_eager=True,
         help="Print data as JSON, and a refusal as JSON on standard error.",
+    )(function)
+
+
+def by_option(function: _AnyFunction) -> _AnyFunction:
+    """Add `--by`: who acts, for the record."""
+    return click.option(
+        "--by", default=getpass.getuser, show_default="the system's user", help="Who says so, for the record."
     )(function)
 
 

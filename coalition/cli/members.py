@@ -2,41 +2,31 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from pathlib import Path
-from typing import TYPE_CHECKING, Final
-from uuid import UUID, uuid4
+from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import click
 
-from coalition import members
+from coalition import blocking, members
 from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
-from coalition.erasing import erase_member
-from coalition.errors import MemberUnknown
-from coalition.exporting import export_member
-from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.cli.naming import identifier_of, member_named
+from coalition.cli.people import erase, export
+from coalition.ids import NETWORK, PartnerId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.transferring import TransferPoints, transfer_points
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from sqlalchemy.orm import Session
 
+    from coalition.ids import MemberId
     from coalition.ledger import Posting
-
-_KINDS = [
-    kind.value for kind in members.IdentifierKind if kind is not members.IdentifierKind.PARTNER_REFERENCE
-]
-
-
-_EXPORT: Final = timedelta(minutes=10)
-"""How long the export of one member may take."""
 
 
 class _MemberGroup(OpenGroup):
-    """What needs partners' terms is added by their room."""
+    """What needs partners, their room adds."""
 
     entry_points = "coalition.commands.member"
 
@@ -50,6 +40,10 @@ def member() -> None:
     """
 
 
+member.add_command(export)
+member.add_command(erase)
+
+
 @member.command()
 @click.argument("identifiers", nargs=-1, required=True, metavar="KIND:VALUE...")
 @console.json_option
@@ -59,7 +53,7 @@ def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
     Example: coalition member enrol card:4006381333931 email:ada@example.org
     """
     command = members.EnrolMember(
-        partner_id=PartnerId(NETWORK), identifiers=[_identifier(text) for text in identifiers]
+        partner_id=PartnerId(NETWORK), identifiers=[identifier_of(text) for text in identifiers]
     )
     with console.open_database() as database:
         with database.unit_of_work() as session:
@@ -72,9 +66,9 @@ def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
 @click.argument("who", metavar="MEMBER")
 @console.json_option
 def show(who: str, as_json: bool) -> None:
-    """Show a member's balance, where each point came from, and when it lapses."""
+    """Show a member's balance, where each point came from, when it lapses, and who blocked the member."""
     with console.open_database() as database, database.reading() as session:
-        _show(session, find(session, who), as_json=as_json)
+        _show(session, member_named(session, who), as_json=as_json)
 
 
 @member.command()
@@ -84,11 +78,11 @@ def show(who: str, as_json: bool) -> None:
 def link(who: str, identifier: str, as_json: bool) -> None:
     """Link one more identifier to a member."""
     with console.open_database() as database, database.unit_of_work() as session:
-        member_id = find(session, who)
+        member_id = member_named(session, who)
         members.link_identifier(
             session,
             members.LinkIdentifier(
-                member_id=member_id, partner_id=PartnerId(NETWORK), identifier=_identifier(identifier)
+                member_id=member_id, partner_id=PartnerId(NETWORK), identifier=identifier_of(identifier)
             ),
         )
         _show(session, member_id, as_json=as_json)
@@ -112,11 +106,11 @@ def transfer(
     Example: coalition member transfer card:4006381333931 email:ada@example.org 500
     """
     with console.open_database() as database, database.unit_of_work() as session:
-        named = find(session, receiver, merged=True)
+        named = member_named(session, receiver, merged=True)
         posting = transfer_points(
             session,
             TransferPoints(
-                member_id=find(session, giver),
+                member_id=member_named(session, giver),
                 to=members.survivor_of(session, named),
                 named=named,
                 points=Points(points),
@@ -178,8 +172,8 @@ def _change(
         posting = post(
             session,
             MergeMembers(
-                survivor=find(session, survivor, merged=True),
-                merged=find(session, merged, merged=True),
+                survivor=member_named(session, survivor, merged=True),
+                merged=member_named(session, merged, merged=True),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,
             ),
@@ -200,123 +194,56 @@ def _change(
         )
 
 
-@member.command()
-@click.argument("who", metavar="MEMBER")
-def block(who: str) -> None:
-    """Block a member: nothing is issued to it and nothing redeemed, from now on."""
-    _set_blocked(who, blocked=True)
+_reason_option = click.option("--reason", help="Why, in your words; it is kept with the change.")
 
 
 @member.command()
 @click.argument("who", metavar="MEMBER")
-def unblock(who: str) -> None:
-    """Let a blocked member take part again."""
-    _set_blocked(who, blocked=False)
-
-
-@member.command()
-@click.argument("who", metavar="MEMBER")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help="The file to write, for its owner's eyes alone; it must not exist. Standard output if not given.",
-)
-def export(who: str, output: Path | None) -> None:
-    """Write all that is held about a member as JSON, to give to the person.
-
-    One record for the member and one for each that was merged into it: profile, identifiers, and every row of
-    the ledger that is the member's. What would tell of other people or of partners' business is left out.
-
-    Example: coalition member export email:ada@example.org --output ada.json
-    """
-    with console.open_database() as database, database.reading(patience=_EXPORT) as session:
-        pieces = export_member(session, find(session, who))
-        if output is None:
-            for piece in pieces:
-                click.echo(piece, nl=False)
-            return
-        _write_privately(output, pieces)
-    click.echo(f"wrote {output}: {output.stat().st_size:,} bytes", err=True)
-
-
-def _write_privately(file: Path, pieces: Iterable[str]) -> None:
-    """Whole or not at all."""
-    if file.exists():
-        raise click.UsageError(f"{file} exists")
-    half_made = file.with_name(f"{file.name}.partial")
-    half_made.unlink(missing_ok=True)
-    half_made.touch(mode=0o600, exist_ok=False)
-    try:
-        with half_made.open("w", encoding="utf-8") as stream:
-            stream.writelines(pieces)
-        half_made.rename(file)
-    finally:
-        half_made.unlink(missing_ok=True)
-
-
-@member.command()
-@click.argument("who", metavar="MEMBER")
-@click.option("--yes", is_flag=True, help="Do not ask.")
+@_reason_option
+@console.by_option
 @console.json_option
-def erase(who: str, yes: bool, as_json: bool) -> None:
-    """Erase the person behind a member, for good: nobody can undo it.
+def block(who: str, reason: str | None, by: str, as_json: bool) -> None:
+    """Block a member: nothing is issued to it and nothing redeemed, from now on.
 
-    The key to its personal data is destroyed, and the data and identifiers with it, of all records that
-    were merged into it. Its transactions stay, with every statement made from them, and name nobody; nothing
-    is posted to it any more. Again for the same id changes nothing.
+    What is held can still be captured. A lost card is blocked with `coalition member block-identifier`.
+    Who it was and why, `coalition member show` tells. Again changes nothing.
 
-    What is in the way is named: a pool to leave, holds that are open, points that are left or owed. Settle
-    these first, for instance with `coalition member transfer` or `coalition member adjust`. What earlier
-    backups still hold, the guide to operating tells.
-
-    Example: coalition member erase email:ada@example.org
+    Example: coalition member block card:4006381333931 --reason "reported stolen"
     """
-    with console.open_database() as database:
-        with database.reading() as session:
-            member_id = find(session, who)
-        if not yes:
-            click.confirm(f"Erase the person behind member {member_id} for good?", abort=True, err=True)
-        with database.unit_of_work() as session:
-            erasure = erase_member(session, member_id)
-    if as_json:
-        console.print_json(
-            {
-                "member": str(erasure.member_id),
-                "records": [str(one) for one in erasure.records],
-                "erased_at": erasure.erased_at.isoformat(),
-                "replayed": erasure.replayed,
-            }
-        )
-    else:
-        was = "was erased before, at" if erasure.replayed else "is erased since"
-        click.echo(f"member {member_id} {was} {erasure.erased_at.isoformat()}")
+    _set_blocked(who, blocked=True, by=by, reason=reason, as_json=as_json)
 
 
-def _set_blocked(who: str, *, blocked: bool) -> None:
+@member.command()
+@click.argument("who", metavar="MEMBER")
+@_reason_option
+@console.by_option
+@console.json_option
+def unblock(who: str, reason: str | None, by: str, as_json: bool) -> None:
+    """Let a blocked member take part again."""
+    _set_blocked(who, blocked=False, by=by, reason=reason, as_json=as_json)
+
+
+def _set_blocked(who: str, *, blocked: bool, by: str, reason: str | None, as_json: bool) -> None:
     with console.open_database() as database, database.unit_of_work() as session:
-        member_id = find(session, who)
-        members.set_blocked(session, member_id, blocked=blocked)
-    click.echo(f"member {member_id} is {'blocked' if blocked else 'not blocked'}")
+        member_id = member_named(session, who)
+        blocking.set_blocked(session, member_id, blocked=blocked, by=by, reason=reason)
+        history = _blocks(session, member_id)
+    if as_json:
+        console.print_json({"member": str(member_id), "blocked": blocked, "blocks": history})
+    else:
+        click.echo(f"member {member_id} is {'blocked' if blocked else 'not blocked'}")
 
 
-def _identifier(text: str) -> members.Identifier:
-    kind, colon, value = text.partition(":")
-    if not colon or kind not in _KINDS:
-        raise click.BadParameter(f"MEMBER and KIND:VALUE name a kind, one of {', '.join(_KINDS)}")
-    return members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
-
-
-def find(session: Session, who: str, *, merged: bool = False) -> MemberId:
-    """The member whom MEMBER names; whether an id exists is not asked. `merged`: the very record."""
-    if ":" in who:
-        found = members.find_member(session, _identifier(who), merged=merged)
-        if found is None:
-            raise MemberUnknown
-        return found
-    try:
-        return MemberId(UUID(who))
-    except ValueError:
-        raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
+def _blocks(session: Session, member_id: MemberId) -> list[dict[str, Any]]:
+    return [
+        {
+            "blocked": one.blocked,
+            "since": one.changed_at.isoformat(timespec="seconds"),
+            "by": one.by,
+            "reason": one.reason,
+        }
+        for one in blocking.blocks_of(session, member_id)
+    ]
 
 
 def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
@@ -338,6 +265,7 @@ def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
         f"{identifier.kind.value}:{identifier.value}"
         for identifier in members.identifiers(session, member_id)
     ]
+    blocks = _blocks(session, member_id)
     if as_json:
         console.print_json(
             {
@@ -347,6 +275,8 @@ def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
                 "pending": balance.pending,
                 "held": balance.held,
                 "deficit": balance.deficit,
+                "blocked": bool(blocks) and blocks[-1]["blocked"],
+                "blocks": blocks,
                 "lots": rows,
             }
         )
@@ -369,3 +299,9 @@ def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
         },
         title="Lots, in the order in which they will be spent",
     )
+    if blocks:
+        console.print_table(
+            blocks,
+            columns={"blocked": "Blocked", "since": "Since", "by": "By", "reason": "Why"},
+            title="Blocks: the last line is how the member stands",
+        )

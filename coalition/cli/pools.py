@@ -10,7 +10,7 @@ import click
 from coalition import members, pooling
 from coalition.amounts import Points
 from coalition.cli import console
-from coalition.cli.members import find
+from coalition.cli.naming import member_named
 from coalition.errors import PoolUnknown
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def open_(
         pooling.open_pool(
             session,
             pooling.OpenPool(
-                member_id=find(session, who),
+                member_id=member_named(session, who),
                 pool_id=pool_id,
                 name=name,
                 spenders=pooling.PoolSpenders(spenders),
@@ -83,8 +83,8 @@ def open_(
 def invite(head: str, invited: str, as_json: bool) -> None:
     """Invite MEMBER into the pool of which HEAD is the head; good for 14 days."""
     with console.open_database() as database, database.unit_of_work() as session:
-        named = members.survivor_of(session, find(session, invited))
-        pool_id = pooling.invite_to_pool(session, find(session, head), invited=named)
+        named = members.survivor_of(session, member_named(session, invited))
+        pool_id = pooling.invite_to_pool(session, member_named(session, head), invited=named)
         _show(session, pool_id, as_json=as_json)
 
 
@@ -95,7 +95,7 @@ def invite(head: str, invited: str, as_json: bool) -> None:
 def accept(who: str, pool_id: UUID, as_json: bool) -> None:
     """Accept an invitation for MEMBER, who has agreed that the others of POOL spend what it has."""
     with console.open_database() as database, database.unit_of_work() as session:
-        pooling.accept_invitation(session, find(session, who), pool_id)
+        pooling.accept_invitation(session, member_named(session, who), pool_id)
         _show(session, pool_id, as_json=as_json)
 
 
@@ -105,7 +105,7 @@ def accept(who: str, pool_id: UUID, as_json: bool) -> None:
 def leave(who: str, as_json: bool) -> None:
     """Let MEMBER leave its pool; a pool whose head leaves is closed."""
     with console.open_database() as database, database.unit_of_work() as session:
-        _show(session, pooling.leave_pool(session, find(session, who)), as_json=as_json)
+        _show(session, pooling.leave_pool(session, member_named(session, who)), as_json=as_json)
 
 
 @pool.command()

@@ -112,6 +112,7 @@ class Database:
     def __init__(self, url: URL, *, pool_size: int, embedded: EmbeddedServer | None = None) -> None:
         self._embedded = embedded
         self._closing = threading.Lock()
+        self.pool_size = pool_size
         self.engine: Engine = make_engine(url, pool_size=pool_size)
         # Variants of one engine: they share its pool.
         self._autocommit = self.engine.execution_options(isolation_level="AUTOCOMMIT")

@@ -45,7 +45,8 @@ CREATE TYPE ledger.wish AS (
     pool_id         uuid,            -- the pool that it draws on, locked with its members
     from_pool       boolean,         -- whether it draws on one
     givers          uuid[],          -- members to whom points may go back, locked
-    card_id         uuid,            -- the card that the member was named by, where it was a card
+    identifier_id   uuid,            -- what the member was named by, where it was an identifier
+    card_id         uuid,            -- that, where it was a card
     limits          partners.limit_rule[],  -- the rules in force
     limits_from     date,            -- no window before it matters to them
     refused         text,            -- a refusal of the outer part, for the member's part to raise in its place

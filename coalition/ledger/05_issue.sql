@@ -25,6 +25,7 @@ BEGIN
         PERFORM ledger.refuse('FUNDING_PLAN_UNKNOWN');
     END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    p_wish := ledger.check_identifier(p_wish, p_member);
     PERFORM ledger.check_limits(p_wish, head);
     -- From here on nothing is refused.
 
@@ -76,7 +77,7 @@ CREATE FUNCTION ledger.post_issue(
     p_member uuid, p_partner uuid, p_agreement uuid, p_funding_plan uuid, p_points bigint, p_amount numeric,
     p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_matures_at timestamptz, p_expires_at timestamptz, p_now timestamptz, p_card uuid DEFAULT NULL
+    p_occurred_at timestamptz, p_matures_at timestamptz, p_expires_at timestamptz, p_now timestamptz, p_identifier uuid DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -96,7 +97,7 @@ BEGIN
     wish.receipt_number := p_receipt_number;
     wish.receipt_line := p_receipt_line;
     wish.receipt_revision := p_receipt_revision;
-    wish.card_id := p_card;
+    wish.identifier_id := p_identifier;
     wish := ledger.enter_window(wish, p_now);
     IF p_points IS NULL OR p_points > 1000000000 OR p_points < (p_amount IS NULL)::int THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));

@@ -20,6 +20,7 @@ BEGIN
     PERFORM ledger.check_partner(p_wish, 'a redeemer');
     IF p_wish.from_pool                THEN PERFORM ledger.check_pool(p_wish, head); END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    p_wish := ledger.check_identifier(p_wish, p_member);
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);
     PERFORM ledger.check_consent(p_member, p_wish, p_confirmation, p_consent_limit);
@@ -44,7 +45,7 @@ CREATE FUNCTION ledger.post_redeem(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint,
     p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL, p_from_pool boolean DEFAULT false
+    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_identifier uuid DEFAULT NULL, p_from_pool boolean DEFAULT false
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -64,7 +65,7 @@ BEGIN
     wish.receipt_number := p_receipt_number;
     wish.receipt_line := p_receipt_line;
     wish.receipt_revision := p_receipt_revision;
-    wish.card_id := p_card;
+    wish.identifier_id := p_identifier;
     wish := ledger.enter_window(wish, p_now);
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));

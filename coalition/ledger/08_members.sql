@@ -25,12 +25,14 @@ BEGIN
     FROM (SELECT * FROM unnest(p_kinds, p_owners, p_values) AS u (kind, owner, value) ORDER BY kind, owner, value) AS sorted;
 END $$;
 
--- Link an identifier to a member. Linking it to the same member again changes nothing and is no error.
+-- Link an identifier to a member. Linking it to the same member again changes nothing and is no error, but for
+-- a card that was replaced: it stays out of use for good. One that was unlinked is anybody's again.
 CREATE FUNCTION ledger.link_identifier(p_member uuid, p_partner uuid, p_kind text, p_owner uuid, p_value text, p_now timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
     holder uuid;
+    known  uuid := gen_random_uuid();
     erased timestamptz;
 BEGIN
     -- Shared, so that the member is not erased between this look and the link.
@@ -39,21 +41,43 @@ BEGIN
     IF erased IS NOT NULL     THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     PERFORM ledger.check_partner_is_active(p_partner);
     INSERT INTO identifier (kind, partner_id, value, identifier_id, member_id, linked_at, linked_by)
-    VALUES (p_kind, p_owner, p_value, gen_random_uuid(), p_member, moment, p_partner)
+    VALUES (p_kind, p_owner, p_value, known, p_member, moment, p_partner)
     ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
-        SELECT member_id INTO holder FROM identifier WHERE kind = p_kind AND partner_id = p_owner AND value = p_value;
+    IF FOUND THEN
+        INSERT INTO identifier_change (member_id, identifier_id, number, kind, state, changed_at, party_id)
+        VALUES (p_member, known, 1, p_kind, 'active', moment, p_partner);
+    ELSE
+        SELECT member_id, identifier_id INTO holder, known FROM identifier
+        WHERE kind = p_kind AND partner_id = p_owner AND value = p_value AND unlinked_at IS NULL;
         IF holder IS DISTINCT FROM p_member THEN
             PERFORM ledger.refuse('IDENTIFIER_TAKEN', jsonb_build_object('kind', p_kind));
         END IF;
+        IF (ledger.last_change(p_member, known)).state = 'replaced' THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
     END IF;
 END $$;
 
-CREATE FUNCTION ledger.set_member_blocked(p_member uuid, p_blocked boolean)
+-- Block a member, or let it take part again; what is so already stays so. Takes the lock that the member's postings
+-- take: one was before it, or is refused. Each change is a row of its own history, with who and why.
+CREATE FUNCTION ledger.set_member_blocked(p_member uuid, p_blocked boolean, p_by text, p_reason text, p_now timestamptz)
 RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    moment timestamptz := ledger.programme_time(p_now);
+    head   member_head;
+    last   member_block;
 BEGIN
+    SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
+
+    -- Refusals, in the order of coalition.errors.
+    IF NOT FOUND                    THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL   THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    IF head.merged_into IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
+    -- From here on nothing is refused.
+
+    IF head.blocked = p_blocked THEN RETURN; END IF;
+    SELECT * INTO last FROM member_block WHERE member_id = p_member ORDER BY number DESC LIMIT 1;
+    INSERT INTO member_block (member_id, number, blocked, changed_at, changed_by, reason)
+    VALUES (p_member, coalesce(last.number, 0) + 1, p_blocked, greatest(moment, last.changed_at), p_by, p_reason);
     UPDATE member_head SET blocked = p_blocked WHERE member_id = p_member;
-    IF NOT FOUND THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
 END $$;
 
 -- Post what has come due for a member. Returns how many transactions that made.

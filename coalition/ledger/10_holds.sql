@@ -26,6 +26,7 @@ BEGIN
     PERFORM ledger.check_partner(p_wish, 'a redeemer');
     IF p_wish.from_pool                THEN PERFORM ledger.check_pool(p_wish, head); END IF;
     IF head.blocked                    THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    p_wish := ledger.check_identifier(p_wish, p_member);
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);
     IF p_good_for IS NOT NULL THEN p_confirmation := ledger.own_word(p_member, p_wish, p_good_for); END IF;
@@ -53,7 +54,7 @@ END $$;
 
 CREATE FUNCTION ledger.post_authorize(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint, p_key text, p_fingerprint bytea,
-    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_card uuid DEFAULT NULL,
+    p_seconds integer, p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_identifier uuid DEFAULT NULL,
     p_from_pool boolean DEFAULT false
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
@@ -69,7 +70,7 @@ BEGIN
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;
     wish.transaction_id := gen_random_uuid();
-    wish.card_id := p_card;
+    wish.identifier_id := p_identifier;
     wish := ledger.enter_window(wish, p_now);
     SELECT * INTO ruling FROM programme;
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN

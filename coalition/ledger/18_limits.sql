@@ -72,7 +72,7 @@ END $$;
 -- Ask whether the rules in force would let a posting pass, and move nothing. Raises what the posting would be
 -- refused with.
 CREATE FUNCTION ledger.ask_limits(
-    p_member uuid, p_partner uuid, p_kind text, p_points bigint, p_card uuid, p_now timestamptz
+    p_member uuid, p_partner uuid, p_kind text, p_points bigint, p_identifier uuid, p_now timestamptz
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -81,9 +81,10 @@ BEGIN
     wish.kind := p_kind;
     wish.partner_id := p_partner;
     wish.points := p_points;
-    wish.card_id := p_card;
+    wish.identifier_id := p_identifier;
     SELECT business_date, greatest(ledger.programme_time(p_now), opened_at) INTO wish.business_date, wish.now
     FROM settlement_window WHERE state = 'open';
+    wish := ledger.check_identifier(wish, p_member);
     PERFORM ledger.check_limits(ledger.with_limits(wish), ledger.head_of(p_member));
 END $$;
 

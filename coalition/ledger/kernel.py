@@ -29,6 +29,8 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "confirm_redemption",
     "enrol",
     "link_identifier",
+    "change_identifier",
+    "replace_card",
     "set_member_blocked",
     "erase_member",
     "bring_member_up_to_date",

@@ -241,11 +241,56 @@ identifier = Table(
     Column("member_id", Uuid, nullable=False),
     Column("linked_at", Timestamp, nullable=False),
     Column("linked_by", Uuid, nullable=False),
-    PrimaryKeyConstraint("kind", "partner_id", "value"),
+    Column("unlinked_at", Timestamp, comment="NULL: it is in use, or was blocked or replaced"),
+    PrimaryKeyConstraint("kind", "partner_id", "value", "identifier_id"),
     CheckConstraint(_one_of("kind", ("card", "phone", "email", "partner_reference")), name="kind"),
     CheckConstraint("kind = 'card' OR value ~ '^[0-9a-f]{64}$'", name="is_blind"),
     CheckConstraint(f"kind = 'partner_reference' OR partner_id = '{NETWORK}'", name="owner"),
     Index("identifier_of_member", "member_id"),
+    Index(
+        "identifier_in_use",
+        "kind",
+        "partner_id",
+        "value",
+        unique=True,
+        postgresql_where=text("unlinked_at IS NULL"),
+    ),
+    schema=SCHEMA,
+)
+
+identifier_change = Table(
+    "identifier_change",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("identifier_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False, comment="1: it was linked; 2, 3 … of what became of it"),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False, comment="how it stands from then on"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("party_id", Uuid, comment="the network, or a partner; NULL: the member"),
+    Column("changed_by", Text, comment="who it was; NULL for a link"),
+    Column("reason", Text),
+    Column("replaced_by", Uuid, comment="the identifier_id of the new card"),
+    PrimaryKeyConstraint("member_id", "identifier_id", "number"),
+    CheckConstraint(_one_of("state", ("active", "blocked", "replaced", "unlinked")), name="state"),
+    CheckConstraint("number > 0", name="number"),
+    CheckConstraint("number = 1 OR changed_by IS NOT NULL", name="who"),
+    CheckConstraint("(state = 'replaced') = (replaced_by IS NOT NULL)", name="replacement"),
+    schema=SCHEMA,
+)
+
+member_block = Table(
+    "member_block",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("number", Integer, nullable=False, comment="1, 2, 3 …: the last says how the member stands"),
+    Column("blocked", Boolean, nullable=False, comment="from then on"),
+    Column("changed_at", Timestamp, nullable=False),
+    Column("changed_by", Text, nullable=False, comment="who it was, of the operator's"),
+    Column("reason", Text),
+    PrimaryKeyConstraint("member_id", "number"),
+    # The first is a block, and each undoes the one before.
+    CheckConstraint("number > 0 AND blocked = (number % 2 = 1)", name="turns"),
     schema=SCHEMA,
 )
 
@@ -401,7 +446,11 @@ transaction = Table(
     Column("other_id", Uuid, comment="with other_member_id: its transaction there, in the same window"),
     Column("confirmation_id", Uuid, comment="the member's own consent to a redemption"),
     Column("idempotency_key", Text),
-    Column("reason", Text),
+    Column(
+        "reason",
+        Text,
+        comment="an adjustment's code; else what stands for words that people.sealed has, as reason:",
+    ),
     Column("digest", LargeBinary, nullable=False, comment="chains it to the member's transaction before it"),
     Column("available_after", BigInteger, nullable=False),
     Column("pending_after", BigInteger, nullable=False),
@@ -426,6 +475,10 @@ transaction = Table(
     CheckConstraint("octet_length(digest) = 32", name="digest"),
     CheckConstraint("amount >= 0 AND amount <> 'NaN'", name="amount"),
     CheckConstraint("isfinite(occurred_at)", name="finite"),
+    # Nothing of the journal is ever taken out, so nothing that tells of a person gets in.
+    CheckConstraint(
+        "kind IN ('adjust_in', 'adjust_out') OR reason ~ '^[0-9a-f]{64}$'", name="reason_is_no_words"
+    ),
     CheckConstraint(
         "num_nulls(store, terminal, receipt_number, receipt_line, receipt_revision) IN (0, 5)",
         name="receipt_is_whole",

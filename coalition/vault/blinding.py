@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 READABLE: Final = frozenset({IdentifierKind.CARD})
 """Kinds that stand in the ledger as they are: a card's number is a pseudonym that the programme gave."""
+IDENTIFIER_FIELD: Final = "identifier:"
+"""How the vault's fields for identifiers begin."""
 BOUND_TO: Final = b"index key"
 
 _t = tables.index_key
@@ -37,16 +39,24 @@ def stored_forms(session: Session, identifiers: Iterable[Identifier], *, make: b
 
     `make`: there is to be an index key. Without one nothing can have been linked, and such are left out.
     """
-    found = {}
-    key = None
-    for one in identifiers:
-        if one.kind in READABLE:
-            found[one] = one.value
-            continue
-        key = key or _index_key(session, make=make)
-        if key is not None:
-            found[one] = _digest(key, "identifier", one.kind.value, str(one.partner_id), one.value)
+    wanted = dict.fromkeys(identifiers)
+    found = {one: one.value for one in wanted if one.kind in READABLE}
+    blind = [one for one in wanted if one.kind not in READABLE]
+    if blind and (key := _index_key(session, make=make)) is not None:
+        found |= {
+            one: _digest(key, "identifier", one.kind.value, str(one.partner_id), one.value) for one in blind
+        }
     return found
+
+
+def field_of(stored: str) -> str:
+    """Under which field the vault keeps what the ledger spells so."""
+    return f"{IDENTIFIER_FIELD}{stored}"
+
+
+def readable(kind: str, stored: str, sealed: Mapping[str, str]) -> str:
+    """The normal form of what the ledger spells so, given what is sealed of its member."""
+    return stored if kind in READABLE else sealed[field_of(stored)]
 
 
 def blind_request(session: Session, asked: Mapping[str, Any]) -> dict[str, Any]:

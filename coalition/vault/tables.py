@@ -49,7 +49,12 @@ sealed = Table(
     "sealed",
     metadata,
     Column("member_id", Uuid, nullable=False),
-    Column("field", Text, nullable=False, comment="of the profile; or identifier: and its blind index"),
+    Column(
+        "field",
+        Text,
+        nullable=False,
+        comment="of the profile; or identifier: and its blind index; or reason: and what stands for it",
+    ),
     Column(
         "ciphertext", LargeBinary, nullable=False, comment="nonce, AES-256-GCM; bound to member and field"
     ),
@@ -57,7 +62,7 @@ sealed = Table(
     ForeignKeyConstraint(["member_id"], ["people.data_key.member_id"]),
     CheckConstraint(
         "field IN ('name', 'email', 'phone', 'birth_date', 'address', 'locale')"
-        " OR field ~ '^identifier:[0-9a-f]{64}$'",
+        " OR field ~ '^(identifier|reason):[0-9a-f]{64}$'",
         name="field",
     ),
     schema=SCHEMA,

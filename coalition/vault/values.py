@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import secrets
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, select, true, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from coalition import clock
@@ -17,10 +17,13 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
     from datetime import datetime
 
+    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from coalition.ids import MemberId
 
+REASON_FIELD: Final = "reason:"
+"""How the fields begin that hold the words of a member's transactions; what stands for them follows."""
 _k, _s = tables.data_key, tables.sealed
 
 
@@ -65,23 +68,44 @@ def forget(session: Session, member_id: MemberId, fields: Collection[str]) -> No
     session.execute(delete(_s).where(_s.c.member_id == member_id, _s.c.field.in_(fields)))
 
 
-def read(session: Session, member_id: MemberId) -> dict[str, str]:
-    """All that is sealed of a member, by field; nothing of one who was erased.
+def read(session: Session, member_id: MemberId, *, reasons: bool = False) -> dict[str, str]:
+    """What is sealed of a member, by field; nothing of one who was erased.
+
+    The words of its transactions, of which there may be many, with `reasons` only.
 
     Raises:
         SealBroken: a value is not what was sealed there.
     """
+    wanted = true() if reasons else _s.c.field.not_like(f"{REASON_FIELD}%")
+    found = _opened(session, (_s.c.member_id == member_id) & wanted)
+    return {field: value for (_, field), value in found.items()}
+
+
+def read_some(session: Session, named: Collection[tuple[MemberId, str]]) -> dict[tuple[MemberId, str], str]:
+    """Some values of several members, in one statement; those that are not there are left out.
+
+    Raises:
+        SealBroken: a value is not what was sealed there.
+    """
+    return _opened(session, tuple_(_s.c.member_id, _s.c.field).in_(named)) if named else {}
+
+
+def _opened(session: Session, condition: ColumnElement[bool]) -> dict[tuple[MemberId, str], str]:
     rows = session.execute(
-        select(_s.c.field, _s.c.ciphertext, _k.c.kek, _k.c.wrapped)
+        select(_s.c.member_id, _s.c.field, _s.c.ciphertext, _k.c.kek, _k.c.wrapped)
         .join(_k, _k.c.member_id == _s.c.member_id)
-        .where(_s.c.member_id == member_id, _k.c.wrapped.is_not(None))
-        .order_by(_s.c.field)
+        .where(condition, _k.c.wrapped.is_not(None))
+        .order_by(_s.c.member_id, _s.c.field)
     ).all()
-    if not rows:
-        return {}
-    key = ring(session).unwrap(rows[0].kek, rows[0].wrapped, bound_to=key_bound_to(member_id))
+    keys: dict[MemberId, bytes] = {}
+    for row in rows:
+        if row.member_id not in keys:
+            bound = key_bound_to(row.member_id)
+            keys[row.member_id] = ring(session).unwrap(row.kek, row.wrapped, bound_to=bound)
     return {
-        row.field: unseal(key, row.ciphertext, bound_to=value_bound_to(member_id, row.field)).decode()
+        (row.member_id, row.field): unseal(
+            keys[row.member_id], row.ciphertext, bound_to=value_bound_to(row.member_id, row.field)
+        ).decode()
         for row in rows
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid4
 
@@ -11,11 +10,11 @@ import click
 from coalition import adjusting
 from coalition.adjusting import Adjustment, AdjustmentReason, AdjustmentState
 from coalition.cli import console
+from coalition.cli.naming import member_named
 from coalition.errors import AdjustmentUnknown
 from coalition.ids import MemberId
 from coalition.paging import LARGEST_SIZE, PageRequest
 from partners import adjustments, operations
-from partners.cli.parameters import member_id
 from partners.directory import get_partners
 
 if TYPE_CHECKING:
@@ -33,10 +32,6 @@ _COLUMNS: Final = {
     "decidedBy": "Decided by",
 }
 
-_by_option = click.option(
-    "--by", default=getpass.getuser, show_default="the system's user", help="Who says so, for the record."
-)
-
 
 @click.command()
 @click.argument("who", metavar="MEMBER")
@@ -48,7 +43,7 @@ _by_option = click.option(
 @click.option("--issuer", help="The code of the partner that issues, and pays for, what is given.")
 @click.option("--plan", help="The code of a funding plan that pays in the issuer's place.")
 @click.option("--key", help="The same key again is the same adjustment; made up if not given.")
-@_by_option
+@console.by_option
 @console.json_option
 def adjust(
     who: str,
@@ -78,7 +73,7 @@ def adjust(
             made = adjustments.adjust(
                 session,
                 adjustments.Adjust(
-                    member_id=member_id(session, who),
+                    member_id=member_named(session, who),
                     points=points,
                     reason=AdjustmentReason(reason),
                     by=by,
@@ -123,7 +118,7 @@ def list_(state: str | None, who: str | None, most: int, as_json: bool) -> None:
             session,
             PageRequest(size=most),
             state=None if state is None else AdjustmentState(state),
-            member_id=None if who is None else member_id(session, who),
+            member_id=None if who is None else member_named(session, who),
         )
         rows = _rows(session, list(page.items))
     console.print_result(rows, columns=_COLUMNS, as_json=as_json)
@@ -131,7 +126,7 @@ def list_(state: str | None, who: str | None, most: int, as_json: bool) -> None:
 
 @adjustment.command()
 @click.argument("which", metavar="ADJUSTMENT")
-@_by_option
+@console.by_option
 @console.json_option
 def approve(which: str, by: str, as_json: bool) -> None:
     """Post an adjustment that somebody else proposed. ADJUSTMENT is as `coalition adjustment list` shows it.
@@ -147,7 +142,7 @@ def approve(which: str, by: str, as_json: bool) -> None:
 
 @adjustment.command()
 @click.argument("which", metavar="ADJUSTMENT")
-@_by_option
+@console.by_option
 @console.json_option
 def reject(which: str, by: str, as_json: bool) -> None:
     """Decide against an adjustment; who proposed it may take it back."""

@@ -6,10 +6,10 @@ from datetime import timedelta
 import click
 
 from coalition.cli import console
+from coalition.cli.naming import member_named
 from coalition.config import get_settings
 from coalition.db import Database
 from coalition.errors import CoalitionError, InvalidInput
-from partners.cli.parameters import member_id
 from partners.clients import (
     Client,
     CreateClient,
@@ -173,7 +173,7 @@ def member_token(who: str, minutes: int, as_json: bool) -> None:
     life = timedelta(minutes=minutes)
     with console.open_database() as database:
         with database.reading() as session:
-            member = member_id(session, who)
+            member = member_named(session, who)
         signed = _tokens(database).mint_member_token(member, life=life)
     _show_token(signed, life, as_json=as_json)
 

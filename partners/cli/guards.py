@@ -13,11 +13,11 @@ import click
 
 from coalition import reviewing
 from coalition.cli import console
+from coalition.cli.naming import member_named
 from coalition.ids import NETWORK, MemberId, PartnerId
 from coalition.paging import LARGEST_SIZE, PageRequest
 from coalition.reviewing import ReviewState
 from partners import limits, refusals
-from partners.cli.parameters import member_id
 from partners.directory import get_partner_by_code, get_partners
 from partners.limits import LimitAction, LimitMeasure, LimitPosting, LimitScope
 
@@ -291,7 +291,7 @@ def list_refusals(
         wanted = refusals.RefusedFilter(
             code=code,
             partner_id=None if partner is None else get_partner_by_code(session, partner).partner_id,
-            member_id=None if who is None else member_id(session, who),
+            member_id=None if who is None else member_named(session, who),
             since=since,
             until=until,
         )

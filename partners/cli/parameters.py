@@ -1,16 +1,13 @@
-"""How this room's commands read what is typed: decimals, partners, members."""
+"""How this room's commands read what is typed: decimals, partners."""
 
 from collections.abc import Callable
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
-from uuid import UUID
 
 import click
 from sqlalchemy.orm import Session
 
-from coalition import members
-from coalition.errors import MemberUnknown
-from coalition.ids import NETWORK, MemberId, PartyId
+from coalition.ids import NETWORK, PartyId
 from partners.directory import get_partner_by_code
 
 NETWORK_CODE: Final = "network"
@@ -42,21 +39,3 @@ def price_option(name: str, help_: str, **more: Any) -> Callable[[Callable[..., 
 def party_id(session: Session, code: str) -> PartyId:
     """The party of a code: a partner, or the network itself."""
     return NETWORK if code == NETWORK_CODE else get_partner_by_code(session, code).partner_id
-
-
-def member_id(session: Session, who: str) -> MemberId:
-    """The member of an id, or of KIND:VALUE such as card:4006381333931."""
-    kind, colon, value = who.partition(":")
-    try:
-        if not colon:
-            found: MemberId | None = MemberId(UUID(who))
-            known = found is not None and members.member_exists(session, found)
-        else:
-            identifier = members.Identifier.of(members.IdentifierKind(kind), value, partner_id=NETWORK)
-            found = members.find_member(session, identifier)
-            known = found is not None
-    except ValueError:
-        raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
-    if found is None or not known:
-        raise MemberUnknown
-    return found

@@ -12,7 +12,8 @@ from typing import Final
 
 import click
 
-from coalition.audit import AUDIT, TERMS, run_audit
+from coalition.audit import AUDIT, TERMS
+from coalition.audit.side_by_side import run_audit_side_by_side
 from coalition.cli.console import ExitCode, print_table, progress
 from coalition.config import Settings, get_settings
 from coalition.db import Database
@@ -165,8 +166,8 @@ def _most_storied(replay: Replay) -> int:
 
 def _tell_audit(database: Database) -> bool:
     checks = (*AUDIT, *TERMS)
-    with database.reading() as session, progress("Auditing", total=len(checks)) as advance:
-        found = run_audit(session, checks=checks, started=lambda _: advance(1))
+    with progress("Auditing", total=len(checks)) as advance:
+        found = run_audit_side_by_side(database, jobs=2, checks=checks, started=lambda _: advance(1))
     if found:
         print_table(
             [

@@ -7,10 +7,10 @@ from typing import Any
 import strawberry
 from sqlalchemy.orm import Session
 
-from coalition import members, reviewing
+from coalition import blocking, reviewing
 from coalition.amounts import Points
 from coalition.errors import MemberUnknown, ReviewUnknown
-from coalition.ids import NETWORK, MemberId
+from coalition.ids import NETWORK
 from partners import directory, limits, stores
 from partners.scopes import Scope
 from schema.context import Info
@@ -99,20 +99,25 @@ class RejectReviewInput:
     review: strawberry.ID = strawberry.field(description="The review's id.")
 
 
+_REASON = "Why; at most 200 characters. It is kept with the change, for the operator and the member."
+
+
 @strawberry.input(description="A member who is to be blocked.")
 class BlockMemberInput:
-    """Whom."""
+    """Whom, and why."""
 
     idempotency_key: strawberry.ID = strawberry.field(description="As for publishLimit.")
     member: MemberBy = strawberry.field(description="Who.")
+    reason: str | None = strawberry.field(default=None, description=_REASON)
 
 
 @strawberry.input(description="A blocked member who is to take part again.")
 class UnblockMemberInput:
-    """Whom."""
+    """Whom, and why."""
 
     idempotency_key: strawberry.ID = strawberry.field(description="As for publishLimit.")
     member: MemberBy = strawberry.field(description="Who.")
+    reason: str | None = strawberry.field(default=None, description=_REASON)
 
 
 @strawberry.type(description="What came of publishing or ending a limit.")
@@ -191,10 +196,12 @@ def _decided(info: Info, wish: Any, kind: str, decide: Callable[..., None]) -> R
 
 def _blocked(info: Info, wish: Any, *, blocked: bool) -> MemberPayload:
     def work(session: Session) -> dict[str, Any]:
-        member_id = wish.member.find(session, partner_id=NETWORK)
+        member_id = wish.member.find(session, partner_id=NETWORK, in_use=False)
         if member_id is None:
             raise MemberUnknown
-        members.set_blocked(session, MemberId(member_id), blocked=blocked)
+        blocking.set_blocked(
+            session, member_id, blocked=blocked, by=info.context.viewer.name, reason=wish.reason
+        )
         return {"member_id": str(member_id)}
 
     return MemberPayload.of(once(info.context, wish, work))

@@ -114,7 +114,7 @@ def authorize(context: Context, partner_id: PartnerId, wish: AuthorizeRedemption
             session,
             holds.Authorize(
                 member_id=named.member_id,
-                card_id=named.card_id,
+                identifier_id=named.identifier_id,
                 partner_id=partner_id,
                 points=wish.points,
                 idempotency_key=str(wish.idempotency_key),

@@ -31,7 +31,9 @@ class MergeMembersInput:
     survivor: MemberBy = strawberry.field(description="Who has the points from now on.")
     merged: MemberBy = strawberry.field(description="Who is found through the survivor from now on.")
     reason: str | None = strawberry.field(
-        default=None, description="Why, in your words, at most 200 characters; the member reads them too."
+        default=None,
+        description="Why, in your words, at most 200 characters; the member reads them too. No part of the"
+        " request that the key stands for.",
     )
 
 
@@ -68,7 +70,7 @@ def _changed(
             ),
         )
 
-    return context.post(work, attempt)
+    return context.post(work, attempt) if wish.reason is None else context.execute(work, attempt)
 
 
 def _named(session: "Session", member: MemberBy, *, field: str) -> MemberId:

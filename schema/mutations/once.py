@@ -38,11 +38,12 @@ def once(
     return context.execute(act, context.attempt(operation.removesuffix("Input")))
 
 
-_PERSONAL: Final = frozenset({"identifier", "identifiers", "profile"})
+_PERSONAL: Final = frozenset({"identifier", "identifiers", "profile", "reason", "note", "name"})
+"""What somebody is known by, and what may be told of somebody in free words."""
 
 
 def _is_personal(asked: object) -> bool:
-    """Whether it holds what somebody is known by, at any depth."""
+    """Whether it holds such a thing, at any depth."""
     if isinstance(asked, dict):
         return any((name in _PERSONAL and value) or _is_personal(value) for name, value in asked.items())
     return isinstance(asked, list) and any(_is_personal(one) for one in asked)

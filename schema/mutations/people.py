@@ -33,7 +33,9 @@ class ProfileInput:
 
     name: str | None = strawberry.field(default=strawberry.UNSET, description="At most 200 characters.")
     email: str | None = strawberry.field(default=strawberry.UNSET, description="An e-mail address.")
-    phone: str | None = strawberry.field(default=strawberry.UNSET, description="In international form.")
+    phone: str | None = strawberry.field(
+        default=strawberry.UNSET, description="As IdentifierKind.PHONE says; without an extension."
+    )
     birth_date: dt.date | None = strawberry.field(default=strawberry.UNSET, description="A day in the past.")
     address: str | None = strawberry.field(
         default=strawberry.UNSET, description="Lines; at most 500 characters."

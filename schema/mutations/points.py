@@ -89,7 +89,7 @@ def issue(context: Context, partner_id: PartnerId, wish: IssuePointsInput) -> Ou
             session,
             till.Issue(
                 member_id=named.member_id,
-                card_id=named.card_id,
+                identifier_id=named.identifier_id,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
@@ -113,7 +113,7 @@ def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> 
             session,
             till.Redeem(
                 member_id=named.member_id,
-                card_id=named.card_id,
+                identifier_id=named.identifier_id,
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
@@ -147,7 +147,7 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
             ),
         )
 
-    return context.post(post, attempt)
+    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
 
 
 def _reversed(

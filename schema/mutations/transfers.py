@@ -43,7 +43,9 @@ class TransferPointsInput:
         description="How many, 1 to 1,000,000,000, within the programme's limit."
     )
     reason: str | None = strawberry.field(
-        default=None, description="In the giver's words, at most 200 characters; the receiver reads them too."
+        default=None,
+        description="In the giver's words, at most 200 characters; the receiver reads them too. No part of"
+        " the request that the key stands for.",
     )
 
 
@@ -57,7 +59,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             check_text(wish.reason, field="reason")
         check_points(wish.points)
         try:
-            named = wish.to.exactly(session, partner_id=NETWORK)
+            named = wish.to.exactly(session, partner_id=NETWORK, in_use=True)
         except InvalidInput as refusal:
             raise InvalidInput(refusal.message, field=_TO) from None
         command = TransferPoints(
@@ -79,7 +81,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             # That a receiver is blocked is no more the giver's to know than that there is none.
             raise MemberUnknown(field=_TO) from None
 
-    return context.post(post, attempt)
+    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
 
 
 @strawberry.type

@@ -5,15 +5,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import holding, members, pooling, profiles
+from coalition import blocking, holding, identifier_changes, members, pooling, profiles
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Balance as LedgerBalance
 from schema.context import Info
 from schema.cost import FEW, PAGE, Cost
-from schema.enums import IdentifierKind
 from schema.ids import to_global
+from schema.objects.identifiers import Identifier
 from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transactions import Transaction
@@ -24,14 +24,6 @@ if TYPE_CHECKING:
     from schema.objects.pools import Pool
 
 _MAX_DAYS = 36_500
-
-
-@strawberry.type(description="Something that a member is known by.")
-class Identifier:
-    """A normalised identifier."""
-
-    kind: IdentifierKind = strawberry.field(description="Its kind.")
-    value: str = strawberry.field(description="Its normal form.")
 
 
 @strawberry.type(description="How many of a member's points one issuer issued.")
@@ -153,7 +145,7 @@ class Profile:
 
     name: str | None = strawberry.field(description="As the member writes it.")
     email: str | None = strawberry.field(description="Where it reads letters.")
-    phone: str | None = strawberry.field(description="In international form.")
+    phone: str | None = strawberry.field(description="By E.164, such as +4930901820.")
     birth_date: dt.date | None = strawberry.field(description="When it was born.")
     address: str | None = strawberry.field(description="Where it lives, in lines.")
     locale: str | None = strawberry.field(description="The language to write in, such as de-AT.")
@@ -162,6 +154,16 @@ class Profile:
     def of(cls, profile: profiles.Profile) -> "Profile":
         """As the API shows it."""
         return cls(**{name: getattr(profile, name) for name in profiles.FIELDS})
+
+
+@strawberry.type(description="That the operator blocked a member, or let it take part again.")
+class MemberBlock:
+    """A line of the history."""
+
+    blocked: bool = strawberry.field(description="How the member stands from then on.")
+    at: dt.datetime = strawberry.field(description="When, by the programme's clock.")
+    by: str | None = strawberry.field(description="Which client or person it was; to a member null.")
+    reason: str | None = strawberry.field(description="Why, in their words.")
 
 
 @strawberry.type(description="A person who collects points at all partners and spends them at all partners.")
@@ -185,9 +187,10 @@ class Member(Node):
         """What the viewer may know of them."""
         viewer = info.context.viewer
         return [
-            Identifier(kind=one.kind, value=one.value)
-            for one in members.identifiers(info.context.session, self.member_id)
-            if viewer.sees_whole_members() or one.partner_id == viewer.partner_id
+            Identifier.of(one, one.identifier)
+            for one in identifier_changes.linked_identifiers(info.context.session, self.member_id)
+            if one.identifier is not None
+            and (viewer.sees_whole_members() or one.identifier.partner_id == viewer.partner_id)
         ]
 
     @strawberry.field(
@@ -262,6 +265,37 @@ class Member(Node):
         return [Pool.of(pool, self.member_id) for pool in pools if pool is not None]
 
     @strawberry.field(
+        description="Whether the operator has blocked the member: nothing is issued to it and nothing"
+        " redeemed. To the member and the operator; to a partner null."
+    )
+    def blocked(self, info: Info) -> bool | None:
+        """Whether it is blocked."""
+        if not info.context.viewer.sees_whole_members():
+            return None
+        history = blocking.blocks_of(info.context.session, self.member_id)
+        return bool(history) and history[-1].blocked
+
+    @strawberry.field(
+        description="When the member was blocked and let take part again, the oldest first; to the member and"
+        " the operator. To a partner empty.",
+        directives=[FEW],
+    )
+    def blocks(self, info: Info) -> list[MemberBlock]:
+        """The history of blocks."""
+        viewer = info.context.viewer
+        if not viewer.sees_whole_members():
+            return []
+        return [
+            MemberBlock(
+                blocked=one.blocked,
+                at=one.changed_at,
+                by=one.by if viewer.is_operator else None,
+                reason=one.reason,
+            )
+            for one in blocking.blocks_of(info.context.session, self.member_id)
+        ]
+
+    @strawberry.field(
         description="Into whom this member was merged; null: into nobody. To a partner always null."
     )
     def merged_into(self, info: Info) -> "Member | None":
@@ -289,6 +323,21 @@ class Member(Node):
         if not info.context.viewer.sees_whole_members():
             return None
         return Profile.of(profiles.get_profile(info.context.session, self.member_id))
+
+    @strawberry.field(
+        description="Where all that is held about the member can be fetched as one JSON file: `GET` this path"
+        " on this server with the same token. It has one record for the member and one for each that was"
+        " merged into it: profile, identifiers with their history, and every row of the ledger that is the"
+        " member's; what would tell of other people is left out. Null to a partner, and of a merged record,"
+        " which is in its survivor's."
+    )
+    def export_path(self, info: Info) -> str | None:
+        """The way to the file."""
+        if not info.context.viewer.sees_whole_members():
+            return None
+        if members.merged_into(info.context.session, self.member_id) is not None:
+            return None
+        return f"/members/{self.id}/export"
 
     @strawberry.field(
         description="When the person was erased; null: it was not. Only the transactions are left, and"

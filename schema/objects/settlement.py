@@ -130,8 +130,14 @@ class Statement:
     matrix: list[LiabilityCell] = strawberry.field(
         description="Its row and column of the matrix.", directives=[FEW]
     )
-    csv: str = strawberry.field(description="The statement's file as CSV, byte for byte.")
-    json: str = strawberry.field(description="The statement's file as JSON, byte for byte.")
+    csv: str = strawberry.field(
+        description="The statement's file as CSV, byte for byte. `GET /statements/{businessDate}.csv` is the"
+        " same, as a download."
+    )
+    json: str = strawberry.field(
+        description="The statement's file as JSON, byte for byte. `GET /statements/{businessDate}.json` is"
+        " the same."
+    )
 
 
 @strawberry.type(description="One calculation of settlement over a window. Superseded, never edited.")

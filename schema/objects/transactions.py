@@ -273,12 +273,15 @@ class Transaction(Node):
         return None if other is None or not info.context.viewer.is_operator else Member.of(other)
 
     @strawberry.field(
-        description="Why: in the partner's words of a reversal, the giver's of a transfer; an adjustment's"
-        " reason."
+        description="Why: in the partner's words of a reversal, the giver's of a transfer, the operator's of"
+        " a merge; an adjustment's reason. Words are sealed under the member's key: null once it was erased."
     )
     def reason(self, info: Info) -> str | None:
         """In whose words it was."""
-        return self._record(info).reason
+        record = self._record(info)
+        if record.words is None:
+            return record.reason
+        return info.context.loaded.words.get((record.ref.member_id, record.words))
 
     @strawberry.field(
         description="Its legs. A partner sees those of lots that it issued itself, and no others.",

@@ -42,7 +42,9 @@ class AdjustmentQueries:
             context.session,
             asked,
             state=state,
-            member_id=None if member is None else member.resolve(context.session, partner_id=NETWORK),
+            member_id=None
+            if member is None
+            else member.resolve(context.session, partner_id=NETWORK, in_use=False),
         )
         context.loaded.partners.want(one.issuer_id for one in page.items if one.issuer_id)
         context.loaded.plans.want(one.funding_plan_id for one in page.items if one.funding_plan_id)

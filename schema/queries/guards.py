@@ -40,7 +40,7 @@ def _wanted(context: Context, asked: RefusalFilter) -> refusals.RefusedFilter:
         partner_id=partner_id,
         member_id=None
         if asked.member is None
-        else asked.member.resolve(context.session, partner_id=partner_id or NETWORK),
+        else asked.member.resolve(context.session, partner_id=partner_id or NETWORK, in_use=False),
         since=asked.since,
         until=asked.until,
     )

@@ -74,7 +74,9 @@ def _asked(
     viewer = context.viewer
     wanted = wanted or TransactionFilter()
     if wanted.member is not None:
-        named = wanted.member.resolve(context.session, partner_id=viewer.partner_id or PartyId(NOBODY))
+        named = wanted.member.resolve(
+            context.session, partner_id=viewer.partner_id or PartyId(NOBODY), in_use=False
+        )
         # Another member's history within one's own: nobody's.
         member_id = named if member_id in (None, named) else NOBODY
     if viewer.member_id is not None:
@@ -107,7 +109,8 @@ def _by_key(context: Context, by: TransactionByKey) -> TransactionRef | None:
     partner_id, key = context.viewer.partner_id, str(by.idempotency_key)
     if partner_id is None or not key.isprintable() or len(key) > MAX_KEY:
         return None
-    member_id = by.member.resolve(context.session, partner_id=partner_id)
+    # By whatever it was named then, since blocked, replaced or unlinked.
+    member_id = by.member.named(context.session, partner_id=partner_id).member_id
     return history.find_by_key(context.session, member_id=member_id, partner_id=partner_id, key=key)
 
 

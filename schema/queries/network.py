@@ -2,6 +2,7 @@
 
 import strawberry
 
+from coalition.errors import IdentifierRefusal
 from coalition.ids import MemberId, PartnerId, PartyId
 from coalition.paging import page_of
 from coalition.programme import get_programme
@@ -49,14 +50,19 @@ class NetworkQueries:
         return Programme.of(get_programme(info.context.session))
 
     @strawberry.field(
-        description="A member, by id or by something that the member is known by. Null where there is none.",
+        description="A member, by id or by something that the member is known by. Null where there is none,"
+        " and to a partner also where that was blocked, replaced or unlinked.",
         extensions=[Requires(*READS_HISTORY)],
     )
     def member(self, info: Info, by: MemberBy) -> Member | None:
         """One member."""
         context = info.context
         owner = context.viewer.partner_id or PartnerId(PartyId(NOBODY))
-        return visible_member(context, by.find(context.session, partner_id=owner))
+        try:
+            found = by.find(context.session, partner_id=owner, in_use=context.viewer.partner_id is not None)
+        except IdentifierRefusal:
+            return None
+        return visible_member(context, found)
 
     @strawberry.field(
         description="A partner by its code. Null where there is none, or none that you may see."

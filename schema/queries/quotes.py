@@ -76,7 +76,7 @@ class QuoteQueries:
                 quotes.QuoteIssue(
                     partner_id=partner_id,
                     member_id=named.member_id if named else None,
-                    card_id=named.card_id if named else None,
+                    identifier_id=named.identifier_id if named else None,
                     points=input.points,
                     amount=input.amount,
                     funding_plan=input.funding_plan,
@@ -112,7 +112,7 @@ class QuoteQueries:
                 quotes.QuoteRedemption(
                     partner_id=partner_id,
                     member_id=named.member_id,
-                    card_id=named.card_id,
+                    identifier_id=named.identifier_id,
                     points=input.points,
                     occurred_at=input.occurred_at,
                 ),

@@ -2,62 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime as dt
 import re
-from collections.abc import Callable
-from concurrent.futures import Executor
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from graphql import GraphQLError
 from starlette.responses import Response
 
-from coalition.errors import DatabaseUnavailable
 from schema.queries.settlement import READS_SETTLEMENT, statement_for
-from schema.web.faults import RequestFault, database_unavailable
-from schema.web.view import turned_away
+from schema.web.faults import RequestFault
+from schema.web.files import FileEndpoint
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-    from partners.tokens import Principal
     from schema.context import Context
 
 _MEDIA: Final = {"csv": "text/csv; charset=utf-8", "json": "application/json; charset=utf-8"}
 _FILE: Final = re.compile(r"(\d{4}-\d{2}-\d{2})\.(csv|json)")
 
 
-class StatementDownload:
+class StatementDownload(FileEndpoint):
     """`GET /statements/{businessDate}.{csv|json}`, and `?partner=CODE` for finance."""
 
-    def __init__(
-        self,
-        *,
-        authenticate: Callable[[Request], Principal],
-        make_context: Callable[[Principal, str], Context],
-        workers: Executor,
-    ) -> None:
-        self._authenticate = authenticate
-        self._make_context = make_context
-        self._workers = workers
-
-    async def __call__(self, request: Request) -> Response:
-        """Answer one request."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._answer, request)
-
-    def _answer(self, request: Request) -> Response:
-        request_id: str = request.state.request_id
-        try:
-            return self._file(request, request_id)
-        except RequestFault as fault:
-            return turned_away(fault, request_id).response()
-        except DatabaseUnavailable as error:
-            return turned_away(database_unavailable(error.message), request_id).response()
-
-    def _file(self, request: Request, request_id: str) -> Response:
-        principal = self._authenticate(request)
-        with self._make_context(principal, request_id) as context:
+    def file(self, request: Request, context: Context) -> Response:
+        """The file."""
+        with context:
             if not context.viewer.has(*READS_SETTLEMENT):
                 raise RequestFault(
                     HTTPStatus.FORBIDDEN, "FORBIDDEN", "The token lacks the scope settlement:read."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import datetime as dt
 from http import HTTPStatus
@@ -10,19 +9,17 @@ from typing import TYPE_CHECKING, Final
 
 from starlette.responses import Response, StreamingResponse
 
-from coalition.errors import DatabaseUnavailable, MemberMerged, MemberUnknown
+from coalition.errors import MemberMerged, MemberUnknown
 from coalition.exporting import export_member
 from schema.ids import member_in
-from schema.web.faults import RequestFault, database_unavailable
-from schema.web.view import turned_away
+from schema.web.faults import RequestFault
+from schema.web.files import FileEndpoint
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from concurrent.futures import Executor
+    from collections.abc import Iterator
 
     from starlette.requests import Request
 
-    from partners.tokens import Principal
     from schema.context import Context
 
 _PATIENCE: Final = dt.timedelta(minutes=10)
@@ -30,35 +27,11 @@ _PIECES_AT_ONCE: Final = 200
 """Rows, more or less: each that is sent costs the server a change of threads."""
 
 
-class MemberExport:
+class MemberExport(FileEndpoint):
     """`GET /members/{id}/export`, by the member itself or the operator; `id` is the member's global id."""
 
-    def __init__(
-        self,
-        *,
-        authenticate: Callable[[Request], Principal],
-        make_context: Callable[[Principal, str], Context],
-        workers: Executor,
-    ) -> None:
-        self._authenticate = authenticate
-        self._make_context = make_context
-        self._workers = workers
-
-    async def __call__(self, request: Request) -> Response:
-        """Answer one request."""
-        return await asyncio.get_running_loop().run_in_executor(self._workers, self._answer, request)
-
-    def _answer(self, request: Request) -> Response:
-        request_id: str = request.state.request_id
-        try:
-            return self._file(request, request_id)
-        except RequestFault as fault:
-            return turned_away(fault, request_id).response()
-        except DatabaseUnavailable as error:
-            return turned_away(database_unavailable(error.message), request_id).response()
-
-    def _file(self, request: Request, request_id: str) -> Response:
-        context = self._make_context(self._authenticate(request), request_id)
+    def file(self, request: Request, context: Context) -> Response:
+        """The file."""
         viewer = context.viewer
         if not viewer.sees_whole_members():
             raise RequestFault(

@@ -175,7 +175,7 @@ def test_proofs_of_a_window_of_several_blocks(ledger: LedgerDriver, transactions
 DAMAGE = {
     "a receipt that was renumbered": "UPDATE ledger.transaction SET receipt_number = 'R-8' WHERE receipt_number = 'R-7'",
     "another amount": "UPDATE ledger.transaction SET amount = 7 WHERE kind = 'issue' AND sequence = 1",
-    "another reason": "UPDATE ledger.transaction SET reason = 'x' WHERE kind = 'redeem'",
+    "another reason": "UPDATE ledger.transaction SET reason = repeat('0', 64) WHERE kind = 'redeem'",
     "another time": "UPDATE ledger.transaction SET occurred_at = occurred_at - interval '1 second' WHERE kind = 'redeem'",
     "an entry of another plan": "UPDATE ledger.entry SET funding_plan_id = gen_random_uuid() WHERE bucket = 'burned'",
     "another digest": "UPDATE ledger.transaction SET digest = sha256('') WHERE kind = 'redeem'",
@@ -212,7 +212,7 @@ def test_a_forged_row_with_a_forged_digest_still_misses_the_published_root(
     ledger.close_window()
     with superuser_engine.begin() as connection:
         connection.execute(text("SET LOCAL search_path = ledger"))
-        connection.execute(text("UPDATE transaction SET reason = 'forged' WHERE kind = 'redeem'"))
+        connection.execute(text("UPDATE transaction SET card_id = gen_random_uuid() WHERE kind = 'redeem'"))
         connection.execute(
             text(
                 "UPDATE transaction t SET digest = ledger.chained((SELECT b.digest FROM transaction b"

@@ -13,8 +13,9 @@ from uuid import UUID
 
 from driver import LedgerDriver, receipt
 
-from coalition import adjusting, members
+from coalition import adjusting
 from coalition.amounts import Points
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Posting, TransactionRef
 
@@ -132,7 +133,7 @@ def _adjust(ledger: LedgerDriver, scene: Scene, points: int) -> Posting:
 
 def _block(ledger: LedgerDriver, scene: Scene) -> None:
     with ledger.database.single_call() as session:
-        members.set_blocked(session, scene.ann, blocked=True)
+        set_blocked(session, scene.ann, blocked=True, by="ada")
 
 
 def _invited_by_dan(scene: Scene) -> None:

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from driver import LedgerDriver, receipt
@@ -55,10 +54,12 @@ def test_of_40_redemptions_at_once_a_members_limit_lets_just_seven_pass(ledger: 
 
 def test_of_40_issues_and_holds_at_once_points_are_counted_to_the_point(ledger: LedgerDriver) -> None:
     member = ledger.member(available=1000)
-    card = uuid4()
+    card = ledger.card(member)
     ledger.limit("card", scope="card", posting="both", measure="points", most=100, period=HOUR)
     acts = (ledger.issue, ledger.redeem, ledger.authorize)
-    granted, refused = at_once(40, lambda index: acts[index % 3](member, 30, key=f"k{index}", card_id=card))
+    granted, refused = at_once(
+        40, lambda index: acts[index % 3](member, 30, key=f"k{index}", identifier_id=card)
+    )
     assert len(granted) == 3
     assert {type(refusal) for refusal in refused} == {LimitExceeded}
     assert clean(ledger)
@@ -66,10 +67,10 @@ def test_of_40_issues_and_holds_at_once_points_are_counted_to_the_point(ledger: 
 
 def test_two_cards_at_once_each_have_their_own_count(ledger: LedgerDriver) -> None:
     member = ledger.member(available=1000)
-    cards = uuid4(), uuid4()
+    cards = ledger.card(member), ledger.card(member)
     ledger.limit("card", scope="card", most=2)
     granted, _ = at_once(
-        20, lambda index: ledger.redeem(member, 1, key=f"k{index}", card_id=cards[index % 2])
+        20, lambda index: ledger.redeem(member, 1, key=f"k{index}", identifier_id=cards[index % 2])
     )
     assert len(granted) == 4
 
@@ -160,12 +161,17 @@ def test_members_do_not_wait_for_each_other_under_limits_of_every_kind(ledger: L
                 "SELECT * FROM ledger.post_redeem(:member, :partner, :agreement, 1, 'k', '\\x00',"
                 " 'S', 'T', 'held', 1, 0, NULL, NULL, now(), :card)"
             ),
-            {"member": busy, "partner": partner, "agreement": ledger.agreements[partner], "card": uuid4()},
+            {
+                "member": busy,
+                "partner": partner,
+                "agreement": ledger.agreements[partner],
+                "card": ledger.card(busy),
+            },
         )
         assert holder.execute(text(age)).scalar_one() > before[0][0]
         assert ledger.rows(age) == before
-        assert ledger.issue(free, 5, receipt=receipt(), card_id=uuid4()).points == 5
-        assert ledger.redeem(free, 5, receipt=receipt(), card_id=uuid4()).points == 5
+        assert ledger.issue(free, 5, receipt=receipt(), identifier_id=ledger.card(free)).points == 5
+        assert ledger.redeem(free, 5, receipt=receipt(), identifier_id=ledger.card(free)).points == 5
         holder.rollback()
     assert clean(ledger)
 

@@ -5,11 +5,11 @@ from datetime import timedelta
 
 from hypothesis import strategies as st
 
-from coalition import members
+from coalition.blocking import set_blocked
 
 from .books import Terms
 from .ledger import Ledger
-from .programme import Confirmation, Programme
+from .programme import Confirmation, Programme, Refusals
 from .wishing import Wish, names, whom
 
 
@@ -25,11 +25,14 @@ class Block(Wish):
         return [self.member]
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        no = Refusals()
+        p.judge_member(no, self.member)
+        no.end()
         p.members[self.member].blocked = self.blocked
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.unit(
-            lambda session: members.set_blocked(session, ledger.member(self.member), blocked=self.blocked)
+            lambda session: set_blocked(session, ledger.member(self.member), blocked=self.blocked, by="test")
         )
 
 

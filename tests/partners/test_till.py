@@ -307,7 +307,7 @@ def test_a_reversal_leaves_a_claim_at_the_terms_of_today(coalition: Coalition) -
     coalition.redeem(member, grocer, points=40)
     today = coalition.publish(grocer).agreement
 
-    with coalition.database.single_call() as session:
+    with coalition.database.unit_of_work() as session:
         reversed_ = till.reverse(
             session,
             till.Reverse(

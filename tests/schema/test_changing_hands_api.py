@@ -6,6 +6,7 @@ import pytest
 from api_driver import Api, Caller, codes, named
 
 from coalition import members
+from coalition.blocking import set_blocked
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
 from coalition.merging import MergeMembers, merge_members
@@ -120,7 +121,7 @@ def test_of_a_receiver_the_giver_learns_nothing_but_that_it_can_receive(api: Api
     giver, blocked, merged, survivor = (api.coalition.member(of=grocer) for _ in range(4))
     api.coalition.issue(giver, grocer, points=50_000)
     with api.coalition.database.unit_of_work() as session:
-        members.set_blocked(session, blocked, blocked=True)
+        set_blocked(session, blocked, blocked=True, by="test")
         merge_members(session, MergeMembers(survivor=survivor, merged=merged, idempotency_key="m"))
     mine, operator = api.member(giver), api.operator()
     with api.nothing_moves():
@@ -137,7 +138,7 @@ def test_of_a_receiver_the_giver_learns_nothing_but_that_it_can_receive(api: Api
             ({"to": named(_id(survivor)), "points": 2**60}, "POINTS_INVALID"),
             ({"to": named(_id(survivor)), "points": 5, "reason": ""}, "INVALID_INPUT"),
             ({"to": named(_id(survivor)), "points": 5, "reason": "\u0000"}, "INVALID_INPUT"),
-            ({"to": {"identifier": {"kind": "PHONE", "value": "030"}}, "points": 5}, "INVALID_INPUT"),
+            ({"to": {"identifier": {"kind": "PHONE", "value": "030"}}, "points": 5}, "IDENTIFIER_INVALID"),
         ):
             assert codes(mine.do(TRANSFER, **given)) == [code], given
         beyond = mine.do(TRANSFER, to=named(_id(survivor)), points=10_001)["userErrors"][0]

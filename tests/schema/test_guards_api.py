@@ -12,6 +12,7 @@ from coalition.ids import MemberId
 from partners import refusals
 from partners.limits import refresh_figures
 from partners.refusals import Attempt
+from schema.ids import member_in
 
 LIMIT = """mutation($input: PublishLimitInput!) { publishLimit(input: $input) {
     limit { code version scope posting measure most periodSeconds action partner { code } } replayed
@@ -250,6 +251,29 @@ def test_a_member_is_blocked_at_once_and_again_takes_part(api: Api, till: Caller
     assert codes(operator.do(BLOCK, member={"identifier": {"kind": "CARD", "value": "CARD-9999"}})) == [
         "MEMBER_UNKNOWN"
     ]
+
+
+def test_who_blocked_a_member_and_why_the_operator_sees_and_the_member_but_for_who(
+    api: Api, till: Caller
+) -> None:
+    operator = api.operator()
+    member = enrolled(till)
+    operator.do(BLOCK, member=named(member), reason="reported stolen")
+    operator.do(BLOCK, member=named(member), reason="again")
+    seen = """query($m: MemberBy!) { member(by: $m) { blocked blocks { blocked by reason } } }"""
+    told = operator.ask(seen, m=named(member))["member"]
+    [block] = told["blocks"]
+    assert (told["blocked"], block["blocked"], block["reason"]) == (True, True, "reported stolen")
+    assert block["by"]
+    own_id = member_in(member)
+    assert own_id is not None
+    itself = api.member(own_id).ask(seen, m=named(member))["member"]
+    assert itself == told | {"blocks": [block | {"by": None}]}
+    assert till.ask(seen, m=named(member))["member"] == {"blocked": None, "blocks": []}
+    operator.do(UNBLOCK, member=named(member), reason="it was another's")
+    told = operator.ask(seen, m=named(member))["member"]
+    assert (told["blocked"], [line["blocked"] for line in told["blocks"]]) == (False, [True, False])
+    assert codes(operator.do(BLOCK, member=named(member), reason="x" * 201)) == ["INVALID_INPUT"]
 
 
 def test_only_the_operator_does_and_sees_these(till: Caller) -> None:

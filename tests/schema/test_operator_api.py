@@ -137,7 +137,9 @@ def test_members_join_and_are_known_by_more(api: Api) -> None:
     with api.nothing_moves():
         assert codes(at_baker.do(ENROL, identifiers=[card])) == ["IDENTIFIER_TAKEN"]
         assert codes(at_baker.do(ENROL, identifiers=[])) == ["INVALID_INPUT"]
-        assert codes(at_baker.do(ENROL, identifiers=[{"kind": "PHONE", "value": "030"}])) == ["INVALID_INPUT"]
+        assert codes(at_baker.do(ENROL, identifiers=[{"kind": "PHONE", "value": "030"}])) == [
+            "IDENTIFIER_INVALID"
+        ]
         assert codes(at_baker.do(LINK, member=named("x"), identifier={"kind": "CARD", "value": "99999"})) == [
             "MEMBER_UNKNOWN"
         ]

@@ -97,8 +97,30 @@ def test_a_member_does_not_change_or_read_another(api: Api) -> None:
     assert answer["errors"][0]["extensions"]["code"] == "FORBIDDEN"
 
 
+MERGE = "mutation($input: MergeMembersInput!) { mergeMembers(input: $input) { userErrors { code } } }"
+EXPORT_PATH = "query($m: MemberBy!) { member(by: $m) { exportPath mergedFrom { exportPath } } }"
+
+
 def export(api: Api, caller: Any, member: str) -> Any:
-    return api.http.get(f"/members/{member}/export", headers={"Authorization": f"Bearer {caller.token}"})
+    return fetched(api, caller, f"/members/{member}/export")
+
+
+def fetched(api: Api, caller: Any, path: str) -> Any:
+    return api.http.get(path, headers={"Authorization": f"Bearer {caller.token}"})
+
+
+def test_the_way_to_the_export_is_in_the_graph(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member, twin = api.enrolled(grocer), api.enrolled(grocer)
+    operator = api.operator()
+    operator.do(MERGE, survivor=named(member), merged=named(twin))
+    for caller in (own(api, member), operator):
+        told = caller.ask(EXPORT_PATH, m=named(member))["member"]
+        assert told["mergedFrom"] == [{"exportPath": None}]
+        answer = fetched(api, caller, told["exportPath"])
+        assert answer.status_code == 200
+        assert len(answer.json()["records"]) == 2
+    assert api.client_of(grocer).ask(EXPORT_PATH, m=named(member))["member"]["exportPath"] is None
 
 
 def test_a_member_and_the_operator_download_all_that_is_held(api: Api) -> None:

@@ -48,10 +48,10 @@ def test_settle_prints_the_night_and_writes_its_papers(coalition: Any, tmp_path:
         "-1200.00",
         "570.00",
         "gross 1770.00  net 570.00  saved by netting 1200.00  EUR",
-        "11 files",
+        "12 files",
     ):
         assert shown in result.output
-    assert len(list((tmp_path / "papers").glob("2026-03-02/*/*"))) == 11
+    assert len(list((tmp_path / "papers").glob("2026-03-02/*/*"))) == 12
 
     again = coalition("settle")
     assert again.exit_code == 0

@@ -1,5 +1,6 @@
 """The night: which windows it takes, that it can be repeated, and what holds it up."""
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +13,8 @@ from night_driver import NightDriver
 from sqlalchemy import Engine, text
 
 from coalition.errors import WindowBusy, WindowNotOver, WindowUnknown
+from coalition.ledger.posting import TransactionRef
+from coalition.proving import prove_inclusion
 from settlement import night as nights
 from settlement.runs import NEXT_STATES, RunState
 
@@ -259,6 +262,24 @@ def test_the_application_cannot_rewrite_what_was_settled(busy: NightDriver) -> N
             connection.execute(text(statement))
 
 
+def test_the_nights_papers_tell_the_root_to_which_each_transaction_is_proved(busy: NightDriver) -> None:
+    busy.pass_time(days=1)
+    files = busy.files(busy.settle())
+    told = json.loads(files["window.json"])
+    [posted] = busy.rows("SELECT count(*) FROM ledger.transaction WHERE business_date = :day", day=FIRST)
+    assert (told["businessDate"], told["transactions"]) == (FIRST.isoformat(), str(posted[0]))
+    [ref, *_] = busy.rows(
+        "SELECT member_id, business_date, transaction_id FROM ledger.transaction WHERE business_date = :day",
+        day=FIRST,
+    )
+    with busy.database.reading() as session:
+        proof = prove_inclusion(
+            session, TransactionRef(member_id=ref[0], business_date=ref[1], transaction_id=ref[2])
+        )
+    assert proof is not None
+    assert (proof.root.hex(), proof.tree_size) == (told["merkleRoot"], posted[0])
+
+
 def test_what_follows_a_state_is_a_table() -> None:
     assert set(NEXT_STATES) == set(RunState)
     assert all(after <= set(RunState) for after in NEXT_STATES.values())
@@ -267,7 +288,10 @@ def test_what_follows_a_state_is_a_table() -> None:
 def test_the_digest_is_of_values_and_not_of_ids(
     busy: NightDriver, make_another: Callable[[], NightDriver]
 ) -> None:
-    """The same business in another database, where every id differs, has the same digest and bytes."""
+    """The same business in another database, where every id differs, has the same digest and bytes.
+
+    But for the window's root, which is of those ids.
+    """
     busy.pass_time(days=1)
     here = busy.settle()
     other = make_another()
@@ -281,5 +305,7 @@ def test_the_digest_is_of_values_and_not_of_ids(
     assert here.run is not None
     assert there.run is not None
     assert there.run.digest == here.run.digest
-    assert other.files(there) == busy.files(here)
+    files, others = busy.files(here), other.files(there)
+    assert files.pop("window.json") != others.pop("window.json")
+    assert others == files
     assert here.run.gross == Decimal("100.50")

@@ -27,6 +27,8 @@ MEMBER_TABLES = {
     "confirmation",
     "adjustment",
     "review",
+    "identifier_change",
+    "member_block",
 }
 OWN_KEY = {"receipt", "identifier", "pool", "pool_member"}
 COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}
@@ -193,9 +195,9 @@ def test_the_members_part_touches_only_the_members_tables_and_reference_tables(o
         " 'draw', 'move_lots', 'take_back', 'give_back', 'recall', 'claim_deficit', 'append_transaction', 'chained',"
         " 'public_text', 'private_text', 'conclude', 'replay', 'store_head', 'check_consent', 'check_age',"
         " 'check_partner', 'check_limits', 'concerns', 'uses', 'again_at', 'check_review',"
-        " 'take_voucher', 'own_word', 'check_vouchers')",
+        " 'take_voucher', 'own_word', 'check_vouchers', 'check_identifier', 'last_change')",
     )
-    assert len(bodies) == 32
+    assert len(bodies) == 34
     for name, body in bodies:
         for word in ("advisory", "settlement_window", "FROM receipt", "INTO receipt", "SKIP LOCKED"):
             assert word not in body, (name, word)

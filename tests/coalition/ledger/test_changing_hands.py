@@ -7,10 +7,11 @@ from uuid import UUID, uuid4
 import pytest
 from driver import LedgerDriver
 
-from coalition import adjusting, errors, members
+from coalition import adjusting, errors
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.ledger import Posting
 
@@ -49,7 +50,7 @@ def test_a_transfer_is_replayed_and_its_refusals_move_nothing(ledger: LedgerDriv
     assert (again.replayed, again.transaction_id) == (True, first.transaction_id)
     blocked = ledger.member()
     with ledger.database.unit_of_work() as session:
-        members.set_blocked(session, blocked, blocked=True)
+        set_blocked(session, blocked, blocked=True, by="test")
     before = ledger.snapshot()
     for refusal, points, to in (
         (errors.PointsInvalid, 0, taker),

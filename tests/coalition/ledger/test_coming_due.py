@@ -26,47 +26,34 @@ def _next_due(ledger: LedgerDriver, member: MemberId) -> datetime | None:
     return due
 
 
-@pytest.mark.parametrize("points", [1, 2])
-def test_points_mature_in_the_moment_that_was_said(ledger: LedgerDriver, points: int) -> None:
-    member, matures = ledger.member(), ledger.now + timedelta(days=1)
-    ledger.issue(member, points, matures_at=matures)
-    assert _next_due(ledger, member) == matures
-    _set_clock(ledger, matures - MOMENT)
+def _comes_due(ledger: LedgerDriver, member: MemberId, at: datetime) -> None:
+    """It comes due in that moment, not before, and leaves nothing that will."""
+    assert _next_due(ledger, member) == at
+    _set_clock(ledger, at - MOMENT)
     assert ledger.bring_up_to_date(member) == 0
-    _set_clock(ledger, matures)
+    _set_clock(ledger, at)
     assert ledger.bring_up_to_date(member) == 1
-    assert ledger.kinds(member) == [("issue", points), ("mature", points)]
     assert _next_due(ledger, member) is None
     _clean(ledger)
 
 
 @pytest.mark.parametrize("points", [1, 2])
-def test_points_expire_in_the_moment_that_was_said(ledger: LedgerDriver, points: int) -> None:
-    member, expires = ledger.member(), ledger.now + timedelta(days=1)
-    ledger.issue(member, points, expires_at=expires)
-    assert _next_due(ledger, member) == expires
-    _set_clock(ledger, expires - MOMENT)
-    assert ledger.bring_up_to_date(member) == 0
-    _set_clock(ledger, expires)
-    assert ledger.bring_up_to_date(member) == 1
-    assert ledger.kinds(member) == [("issue", points), ("expire", points)]
-    assert _next_due(ledger, member) is None
-    _clean(ledger)
+@pytest.mark.parametrize(("term", "kind"), [("matures_at", "mature"), ("expires_at", "expire")])
+def test_points_come_due_in_the_moment_that_was_said(
+    ledger: LedgerDriver, term: str, kind: str, points: int
+) -> None:
+    member, due = ledger.member(), ledger.now + timedelta(days=1)
+    ledger.issue(member, points, **{term: due})
+    _comes_due(ledger, member, due)
+    assert ledger.kinds(member) == [("issue", points), (kind, points)]
 
 
 @pytest.mark.parametrize("points", [1, 2])
 def test_a_hold_lapses_in_the_moment_that_was_said(ledger: LedgerDriver, points: int) -> None:
     member = ledger.member(available=points)
     ledger.authorize(member, points, seconds_to_live=60)
-    lapses = ledger.now + timedelta(seconds=60)
-    assert _next_due(ledger, member) == lapses
-    _set_clock(ledger, lapses - MOMENT)
-    assert ledger.bring_up_to_date(member) == 0
-    _set_clock(ledger, lapses)
-    assert ledger.bring_up_to_date(member) == 1
+    _comes_due(ledger, member, ledger.now + timedelta(seconds=60))
     assert ledger.kinds(member)[1:] == [("authorize", points), ("lapse", points)]
-    assert _next_due(ledger, member) is None
-    _clean(ledger)
 
 
 def test_what_is_due_next_is_the_first_of_all_that_will_be(ledger: LedgerDriver) -> None:

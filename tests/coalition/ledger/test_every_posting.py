@@ -314,8 +314,9 @@ def test_the_receipt_and_the_card_are_written_down_with_all_that_they_say(
 
 @named("post", ("issue", "redeem", "authorize"))
 def test_the_card_that_named_the_member_is_written_down(ledger: LedgerDriver, post: str) -> None:
-    member, card = ledger.member(available=10), uuid4()
-    posting = getattr(ledger, post)(member, 5, card_id=card)
+    member = ledger.member(available=10)
+    card = ledger.card(member)
+    posting = getattr(ledger, post)(member, 5, identifier_id=card)
     assert ledger.rows(
         "SELECT card_id FROM ledger.transaction WHERE transaction_id = :id", id=posting.ref.transaction_id
     ) == [(card,)]

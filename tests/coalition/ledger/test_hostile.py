@@ -102,7 +102,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "confirm_redemption": ("member", "partner", "points", "lifetime", "now"),
     "enrol": ("new", "partner", "kinds", "owners", "values", "now"),
     "link_identifier": ("member", "partner", "kind", "owner", "value", "now"),
-    "set_member_blocked": ("member", "blocked"),
+    "set_member_blocked": ("member", "blocked", "by", "reason", "now"),
     "bring_member_up_to_date": ("member", "now"),
     "close_window": ("date", "now"),
     "seal_window": ("date",),
@@ -148,6 +148,7 @@ def test_no_door_takes_null_for_what_it_needs(ledger: LedgerDriver, door: str, m
         "owner": NETWORK,
         "value": "1234",
         "blocked": True,
+        "by": "test",
         "to": ledger.now,
         "now": wall(),
     }
@@ -317,7 +318,7 @@ def test_a_card_belongs_to_the_network_or_two_members_could_have_it(ledger: Ledg
 
 @pytest.mark.parametrize("value", ["a\x00b@example.org", "a\x07@example.org", "\ud800@example.org"])
 def test_an_address_that_cannot_be_stored_is_no_address(value: str) -> None:
-    with pytest.raises(errors.InvalidInput):
+    with pytest.raises(errors.IdentifierInvalid):
         Identifier.of(IdentifierKind.EMAIL, value, partner_id=NETWORK)
 
 

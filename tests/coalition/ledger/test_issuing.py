@@ -7,7 +7,8 @@ from uuid import uuid4
 import pytest
 from driver import LedgerDriver, receipt
 
-from coalition import errors, members
+from coalition import errors
+from coalition.blocking import set_blocked
 from coalition.ids import FundingPlanId, MemberId
 from coalition.ledger.posting import TermsSuperseded
 
@@ -72,7 +73,7 @@ def test_refusals_of_an_issue_move_nothing(ledger: LedgerDriver) -> None:
     member = ledger.member(available=10)
     blocked = ledger.member()
     with ledger.database.unit_of_work() as session:
-        members.set_blocked(session, blocked, blocked=True)
+        set_blocked(session, blocked, blocked=True, by="test")
     suspended = ledger.partner(state="suspended")
     redeemer_only = ledger.partner(issuer=False)
     ledger.issue(member, 1, key="used", receipt=receipt("taken"))
@@ -128,7 +129,7 @@ def test_where_several_refusals_hold_the_first_of_the_order_is_reported(ledger: 
     """The codes of one hopeless issue, as its faults are mended one after the other."""
     member = ledger.member()
     with ledger.database.unit_of_work() as session:
-        members.set_blocked(session, member, blocked=True)
+        set_blocked(session, member, blocked=True, by="test")
     suspended = ledger.partner(state="suspended")
     other = ledger.member()
     ledger.set_state(suspended, "active")

@@ -9,6 +9,7 @@ from driver import LedgerDriver, receipt
 from sqlalchemy import text
 
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.errors import (
     REFUSALS,
     CoalitionError,
@@ -151,32 +152,16 @@ def test_a_superseded_rule_and_an_ended_one_hold_no_more(ledger: LedgerDriver) -
 # -- cards -----------------------------------------------------------------------------------------
 
 
-def card_of(ledger: LedgerDriver, member: MemberId) -> UUID:
-    card = Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
-    with ledger.database.unit_of_work() as session:
-        session.execute(
-            text("SELECT ledger.link_identifier(:member, :partner, 'card', :owner, :value, NULL)"),
-            {
-                "member": member,
-                "partner": ledger.any_partner(),
-                "owner": card.partner_id,
-                "value": card.value,
-            },
-        )
-        found = find_named(session, card)
-    assert found is not None
-    assert found.card_id is not None
-    return found.card_id
-
-
 def test_each_card_of_a_member_has_its_own_count(ledger: LedgerDriver) -> None:
     member = ledger.member(available=100)
-    one, other = card_of(ledger, member), card_of(ledger, member)
+    one, other = ledger.card(member), ledger.card(member)
     ledger.limit("card-once", scope="card", most=1, period=HOUR)
-    ledger.redeem(member, 1, card_id=one)
-    assert refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1, card_id=one))["scope"] == "card"
-    refused(ledger, LimitExceeded, lambda: ledger.authorize(member, 1, card_id=one))
-    ledger.redeem(member, 1, card_id=other)
+    ledger.redeem(member, 1, identifier_id=one)
+    assert (
+        refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1, identifier_id=one))["scope"] == "card"
+    )
+    refused(ledger, LimitExceeded, lambda: ledger.authorize(member, 1, identifier_id=one))
+    ledger.redeem(member, 1, identifier_id=other)
     ledger.redeem(member, 1)  # named by its id: no card
     assert ledger.rows("SELECT card_id FROM ledger.transaction WHERE kind = 'redeem' ORDER BY sequence") == [
         (one,),
@@ -189,10 +174,11 @@ def test_each_card_of_a_member_has_its_own_count(ledger: LedgerDriver) -> None:
 def test_only_a_card_is_remembered(ledger: LedgerDriver) -> None:
     mail = Identifier(kind=IdentifierKind.EMAIL, value="ada@example.org")
     with ledger.database.unit_of_work() as session:
-        enrol_member(session, EnrolMember(partner_id=ledger.any_partner(), identifiers=[mail]))
+        member = enrol_member(session, EnrolMember(partner_id=ledger.any_partner(), identifiers=[mail]))
         found = find_named(session, mail)
     assert found is not None
-    assert found.card_id is None
+    ledger.issue(member, 1, identifier_id=found.identifier_id)
+    assert ledger.rows("SELECT card_id FROM ledger.transaction") == [(None,)]
 
 
 # -- stores and partners ---------------------------------------------------------------------------
@@ -489,12 +475,11 @@ def test_the_first_of_several_refusals_is_the_one_in_the_order(ledger: LedgerDri
             ledger.redeem(member, 10, by=partner, receipt=receipt(store=store), **more)
         return refusal.value.code
 
-    block = "SELECT ledger.set_member_blocked(:member, :blocked)"
     with ledger.database.unit_of_work() as session:
-        session.execute(text(block), {"member": member, "blocked": True})
+        set_blocked(session, member, blocked=True, by="test")
     found = [act("south", agreement_id=None, occurred_at=None), act("north")]
     with ledger.database.unit_of_work() as session:
-        session.execute(text(block), {"member": member, "blocked": False})
+        set_blocked(session, member, blocked=False, by="test")
     found += [act("north", confirmation_id=uuid4()), act("north")]
     ledger.issue(member, 100, by=partner)
     found.append(act("north"))

@@ -7,9 +7,10 @@ from uuid import uuid4
 import pytest
 from driver import LedgerDriver
 
-from coalition import errors, members
+from coalition import errors
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.pooling import PoolSpenders
 
@@ -25,7 +26,7 @@ def _spendable(ledger: LedgerDriver, *of: MemberId) -> list[int]:
 
 def _block(ledger: LedgerDriver, member: MemberId) -> None:
     with ledger.database.unit_of_work() as session:
-        members.set_blocked(session, member, blocked=True)
+        set_blocked(session, member, blocked=True, by="test")
 
 
 @pytest.mark.parametrize("own_first", [True, False])

@@ -7,8 +7,9 @@ import pytest
 from driver import LedgerDriver, receipt
 from sqlalchemy import text
 
-from coalition import errors, members, programme
+from coalition import errors, programme
 from coalition.amounts import Points
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.redeeming import RedeemPoints, redeem_points
 
@@ -43,7 +44,7 @@ def test_refusals_of_a_redemption_move_nothing(ledger: LedgerDriver) -> None:
     ledger.issue(member, 40, expires_at=ledger.now + timedelta(days=1))
     blocked = ledger.member(available=10)
     with ledger.database.unit_of_work() as session:
-        members.set_blocked(session, blocked, blocked=True)
+        set_blocked(session, blocked, blocked=True, by="test")
     issuer_only = ledger.partner(redeemer=False)
     ledger.redeem(member, 1, key="used", receipt=receipt("taken"))
     ledger.pass_time(days=2)

@@ -8,9 +8,9 @@ from driver import LedgerDriver, receipt
 from coalition import errors, members
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.ids import MemberId
 from coalition.ledger import TransactionRef
-from coalition.members import set_blocked
 from coalition.programme import set_consent_limit, set_voucher_limits
 
 
@@ -165,7 +165,7 @@ def test_what_is_refused_to_the_member_moves_nothing(ledger: LedgerDriver, membe
             ledger.voucher(member, points, **more)
         assert ledger.snapshot() == before
     with ledger.database.unit_of_work() as session:
-        set_blocked(session, member, blocked=True)
+        set_blocked(session, member, blocked=True, by="test")
     with pytest.raises(errors.MemberBlocked):
         ledger.voucher(member, 1)
 
@@ -178,7 +178,7 @@ def test_one_that_was_given_is_good_though_the_member_is_blocked_and_the_points_
     given = ledger.voucher(member, 100).ref
     bought_at = ledger.now
     with ledger.database.unit_of_work() as session:
-        set_blocked(session, member, blocked=True)
+        set_blocked(session, member, blocked=True, by="test")
     ledger.pass_time(hours=2)
     taken = ledger.redeem_voucher(given, 60, occurred_at=bought_at)
     assert (taken.points, taken.balance.available) == (60, 0)

@@ -6,7 +6,7 @@ it and run this: the test writes it anew, and the difference is yours to read.
 
 from datetime import timedelta
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from driver import LedgerDriver, receipt
 
@@ -18,7 +18,8 @@ WRITTEN = Path(__file__).with_name("written_down.txt")
 # What of each table says what happened, in an order that no id decides.
 LISTED = {
     "transaction": (
-        "SELECT t.member_id, sequence, kind, t.partner_id, t.points, amount, undone_points, reason, late, available_after,"
+        "SELECT t.member_id, sequence, kind, t.partner_id, t.points, amount, undone_points,"
+        " CASE WHEN length(reason) = 64 THEN '(words)' ELSE reason END, late, available_after,"
         " pending_after, held_after, deficit_after, occurred_at, recorded_at, agreement_id, reverses_date, hold_date,"
         " t.transaction_id, reverses_id, hold_id, other_member_id, other_id, confirmation_id, idempotency_key, store,"
         " terminal, receipt_number, receipt_line, receipt_revision, card_id"
@@ -79,7 +80,7 @@ def _days(ledger: LedgerDriver) -> None:
 
     # Two lots, of which the one that expires first is spent first; some points pend.
     bread = ledger.issue(anna, 100, by=baker, expires_at=later, receipt=receipt("B-1"), funding_plan_id=plan)
-    ledger.issue(anna, 40, by=grocer, expires_at=soon, card_id=uuid4())
+    ledger.issue(anna, 40, by=grocer, expires_at=soon, identifier_id=ledger.card(anna))
     ledger.issue(anna, 30, by=grocer, matures_at=soon)
     spent = ledger.redeem(anna, 60, by=grocer, receipt=receipt("G-1", line=3))
     ledger.reverse(spent.ref, 25, by=grocer, reason="a jar was broken")

@@ -1,0 +1,56 @@
+"""How commands read whom and what is meant: MEMBER, and KIND:VALUE.
+
+What is typed is not repeated in an error: it may be somebody's address.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
+
+import click
+
+from coalition import members
+from coalition.errors import MemberUnknown
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId
+
+if TYPE_CHECKING:
+    from sqlalchemy.orm import Session
+
+_KINDS: Final = [kind.value for kind in IdentifierKind if kind is not IdentifierKind.PARTNER_REFERENCE]
+"""A partner's reference names somebody to that partner alone."""
+
+
+def identifier_of(text: str) -> Identifier:
+    """What KIND:VALUE says, normalised.
+
+    Raises:
+        click.BadParameter: it names no kind.
+        IdentifierInvalid: the value is not one of its kind.
+    """
+    kind, colon, value = text.partition(":")
+    if not colon or kind not in _KINDS:
+        raise click.BadParameter(f"MEMBER and KIND:VALUE name a kind, one of {', '.join(_KINDS)}")
+    return Identifier.of(IdentifierKind(kind), value, partner_id=NETWORK)
+
+
+def member_named(session: Session, who: str, *, merged: bool = False) -> MemberId:
+    """Whom MEMBER names: an id names that very record, KIND:VALUE the survivor, or with `merged` its holder.
+
+    Raises:
+        click.BadParameter: it is neither an id nor KIND:VALUE.
+        MemberUnknown: there is no such member.
+    """
+    if ":" in who:
+        found = members.find_member(session, identifier_of(who), merged=merged)
+        if found is None:
+            raise MemberUnknown
+        return found
+    try:
+        member_id = MemberId(UUID(who))
+    except ValueError:
+        raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
+    if not members.member_exists(session, member_id):
+        raise MemberUnknown
+    return member_id

@@ -1,0 +1,99 @@
+"""Reasons in somebody's own words, which may tell of a person.
+
+The journal is chained and nothing of it can be taken out. So the words of a transaction stand sealed in the
+vault, under the key of each member whose journal names them, and go with that key; the journal has a digest
+in their place. The digest is of a random salt too, or whoever has it could try words out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import select
+
+from coalition import vault
+from coalition.db.engine import driver_of
+from coalition.errors import InvalidInput
+from coalition.ids import MemberId
+from coalition.ledger import tables
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from sqlalchemy.orm import Session
+
+    from coalition.ledger.posting import Posting
+
+LONGEST: Final = 200
+_SALT_BYTES: Final = 16
+
+
+def check_reason(reason: str | None) -> None:
+    """See that a reason, where one is given, can be stored and shown.
+
+    Raises:
+        InvalidInput: it is empty, longer than 200 characters, or has some that do not print.
+    """
+    if reason is not None and not (1 <= len(reason) <= LONGEST and reason.isprintable()):
+        raise InvalidInput(f"reason must be 1 to {LONGEST} printable characters", field=("input", "reason"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """A reason, and what stands for it in the journal."""
+
+    digest: str
+    """SHA-256 of salt and words, in hexadecimal."""
+    salted: str = field(repr=False)
+
+
+def stand_in(session: Session, reason: str | None) -> Words | None:
+    """What the journal gets in place of a reason; `keep` them once it is posted.
+
+    Raises:
+        InvalidInput: the reason can't be stored.
+    """
+    check_reason(reason)
+    if reason is None:
+        return None
+    assert not driver_of(session).autocommit, "words are sealed in the transaction that posts their digest"
+    salted = secrets.token_hex(_SALT_BYTES) + reason
+    return Words(digest=hashlib.sha256(salted.encode()).hexdigest(), salted=salted)
+
+
+def keep(session: Session, words: Words | None, posting: Posting) -> None:
+    """Seal the words of a posting for its member, and for the other side of it; a replay's are kept.
+
+    After the posting, whose members are locked: these locks come before those of the vault.
+    """
+    if words is None or posting.replayed:
+        return
+    table = tables.transaction.c
+    row = session.execute(
+        select(table.member_id, table.other_member_id).where(
+            table.member_id == posting.ref.member_id,
+            table.business_date == posting.ref.business_date,
+            table.transaction_id == posting.ref.transaction_id,
+        )
+    ).one()
+    for member_id in sorted({row.member_id, row.other_member_id} - {None}):
+        vault.put(session, MemberId(member_id), {f"{vault.REASON_FIELD}{words.digest}": words.salted})
+
+
+def words_of(session: Session, named: Collection[tuple[MemberId, str]]) -> dict[tuple[MemberId, str], str]:
+    """The words behind digests of members' journals; of who was erased there are none."""
+    found = vault.read_some(
+        session, [(member_id, f"{vault.REASON_FIELD}{digest}") for member_id, digest in named]
+    )
+    return {
+        (member_id, name.removeprefix(vault.REASON_FIELD)): unsalted(salted)
+        for (member_id, name), salted in found.items()
+    }
+
+
+def unsalted(salted: str) -> str:
+    """The words alone."""
+    return salted[2 * _SALT_BYTES :]

@@ -1,0 +1,277 @@
+"""Cards that are blocked, replaced and unlinked: named refusals under the member's lock, and a history that stays."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+from uuid import UUID
+
+import pytest
+from databases import TestDatabase
+from driver import LedgerDriver
+from sqlalchemy import create_engine, text
+
+from coalition import identifier_changes, members
+from coalition.audit import run_audit
+from coalition.config import get_settings
+from coalition.db import roles
+from coalition.errors import (
+    CardReplaced,
+    CoalitionError,
+    IdentifierBlocked,
+    IdentifierInvalid,
+    IdentifierTaken,
+    IdentifierUnknown,
+    IdentifierUnlinked,
+)
+from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId, PartnerId
+
+OPERATOR = Actor(name="test", party_id=NETWORK)
+
+
+def card(number: str) -> Identifier:
+    return Identifier.of(IdentifierKind.CARD, number, partner_id=NETWORK)
+
+
+def joined(ledger: LedgerDriver, number: str, *, at: PartnerId | None = None) -> tuple[MemberId, UUID]:
+    partner = at or ledger.any_partner()
+    with ledger.database.unit_of_work() as session:
+        member = members.enrol_member(
+            session, members.EnrolMember(partner_id=partner, identifiers=[card(number)])
+        )
+        found = members.find_named(session, card(number))
+    assert found is not None
+    assert found.identifier_id is not None
+    ledger.issue(member, 100, by=partner)
+    return member, found.identifier_id
+
+
+def change(
+    ledger: LedgerDriver,
+    act: Callable[..., None],
+    member: MemberId,
+    identifier: UUID,
+    *more: Any,
+    by: Actor = OPERATOR,
+) -> None:
+    with ledger.database.unit_of_work() as session:
+        act(
+            session,
+            ChangeIdentifier(member_id=member, identifier_id=identifier, by=by, reason="lost"),
+            *more,
+        )
+
+
+def refused(ledger: LedgerDriver, kind: type[CoalitionError], act: Callable[[], Any]) -> None:
+    before = ledger.snapshot()
+    changes = ledger.rows("SELECT c::text FROM ledger.identifier_change c ORDER BY 1")
+    with pytest.raises(kind):
+        act()
+    assert ledger.snapshot() == before
+    assert ledger.rows("SELECT c::text FROM ledger.identifier_change c ORDER BY 1") == changes
+
+
+def clean(ledger: LedgerDriver) -> bool:
+    with ledger.database.reading() as session:
+        return list(run_audit(session)) == []
+
+
+def replace_by(ledger: LedgerDriver, member: MemberId, one: UUID, number: str) -> None:
+    change(ledger, identifier_changes.replace_card, member, one, card(number))
+
+
+@pytest.mark.parametrize(
+    ("act", "refusal"),
+    [
+        (lambda b, m, c: change(b, identifier_changes.block, m, c), IdentifierBlocked),
+        (lambda b, m, c: replace_by(b, m, c, "NEW1"), CardReplaced),
+        (lambda b, m, c: change(b, identifier_changes.unlink, m, c), IdentifierUnlinked),
+    ],
+)
+def test_a_posting_by_it_is_refused_moves_nothing_and_a_replay_finds_its_answer(
+    ledger: LedgerDriver, act: Any, refusal: type[CoalitionError]
+) -> None:
+    member, one = joined(ledger, "OLD1")
+    first = ledger.redeem(member, 10, key="k", identifier_id=one)
+    act(ledger, member, one)
+    for post in (ledger.issue, ledger.redeem, ledger.authorize):
+        refused(ledger, refusal, lambda post=post: post(member, 1, identifier_id=one))
+    again = ledger.redeem(member, 10, key="k", identifier_id=one)
+    assert (again.replayed, again.transaction_id) == (True, first.transaction_id)
+    ledger.redeem(member, 1)  # the member itself takes part
+    assert clean(ledger)
+
+
+def test_a_block_is_lifted_by_who_set_it_or_the_operator(ledger: LedgerDriver) -> None:
+    baker, grocer = ledger.partner(), ledger.partner()
+    member, one = joined(ledger, "OLD1", at=baker)
+    at_baker = Actor(name="baker", party_id=baker)
+    itself = Actor(name="member", party_id=None, member_id=member)
+    change(ledger, identifier_changes.block, member, one, by=itself)
+    refused(
+        ledger,
+        IdentifierBlocked,
+        lambda: change(ledger, identifier_changes.unblock, member, one, by=at_baker),
+    )
+    change(ledger, identifier_changes.unblock, member, one, by=itself)
+    change(ledger, identifier_changes.block, member, one, by=at_baker)
+    change(ledger, identifier_changes.block, member, one)
+    for other in (itself, at_baker):
+        for act in (identifier_changes.unblock, identifier_changes.unlink):
+            refused(
+                ledger,
+                IdentifierBlocked,
+                lambda act=act, other=other: change(ledger, act, member, one, by=other),
+            )
+    change(ledger, identifier_changes.unblock, member, one)
+    ledger.redeem(member, 1, by=baker, identifier_id=one)
+    stranger = Actor(name="grocer", party_id=grocer)
+    refused(
+        ledger, IdentifierUnknown, lambda: change(ledger, identifier_changes.block, member, one, by=stranger)
+    )
+    assert [row[0] for row in ledger.rows("SELECT state FROM ledger.identifier_change ORDER BY number")] == [
+        "active", "blocked", "active", "blocked", "blocked", "active",
+    ]  # fmt: skip
+    assert clean(ledger)
+
+
+def test_a_replaced_card_stays_out_of_use_and_an_unlinked_one_is_anybodys(ledger: LedgerDriver) -> None:
+    member, one = joined(ledger, "OLD1")
+    other, _ = joined(ledger, "OTHER1")
+    refused(ledger, IdentifierTaken, lambda: replace_by(ledger, member, one, "OTHER1"))
+    replace_by(ledger, member, one, "NEW1")
+    refused(ledger, CardReplaced, lambda: replace_by(ledger, member, one, "NEW2"))
+    with ledger.database.reading() as session:
+        found = members.find_named(session, card("NEW1"))
+    assert found is not None
+    assert found.identifier_id is not None
+    ledger.redeem(member, 1, identifier_id=found.identifier_id)
+    link = members.LinkIdentifier(member_id=other, partner_id=ledger.any_partner(), identifier=card("NEW1"))
+    with pytest.raises(IdentifierTaken), ledger.database.unit_of_work() as session:
+        members.link_identifier(session, link)
+    change(ledger, identifier_changes.unlink, member, found.identifier_id)
+    with ledger.database.unit_of_work() as session:
+        assert members.find_member(session, card("NEW1")) is None
+        members.link_identifier(session, link)
+    with ledger.database.reading() as session:
+        assert members.find_member(session, card("NEW1")) == other
+    assert clean(ledger)
+
+
+def test_a_redemption_that_races_with_a_block_was_before_it_or_is_refused(ledger: LedgerDriver) -> None:
+    for number in range(10):
+        member, one = joined(ledger, f"RACE{number}")
+        start = Barrier(2)
+
+        def redeem(member: MemberId = member, one: UUID = one, start: Barrier = start) -> bool:
+            start.wait()
+            try:
+                ledger.redeem(member, 1, identifier_id=one)
+            except CardReplaced:
+                return False
+            return True
+
+        with ThreadPoolExecutor(1) as pool:
+            till = pool.submit(redeem)
+            start.wait()
+            replace_by(ledger, member, one, f"NEXT{number}")
+            posted = till.result()
+        assert ledger.balance(member).available == 100 - posted
+        refused(
+            ledger, CardReplaced, lambda member=member, one=one: ledger.redeem(member, 1, identifier_id=one)
+        )
+
+
+def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver) -> None:
+    ledger.any_partner()
+    crowd = [ledger.member() for _ in range(2)]
+    start = Barrier(2)
+
+    def link(member: MemberId) -> bool:
+        start.wait()
+        try:
+            with ledger.database.unit_of_work() as session:
+                members.link_identifier(
+                    session,
+                    members.LinkIdentifier(
+                        member_id=member, partner_id=ledger.any_partner(), identifier=card("ONE1")
+                    ),
+                )
+        except IdentifierTaken:
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as pool:
+        assert sorted(pool.map(link, crowd)) == [False, True]
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE ledger.identifier SET unlinked_at = now()",
+        "UPDATE ledger.identifier SET identifier_id = gen_random_uuid()",
+        "DELETE FROM ledger.identifier_change WHERE number = 1",
+        "DELETE FROM ledger.identifier_change",
+        "UPDATE ledger.identifier_change SET state = 'active' WHERE number = 2",
+        "UPDATE ledger.identifier_change SET replaced_by = gen_random_uuid() WHERE state = 'replaced'",
+        "UPDATE ledger.identifier_change SET party_id = gen_random_uuid() WHERE number = 1",
+        "UPDATE ledger.identifier_change SET kind = 'email'",
+        "UPDATE ledger.identifier_change SET changed_at = changed_at - interval '1 day' WHERE number = 2",
+        "INSERT INTO ledger.identifier_change SELECT member_id, identifier_id, 3, kind, 'blocked', changed_at, party_id, changed_by FROM ledger.identifier_change WHERE state = 'replaced'",
+    ],
+)
+def test_the_audit_sees_damage_of_the_history(
+    ledger: LedgerDriver, test_database: TestDatabase, damage: str
+) -> None:
+    member, one = joined(ledger, "OLD1")
+    replace_by(ledger, member, one, "NEW1")
+    assert clean(ledger)
+    engine = create_engine(test_database.url(roles.SUPERUSER))
+    with engine.begin() as connection:
+        connection.execute(
+            text("ALTER TABLE ledger.identifier_change DROP CONSTRAINT identifier_change_replacement_check")
+        )
+        connection.execute(text(damage))
+    engine.dispose()
+    with ledger.database.reading() as session:
+        found = {finding.check for finding in run_audit(session)}
+    assert found == {"identifiers_stand_as_their_history_says"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "written", "stored"),
+    [
+        (IdentifierKind.PHONE, "+49 (0)30 901820", "+4930901820"),
+        (IdentifierKind.PHONE, "030 901820", "+4930901820"),
+        (IdentifierKind.EMAIL, " Ada@Example.ORG", "ada@example.org"),
+        (IdentifierKind.CARD, "4006-3813 33931", "4006381333931"),
+    ],
+)
+def test_it_has_one_normal_form(
+    monkeypatch: pytest.MonkeyPatch, kind: IdentifierKind, written: str, stored: str
+) -> None:
+    monkeypatch.setenv("COALITION_PHONE_REGION", "DE")
+    get_settings.cache_clear()
+    try:
+        assert Identifier.of(kind, written, partner_id=NETWORK).value == stored
+    finally:
+        get_settings.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        (IdentifierKind.PHONE, "030 901820"),
+        (IdentifierKind.PHONE, "+49 30 901820 ext. 5"),
+        (IdentifierKind.PHONE, "+999 1"),
+        (IdentifierKind.EMAIL, "ada@localhost"),
+        (IdentifierKind.EMAIL, "a..b@example.org"),
+        (IdentifierKind.CARD, "12"),
+    ],
+)
+def test_what_has_no_normal_form_is_refused_by_name(kind: IdentifierKind, written: str) -> None:
+    with pytest.raises(IdentifierInvalid, match=kind.value):
+        Identifier.of(kind, written, partner_id=NETWORK)

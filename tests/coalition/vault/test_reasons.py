@@ -1,0 +1,187 @@
+"""Reasons in somebody's own words: read by whom they concern, erased with the person, and never in the journal."""
+
+import json
+
+import pytest
+from driver import LedgerDriver
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import IntegrityError
+
+from coalition import vault
+from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.erasing import erase_member
+from coalition.errors import InsufficientPoints, InvalidInput
+from coalition.exporting import export_member
+from coalition.history import find_transaction
+from coalition.ids import MemberId
+from coalition.ledger import Posting
+from coalition.reasons import words_of
+
+WORDS = "for Ada Lovelace, with love"
+
+
+def told(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    """The words of the member's transactions that have some, as who may see them reads them."""
+    rows = ledger.rows(
+        "SELECT member_id, reason FROM ledger.transaction WHERE member_id = :m AND reason IS NOT NULL"
+        " ORDER BY sequence",
+        m=member,
+    )
+    with ledger.database.reading() as session:
+        found = words_of(session, [(row[0], row[1]) for row in rows])
+    return [found.get((row[0], row[1])) for row in rows]
+
+
+def erase(ledger: LedgerDriver, member: MemberId) -> None:
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, member)
+
+
+def findings(ledger: LedgerDriver) -> set[str]:
+    with ledger.database.reading() as session:
+        return {one.check for one in run_audit(session, checks=[*AUDIT, *CHAIN])}
+
+
+def everything(ledger: LedgerDriver, engine: Engine) -> str:
+    """All rows of all tables, as text."""
+    tables = ledger.rows(
+        "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
+        " WHERE n.nspname IN ('ledger', 'people', 'partners') AND c.relkind = 'r'"
+    )
+    with engine.connect() as connection:
+        return "\n".join(
+            row
+            for (table,) in tables
+            for row in connection.execute(text(f"SELECT t::text FROM {table} t")).scalars()
+        )
+
+
+def test_both_sides_read_them_and_no_row_has_them(ledger: LedgerDriver, owner_engine: Engine) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    spent = ledger.redeem(giver, 10)
+    given = ledger.transfer(giver, 100 - 10, to=taker, key="k", reason=WORDS)
+    ledger.reverse(spent.ref, reason="a jar was broken")
+    ledger.merge(taker, giver, reason="they married")
+    ledger.unmerge(taker, giver, reason="they did not")
+    assert told(ledger, giver) == [WORDS, "a jar was broken", "they married", "they did not"]
+    assert told(ledger, taker) == [WORDS, "they married", "they did not"]
+    stored = everything(ledger, owner_engine)
+    assert not [words for words in ("Ada", "jar", "married", "did not") if words in stored]
+    # A key stands for what moves. Who words it otherwise means the same, and changes nothing.
+    again = ledger.transfer(giver, 90, to=taker, key="k", reason="otherwise")
+    assert (again.replayed, again.transaction_id) == (True, given.transaction_id)
+    assert told(ledger, giver)[0] == WORDS
+    assert findings(ledger) == set()
+
+
+def test_the_same_words_twice_are_two_digests(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    for _ in range(2):
+        ledger.transfer(giver, 10, to=taker, reason="yes")
+    [one, other] = ledger.rows(
+        "SELECT reason FROM ledger.transaction WHERE member_id = :m AND reason IS NOT NULL", m=giver
+    )
+    assert one != other
+
+
+def test_they_go_with_the_person_and_the_other_sides_stay(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    ledger.transfer(giver, 100, to=taker, reason=WORDS)
+    erase(ledger, giver)
+    assert told(ledger, giver) == [None]
+    assert told(ledger, taker) == [WORDS]
+    ledger.redeem(taker, 100)
+    erase(ledger, taker)
+    assert told(ledger, taker) == [None]
+    assert ledger.rows("SELECT count(*) FROM people.sealed") == [(0,)]
+    assert findings(ledger) == set()
+
+
+def test_an_export_has_them_and_a_profile_does_not(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    ledger.transfer(giver, 100, to=taker, reason=WORDS)
+    with ledger.database.reading() as session:
+        [record] = json.loads("".join(export_member(session, giver)))["records"]
+        assert vault.read(session, giver) == {}
+    [sent] = [one for one in record["transactions"] if one["reason"] is not None]
+    assert record["reasons"] == {sent["reason"]: WORDS}
+    assert record["profile"] == {}
+
+
+def test_a_refusal_keeps_none(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    before = ledger.snapshot()
+    with pytest.raises(InsufficientPoints):
+        ledger.transfer(giver, 101, to=taker, reason=WORDS)
+    for wrong in ("", "x" * 201, "a\x07b"):
+        with pytest.raises(InvalidInput):
+            ledger.transfer(giver, 1, to=taker, reason=wrong)
+    assert ledger.snapshot() == before
+    assert ledger.rows("SELECT count(*) FROM people.sealed") == [(0,)]
+
+
+def test_the_journal_takes_no_words_whoever_writes_it(ledger: LedgerDriver, superuser_engine: Engine) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    ledger.transfer(giver, 10, to=taker)
+    with pytest.raises(IntegrityError, match="reason_is_no_words"), superuser_engine.begin() as connection:
+        connection.execute(
+            text("UPDATE ledger.transaction SET reason = 'for Ada' WHERE kind = 'transfer_in'")
+        )
+
+
+def test_the_history_tells_a_code_from_words(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    posting: Posting = ledger.transfer(giver, 10, to=taker, reason=WORDS)
+    with ledger.database.reading() as session:
+        found = find_transaction(session, posting.ref, partner_id=None)
+    assert found is not None
+    assert found.reason is None
+    assert found.words is not None
+    assert len(found.words) == 64
+
+
+@pytest.mark.parametrize(
+    ("damage", "checks"),
+    [
+        ("DELETE FROM people.sealed", {"words_of_transactions_are_sealed"}),
+        (
+            "UPDATE ledger.transaction SET reason = repeat('0', 64) WHERE kind = 'transfer_in'",
+            {"words_of_transactions_are_sealed", "digests_are_of_their_rows"},
+        ),
+        (
+            "UPDATE people.sealed SET field = concat('reason:', repeat('0', 64)) WHERE member_id = :giver",
+            {"words_of_transactions_are_sealed", "sealed_values_open"},
+        ),
+        (
+            "UPDATE people.sealed SET ciphertext = ciphertext || '\\x00' WHERE member_id = :giver",
+            {"sealed_values_open"},
+        ),
+        (
+            (
+                "UPDATE people.sealed s SET ciphertext = o.ciphertext FROM people.sealed o"
+                " WHERE s.member_id = :giver AND o.member_id <> :giver"
+            ),
+            {"sealed_values_open"},
+        ),
+    ],
+)
+def test_the_audit_sees_damage(
+    ledger: LedgerDriver, superuser_engine: Engine, damage: str, checks: set[str]
+) -> None:
+    giver, taker = ledger.member(available=100), ledger.member()
+    ledger.transfer(giver, 10, to=taker, reason=WORDS)
+    with superuser_engine.begin() as connection:
+        connection.execute(text(damage), {"giver": giver} if ":giver" in damage else {})
+    assert findings(ledger) == checks
+
+
+def test_other_words_in_their_place_are_seen(ledger: LedgerDriver) -> None:
+    """Sealed rightly, under the right key and field: what the journal has in their place tells."""
+    giver, taker = ledger.member(available=100), ledger.member()
+    ledger.transfer(giver, 10, to=taker, reason=WORDS)
+    with ledger.database.unit_of_work() as session:
+        [(field,)] = session.execute(
+            text("SELECT field FROM people.sealed WHERE member_id = :m"), {"m": giver}
+        )
+        vault.put(session, giver, {field: "0" * 32 + "for nobody"})
+    assert findings(ledger) == {"sealed_values_open"}
