@@ -8,6 +8,7 @@ from typing import Final
 FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "post_issue",
     "post_redeem",
+    "post_batch",
     "post_reverse",
     "post_authorize",
     "post_capture",
