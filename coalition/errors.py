@@ -5,6 +5,7 @@ CoalitionError
 ├── ProgrammeRefusal     ProgrammeNotOpen, ProgrammeAlreadyOpen, ClockRefused, ClockSkew
 ├── InputRefusal         InvalidInput, IdentifierInvalid, PointsInvalid, OccurredInFuture, HoldTimeInvalid,
 │                        OccurredTooLongAgo
+├── BatchRefusal         BatchTooLarge, DuplicateInBatch, BatchStopped
 ├── MemberRefusal        MemberUnknown, MemberErased, MemberMerged, MemberBlocked, TransferToOneself,
 │                        MergeWithOneself, NotMerged, MemberHasHolds, MemberHasPoints
 ├── IdentifierRefusal    IdentifierUnknown, IdentifierBlocked, CardReplaced, IdentifierUnlinked,
@@ -157,6 +158,48 @@ class OccurredTooLongAgo(InputRefusal):
     code = "OCCURRED_TOO_LONG_AGO"
     summary = "occurredAt {occurred_at} is too long ago: the programme takes what occurred since {oldest}."
     field = ("input", "occurredAt")
+
+
+class BatchRefusal(CoalitionError):
+    """What is asked in one go does not go together."""
+
+
+class BatchTooLarge(BatchRefusal):
+    """A batch has at most so many lines; none of them was looked at."""
+
+    code = "BATCH_TOO_LARGE"
+    summary = "A batch has at most {most} lines, and this one has {lines}; send it in parts."
+    field = ("input", "lines")
+
+
+class DuplicateInBatch(BatchRefusal):
+    """An earlier line of the same batch has the same receipt line, or the same key for the same member."""
+
+    code = "DUPLICATE_IN_BATCH"
+    summary = "Line {line} of this batch has the same {what} already; a batch posts it once."
+
+
+class BatchStopped(BatchRefusal):
+    """Another line of an atomic batch was refused, so none was posted."""
+
+    code = "BATCH_STOPPED"
+    summary = "Line {line} was refused ({code}), and the batch is atomic: none of its lines was posted."
+
+    def __init__(
+        self,
+        message: str | None = None,
+        /,
+        *,
+        line: int,
+        code: str,
+        facts: dict[str, Any] | None = None,
+        refusal: CoalitionError | None = None,
+    ) -> None:
+        super().__init__(message, line=line, code=code)
+        self.line = line
+        """Counted from 0."""
+        self.refusal = refusal or from_kernel(code, facts or {})
+        """Why that line was refused."""
 
 
 class MemberRefusal(CoalitionError):
@@ -764,6 +807,9 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     PointsInvalid,
     OccurredInFuture,
     HoldTimeInvalid,
+    BatchTooLarge,
+    DuplicateInBatch,
+    BatchStopped,
     MemberUnknown,
     IdempotencyConflict,
     MemberErased,

@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 from uuid import UUID, uuid4
 
-from sqlalchemy import exists, or_, select, text, true, tuple_
+from sqlalchemy import select, text, true
 
 from coalition import clock, vault
 from coalition.amounts import MAX_POINTS, Points
@@ -24,7 +24,6 @@ from coalition.ledger.posting import Balance, call
 from coalition.programme import get_programme
 
 if TYPE_CHECKING:
-    from sqlalchemy import ColumnElement
     from sqlalchemy.orm import Session
 
     from coalition.ids import PartyId
@@ -154,17 +153,19 @@ def enrol_member(session: Session, command: EnrolMember) -> MemberId:
         IdentifierTaken: one of the identifiers is enrolled; nobody has joined.
     """
     member_id = command.member_id or MemberId(uuid4())
-    spelled = vault.stored_forms(session, command.identifiers, make=True)
+    spelled = vault.spellings(session, command.identifiers, make=True)
     call(
         session,
-        "SELECT ledger.enrol(%s, %s, %s::text[], %s::uuid[], %s::text[], %s)",
+        "SELECT ledger.enrol(%s, %s, %s::text[], %s::uuid[], %s::text[], %s, %s::text[], %s)",
         (
             member_id,
             command.partner_id,
             [identifier.kind.value for identifier in command.identifiers],
             [identifier.partner_id for identifier in command.identifiers],
-            [spelled[identifier] for identifier in command.identifiers],
+            [spelled[identifier].value for identifier in command.identifiers],
             clock.wall(),
+            [spelled[identifier].former for identifier in command.identifiers],
+            _indexed_by(spelled),
         ),
     )
     _seal(session, member_id, spelled)
@@ -180,32 +181,47 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
         IdentifierTaken: it is another member's.
         CardReplaced: it is a card of the member's that was replaced.
     """
-    spelled = vault.stored_forms(session, [command.identifier], make=True)
+    spelled = vault.spellings(session, [command.identifier], make=True)
     call(
         session,
-        "SELECT ledger.link_identifier(%s, %s, %s, %s, %s, %s)",
+        "SELECT ledger.link_identifier(%s, %s, %s, %s, %s, %s, %s, %s)",
         (
             command.member_id,
             command.partner_id,
             command.identifier.kind.value,
             command.identifier.partner_id,
-            spelled[command.identifier],
+            spelled[command.identifier].value,
             clock.wall(),
+            spelled[command.identifier].former,
+            _indexed_by(spelled),
         ),
     )
     _seal(session, command.member_id, spelled)
 
 
-def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, str]) -> None:
+def _indexed_by(spelled: Mapping[Identifier, vault.Spelling]) -> int | None:
+    return next((one.indexed_by for one in spelled.values() if one.indexed_by is not None), None)
+
+
+def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, vault.Spelling]) -> None:
     """Keep what the ledger spells blindly where it can be read with the member's key."""
+    values = {
+        value: identifier.value
+        for identifier, spelling in spelled.items()
+        if spelling.indexed_by is not None
+        for value in (spelling.value, spelling.former)
+        if value is not None
+    }
+    if not values:
+        return
+    column = tables.identifier.c
+    rows = session.execute(
+        select(column.identifier_id, column.value).where(
+            column.member_id == member_id, column.value.in_(values), column.unlinked_at.is_(None)
+        )
+    )
     vault.put(
-        session,
-        member_id,
-        {
-            vault.field_of(blind): identifier.value
-            for identifier, blind in spelled.items()
-            if identifier.kind not in vault.READABLE
-        },
+        session, member_id, {vault.identifier_field(row.identifier_id): values[row.value] for row in rows}
     )
 
 
@@ -239,23 +255,36 @@ def find_all_named(
     `asking`, if that one knew it: so that the ledger can say so, and give the answer to what was posted
     by it. To others it is as one that was never enrolled.
     """
-    column, head = tables.identifier.c, tables.member_head.c
-    spelled = vault.stored_forms(session, identifiers, make=False)
-    wanted = {(one.kind.value, one.partner_id, value): one for one, value in spelled.items()}
+    wanted = set(identifiers)
+    spelled = vault.spellings(session, wanted, make=False)
+    while True:
+        found = _find(session, spelled, merged=merged, asking=asking)
+        if all(one in found or one.kind in vault.READABLE for one in wanted):
+            return found
+        # What was not found may be spelt anew since the index keys were read: not if they are the same.
+        again = vault.spellings(session, wanted, make=False)
+        if again == spelled:
+            return found
+        spelled = again
+
+
+def _find(
+    session: Session,
+    spelled: Mapping[Identifier, vault.Spelling],
+    *,
+    merged: bool,
+    asking: PartyId | None,
+) -> dict[Identifier, Named]:
+    wanted = {
+        (one.kind.value, one.partner_id, value): one
+        for one, spelling in spelled.items()
+        for value in (spelling.value, spelling.former)
+        if value is not None
+    }
+    kinds, partners, values = zip(*wanted, strict=True) if wanted else ((), (), ())
     rows = session.execute(
-        select(
-            column.kind,
-            column.partner_id,
-            column.value,
-            column.member_id,
-            column.identifier_id,
-            head.merged_into,
-        )
-        .join(tables.member_head, head.member_id == column.member_id)
-        .where(tuple_(column.kind, column.partner_id, column.value).in_(wanted))
-        .where(column.unlinked_at.is_(None) if asking is None else _is_known_to(asking))
-        # The last one counts: of those that were unlinked the latest, before it one that is in use.
-        .order_by(column.unlinked_at)
+        _NAMED,
+        {"kinds": list(kinds), "partners": list(partners), "values": list(values), "asking": asking},
     ).all()
     return {
         wanted[row.kind, row.partner_id, row.value]: Named(
@@ -269,16 +298,21 @@ def find_all_named(
     }
 
 
-def _is_known_to(partner_id: PartyId) -> ColumnElement[bool]:
-    """It is linked; or it was, by this partner, or while this partner posted for whom it named."""
-    one, head, posted = tables.identifier.c, tables.member_head.c, tables.transaction.c
-    used = exists().where(
-        posted.member_id.in_([one.member_id, head.merged_into]),
-        posted.partner_id == partner_id,
-        posted.recorded_at >= one.linked_at,
-        posted.recorded_at < one.unlinked_at,
-    )
-    return or_(one.unlinked_at.is_(None), one.linked_by == partner_id, used)
+# Joined to arrays, so that a thousand cost no more to plan than one. Known is one that is linked, or was,
+# by the partner, or while the partner posted for whom it named.
+_NAMED = text("""
+    SELECT i.kind, i.partner_id, i.value, i.member_id, i.identifier_id, h.merged_into
+    FROM unnest(CAST(:kinds AS text[]), CAST(:partners AS uuid[]), CAST(:values AS text[]))
+             AS wanted (kind, partner_id, value)
+    JOIN ledger.identifier i USING (kind, partner_id, value)
+    JOIN ledger.member_head h USING (member_id)
+    WHERE i.unlinked_at IS NULL OR i.linked_by = CAST(:asking AS uuid) OR EXISTS (
+        SELECT FROM ledger.transaction t
+        WHERE t.member_id IN (i.member_id, h.merged_into) AND t.partner_id = CAST(:asking AS uuid)
+          AND t.recorded_at >= i.linked_at AND t.recorded_at < i.unlinked_at)
+    -- The last one counts: of those that were unlinked the latest, before it one that is in use.
+    ORDER BY i.unlinked_at
+""")
 
 
 def survivor_of(session: Session, member_id: MemberId) -> MemberId:
@@ -335,7 +369,7 @@ def identifiers_by_id(
     return {
         row.identifier_id: Identifier(
             kind=IdentifierKind(row.kind),
-            value=vault.readable(row.kind, row.value, sealed),
+            value=vault.readable(row.kind, row.value, row.identifier_id, sealed),
             partner_id=row.partner_id,
         )
         for row in rows

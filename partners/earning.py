@@ -1,11 +1,9 @@
 """How many points an amount of money earns: a function of values."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
-from fractions import Fraction
 from typing import Final
 
 from coalition.amounts import MAX_POINTS, Points
@@ -33,10 +31,15 @@ class EarnRule:
     rounding: EarnRounding = EarnRounding.DOWN
 
 
-_ROUND: Final[dict[EarnRounding, Callable[[Fraction], int]]] = {
-    EarnRounding.DOWN: math.floor,
-    EarnRounding.HALF_EVEN: round,
-    EarnRounding.UP: math.ceil,
+def _half_even(whole: int, rest: int, per: int) -> int:
+    return whole + (2 * rest > per or (2 * rest == per and whole % 2 == 1))
+
+
+# From the whole points, and the rest of which so many make one.
+_ROUND: Final[dict[EarnRounding, Callable[[int, int, int], int]]] = {
+    EarnRounding.DOWN: lambda whole, _rest, _per: whole,
+    EarnRounding.HALF_EVEN: _half_even,
+    EarnRounding.UP: lambda whole, rest, _per: whole + (rest > 0),
 }
 
 
@@ -47,9 +50,13 @@ def points_for(rule: EarnRule, amount: Decimal) -> Points:
         PointsInvalid: more than one transaction may move.
     """
     assert amount >= 0, "an amount spent is not negative"
-    # A fraction and not a decimal quotient: 1 point per 3.00 has no finite decimal, and what is
+    # Integers and not a decimal quotient: 1 point per 3.00 has no finite decimal, and what is
     # rounded must be the exact value.
-    points = _ROUND[rule.rounding](Fraction(rule.points) * Fraction(amount) / Fraction(rule.amount))
+    (gives, gives_per), (money, money_per) = rule.points.as_integer_ratio(), amount.as_integer_ratio()
+    takes, takes_per = rule.amount.as_integer_ratio()
+    per = gives_per * money_per * takes
+    whole, rest = divmod(gives * money * takes_per, per)
+    points = _ROUND[rule.rounding](whole, rest, per)
     if points > MAX_POINTS:
         raise PointsInvalid(points=points, field=("input", "amount"))
     return Points(points)

@@ -1,15 +1,17 @@
-"""Post a partner's till export: in chunks, through what its tills call, each line with one effect.
+"""Post a partner's till export: in batches, by what its tills call, each line with one effect.
 
 A line's key is made of its receipt, so the same file again changes nothing. What the network refuses
-costs its own line only.
+costs its own line only. Issues and redemptions go in batches; reversals, which name what was posted
+before them, one by one between these.
 """
 
 import hashlib
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -23,15 +25,23 @@ from coalition.ledger import Posting
 from coalition.members import Named, find_all_named
 from coalition.receipts import Receipt
 from partners import till
+from partners.batches import MAX_LINES, post_batch
 from partners.limits import keep_fresh
 from partners.refusals import Attempt, register
 from partners.till_files import LineKind, Reject, TillLine, rejected
 
-CHUNK: Final = 200
-"""Lines in one transaction. The window's closer waits for it as for any posting, so it stays short."""
+CHUNK: Final = MAX_LINES
+"""Lines that are posted together, as far as they can be."""
 
 _TRIES: Final = 5
 _PAUSE: Final = 0.5  # seconds before the second try; twice as long before each further one
+
+_REVERSALS_AT_ONCE: Final = 50
+"""In one transaction, of those that are posted one by one."""
+_REVERSALS: Final = frozenset({LineKind.REVERSE_ISSUE, LineKind.REVERSE_REDEMPTION})
+
+_NOBODY: Final = Named(member_id=MemberId(UUID(int=0)))
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -58,53 +68,73 @@ def post_lines(
     for chunk in _chunks(lines):
         rejects = [one for one in chunk if isinstance(one, Reject)]
         readable = [one for one in chunk if isinstance(one, TillLine)]
-        rejects += _post_patiently(db, readable, partner_id, counts)
+        rejects += _post_chunk(db, readable, partner_id, counts)
         counts.lines += len(chunk)
         counts.rejected += len(rejects)
         yield from sorted(rejects, key=lambda one: one.number)
 
 
 def _chunks(lines: Iterable[TillLine | Reject]) -> Iterator[list[TillLine | Reject]]:
-    """So many lines at a time, or fewer: where a receipt comes again for someone else, a chunk ends.
+    """So many lines at a time, or fewer: where a receipt comes again, a chunk ends.
 
-    Within a chunk members are posted in the order of their ids, and who got the receipt is a matter of
-    the file's.
+    Who got the receipt, or whether it is the same wish again, is a matter of what was posted before.
     """
     chunk: list[TillLine | Reject] = []
-    holders: dict[Receipt, Identifier] = {}
+    receipts: set[tuple[LineKind, Receipt]] = set()
     for line in lines:
-        taken = isinstance(line, TillLine) and holders.get(line.receipt, line.member) != line.member
-        if taken or len(chunk) == CHUNK:
+        again = isinstance(line, TillLine) and (line.kind, line.receipt) in receipts
+        if again or len(chunk) == CHUNK:
             yield chunk
-            chunk, holders = [], {}
+            chunk, receipts = [], set()
         chunk.append(line)
         if isinstance(line, TillLine):
-            holders[line.receipt] = line.member
+            receipts.add((line.kind, line.receipt))
     if chunk:
         yield chunk
 
 
-def _post_patiently(
-    db: Database, lines: list[TillLine], partner_id: PartnerId, counts: Counts
-) -> list[Reject]:
-    """One chunk; again, whole, where the database was busy or away. Nothing happens twice."""
-    pause = _PAUSE
-    for attempt in range(1, _TRIES + 1):
-        try:
-            keep_fresh(db)
-            with db.unit_of_work() as session:
-                done = _post(session, lines, partner_id)
-        except DatabaseUnavailable:
-            if attempt == _TRIES:
-                raise
-            time.sleep(pause)
-            pause *= 2
-        else:
-            _count(counts, done)
-            refused = [(line, outcome) for line, outcome in done if isinstance(outcome, CoalitionError)]
-            register(db, [(_attempt(line, partner_id), refusal) for line, refusal in refused])
-            return [rejected(line.number, refusal) for line, refusal in refused]
-    raise AssertionError("unreachable")
+def _post_chunk(db: Database, lines: list[TillLine], partner_id: PartnerId, counts: Counts) -> list[Reject]:
+    """One chunk, in as many transactions as its reversals need."""
+    named = _patiently(db, lambda: _named(db, lines, partner_id))
+    refused: list[tuple[TillLine, CoalitionError]] = []
+    for stage in _stages(lines, named):
+        done = _patiently(db, partial(_post_stage, db, stage, named, partner_id))
+        _count(counts, done)
+        refused += [(line, outcome) for line, outcome in done if isinstance(outcome, CoalitionError)]
+    register(db, [(_attempt(line, partner_id), refusal) for line, refusal in refused])
+    return [rejected(line.number, refusal) for line, refusal in refused]
+
+
+def _stages(lines: list[TillLine], named: Mapping[Identifier, Named]) -> Iterator[list[TillLine]]:
+    """The lines in parts to be posted one after the other: reversals apart from the rest, a few at a time.
+
+    What one member's lines ask keeps its order, and so does what one receipt's lines ask.
+    """
+    rest = lines
+    while rest:
+        batch: list[TillLine] = []
+        reversals: list[TillLine] = []
+        later: list[TillLine] = []
+        undone: set[object] = set()
+        waiting: set[object] = set()
+        for line in rest:
+            whose = named.get(line.member)
+            about = {line.receipt, line.member if whose is None else whose.member_id}
+            if about & waiting or (line.kind not in _REVERSALS and about & undone):
+                later.append(line)
+                waiting |= about
+            elif line.kind in _REVERSALS:
+                reversals.append(line)
+                undone |= about
+            else:
+                batch.append(line)
+        if batch:
+            yield batch
+        # In the order in which all lock members who lock several; within a member the file's order stays.
+        reversals.sort(key=lambda line: named.get(line.member, _NOBODY).member_id)
+        for first in range(0, len(reversals), _REVERSALS_AT_ONCE):
+            yield reversals[first : first + _REVERSALS_AT_ONCE]
+        rest = later
 
 
 def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | CoalitionError]]) -> None:
@@ -118,60 +148,79 @@ def _count(counts: Counts, done: Iterable[tuple[TillLine, Posting | CoalitionErr
             counts.points[line.kind] += outcome.points
 
 
-def _post(
-    session: Session, lines: list[TillLine], partner_id: PartnerId
-) -> list[tuple[TillLine, Posting | CoalitionError]]:
-    named = find_all_named(session, {line.member for line in lines}, asking=partner_id)
-    done: list[tuple[TillLine, Posting | CoalitionError]] = []
-    # By member's id: the order in which all who lock several members lock them. Within a member the
-    # file's order stays.
-    for line in sorted(lines, key=lambda line: named.get(line.member, _NOBODY).member_id):
+def _patiently(db: Database, act: Callable[[], T]) -> T:
+    """What is asked; again, whole, where the database was busy or away. Nothing happens twice."""
+    pause = _PAUSE
+    for attempt in range(1, _TRIES + 1):
         try:
-            done.append((line, _post_line(session, line, partner_id, named.get(line.member))))
+            keep_fresh(db)
+            return act()
         except DatabaseUnavailable:
-            raise
-        except CoalitionError as refusal:
-            done.append((line, refusal))
-    return done
+            if attempt == _TRIES:
+                raise
+            time.sleep(pause)
+            pause *= 2
+    raise AssertionError("unreachable")
 
 
-_NOBODY: Final = Named(member_id=MemberId(UUID(int=0)))
+def _named(db: Database, lines: list[TillLine], partner_id: PartnerId) -> dict[Identifier, Named]:
+    with db.reading() as session:
+        return find_all_named(session, {line.member for line in lines}, asking=partner_id)
 
 
-def _post_line(session: Session, line: TillLine, partner_id: PartnerId, named: Named | None) -> Posting:
+def _post_stage(
+    db: Database, lines: list[TillLine], named: Mapping[Identifier, Named], partner_id: PartnerId
+) -> list[tuple[TillLine, Posting | CoalitionError]]:
+    outcomes: list[Posting | CoalitionError]
+    if lines[0].kind in _REVERSALS:
+        with db.unit_of_work() as session:
+            outcomes = [_reversed(session, line, named.get(line.member), partner_id) for line in lines]
+    else:
+        wishes = [_wish(line, named.get(line.member), partner_id) for line in lines]
+        with db.single_call() as session:
+            outcomes = post_batch(session, partner_id, wishes)
+    return list(zip(lines, outcomes, strict=True))
+
+
+def _wish(
+    line: TillLine, named: Named | None, partner_id: PartnerId
+) -> till.Issue | till.Redeem | CoalitionError:
     if named is None:
-        raise MemberUnknown
-    match line.kind:
-        case LineKind.ISSUE:
-            return till.issue(
-                session,
-                till.Issue(
-                    member_id=named.member_id,
-                    identifier_id=named.identifier_id,
-                    partner_id=partner_id,
-                    idempotency_key=_key(line),
-                    points=line.points,
-                    amount=line.amount,
-                    receipt=line.receipt,
-                    occurred_at=line.occurred_at,
-                ),
-            )
-        case LineKind.REDEEM:
-            assert line.points is not None, "the reader sees to it"
-            return till.redeem(
-                session,
-                till.Redeem(
-                    member_id=named.member_id,
-                    identifier_id=named.identifier_id,
-                    partner_id=partner_id,
-                    points=line.points,
-                    idempotency_key=_key(line),
-                    receipt=line.receipt,
-                    occurred_at=line.occurred_at,
-                ),
-            )
-        case LineKind.REVERSE_ISSUE | LineKind.REVERSE_REDEMPTION:
-            return _reverse(session, line, partner_id, named.member_id)
+        return MemberUnknown()
+    if line.kind is LineKind.ISSUE:
+        return till.Issue(
+            member_id=named.member_id,
+            identifier_id=named.identifier_id,
+            partner_id=partner_id,
+            idempotency_key=_key(line),
+            points=line.points,
+            amount=line.amount,
+            receipt=line.receipt,
+            occurred_at=line.occurred_at,
+        )
+    assert line.points is not None, "the reader sees to it"
+    return till.Redeem(
+        member_id=named.member_id,
+        identifier_id=named.identifier_id,
+        partner_id=partner_id,
+        points=line.points,
+        idempotency_key=_key(line),
+        receipt=line.receipt,
+        occurred_at=line.occurred_at,
+    )
+
+
+def _reversed(
+    session: Session, line: TillLine, named: Named | None, partner_id: PartnerId
+) -> Posting | CoalitionError:
+    try:
+        if named is None:
+            raise MemberUnknown
+        return _reverse(session, line, partner_id, named.member_id)
+    except DatabaseUnavailable:
+        raise
+    except CoalitionError as refusal:
+        return refusal
 
 
 def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id: MemberId) -> Posting:

@@ -6,6 +6,7 @@ Functions of values. The mutation and the quote both ask them, so they cannot di
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
+from functools import lru_cache
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -14,7 +15,7 @@ from coalition.errors import InvalidInput, PointsInvalid
 from partners.agreements import Agreement
 from partners.checks import check_decimal
 from partners.earning import points_for
-from partners.expiry import last_day
+from partners.expiry import Expiry, last_day
 
 _AMOUNT_BELOW: Final = 1_000_000_000_000
 _AMOUNT_PLACES: Final = 4
@@ -88,6 +89,14 @@ def _matures_at(agreement: Agreement, occurred_at: datetime) -> datetime | None:
 
 
 def _expires_at(agreement: Agreement, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
-    last = last_day(agreement.expiry, local_date(occurred_at, zone), maturity_days=agreement.maturity_days)
+    return _end_of_points(
+        agreement.expiry, local_date(occurred_at, zone), maturity_days=agreement.maturity_days, zone=zone
+    )
+
+
+# Remembered, since a batch asks the same of a thousand lines.
+@lru_cache(maxsize=4_096)
+def _end_of_points(expiry: Expiry, issued_on: date, *, maturity_days: int, zone: ZoneInfo) -> datetime | None:
+    last = last_day(expiry, issued_on, maturity_days=maturity_days)
     # The whole of the last day counts: points lapse as the next one begins there.
     return None if last is None else datetime.combine(last + timedelta(days=1), time.min, tzinfo=zone)

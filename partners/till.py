@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -31,6 +31,8 @@ from partners.checks import check_text
 from partners.earning import points_for
 from partners.memory import Memory, memory_of
 from partners.terms import Evaluation, check_amount, check_points, evaluate, local_date
+
+T = TypeVar("T")
 
 _TRIES: Final = 3
 _MAX_REASON: Final = 200
@@ -101,8 +103,9 @@ def issue(session: Session, wish: Issue) -> Posting:
         MemberBlocked, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
-    checked_value(points=wish.points, amount=wish.amount)
-    return at_terms_in_force(session, wish.partner_id, lambda memory: _issue(session, wish, memory))
+    return at_terms_in_force(
+        session, wish.partner_id, lambda memory: issue_points(session, issue_command(session, wish, memory))
+    )
 
 
 def redeem(session: Session, wish: Redeem) -> Posting:
@@ -115,8 +118,9 @@ def redeem(session: Session, wish: Redeem) -> Posting:
         nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
-    check_points(wish.points)
-    return at_terms_in_force(session, wish.partner_id, lambda memory: _redeem(session, wish, memory))
+    return at_terms_in_force(
+        session, wish.partner_id, lambda memory: redeem_points(session, redeem_command(session, wish, memory))
+    )
 
 
 def reverse(session: Session, wish: Reverse) -> Posting:
@@ -158,7 +162,13 @@ def checked_value(*, points: int | None, amount: Decimal | None) -> None:
         check_amount(amount)
 
 
-def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
+def issue_command(session: Session, wish: Issue, memory: Memory) -> IssuePoints:
+    """The wish as the ledger takes it: in points, with the terms that are remembered for its day.
+
+    Raises:
+        InvalidInput, PointsInvalid, OccurredInFuture: it is nothing that could be posted.
+    """
+    checked_value(points=wish.points, amount=wish.amount)
     zone = memory.zone(session)
     occurred_at = memory.moment(session, wish.occurred_at)
     day = local_date(occurred_at, zone)
@@ -182,57 +192,57 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
                 session, member_id=wish.member_id, partner_id=wish.partner_id, key=wish.idempotency_key
             ):
                 raise
-    return issue_points(
-        session,
-        IssuePoints(
-            member_id=wish.member_id,
-            partner_id=wish.partner_id,
-            points=evaluated.points,
-            idempotency_key=wish.idempotency_key,
-            request={
-                "points": wish.points,
-                "amount": _spelled(wish.amount),
-                "funding_plan": wish.funding_plan,
-                "receipt": wish.receipt.as_request() if wish.receipt else None,
-                "occurred_at": asked_moment(wish.occurred_at),
-            },
-            agreement_id=None if agreement is None else agreement.agreement_id,
-            funding_plan_id=plan_id,
-            amount=wish.amount,
-            receipt=wish.receipt,
-            occurred_at=occurred_at,
-            matures_at=evaluated.matures_at,
-            expires_at=evaluated.expires_at,
-            identifier_id=wish.identifier_id,
-        ),
+    return IssuePoints(
+        member_id=wish.member_id,
+        partner_id=wish.partner_id,
+        points=evaluated.points,
+        idempotency_key=wish.idempotency_key,
+        request={
+            "points": wish.points,
+            "amount": _spelled(wish.amount),
+            "funding_plan": wish.funding_plan,
+            "receipt": wish.receipt.as_request() if wish.receipt else None,
+            "occurred_at": asked_moment(wish.occurred_at),
+        },
+        agreement_id=None if agreement is None else agreement.agreement_id,
+        funding_plan_id=plan_id,
+        amount=wish.amount,
+        receipt=wish.receipt,
+        occurred_at=occurred_at,
+        matures_at=evaluated.matures_at,
+        expires_at=evaluated.expires_at,
+        identifier_id=wish.identifier_id,
     )
 
 
-def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
+def redeem_command(session: Session, wish: Redeem, memory: Memory) -> RedeemPoints:
+    """The wish as the ledger takes it, with the terms that are remembered for its day.
+
+    Raises:
+        PointsInvalid, InvalidInput, OccurredInFuture: it is nothing that could be posted.
+    """
+    check_points(wish.points)
     zone = memory.zone(session)
     occurred_at = memory.moment(session, wish.occurred_at)
     agreement = memory.agreement(session, partner_id=wish.partner_id, on=local_date(occurred_at, zone))
-    return redeem_points(
-        session,
-        RedeemPoints(
-            member_id=wish.member_id,
-            partner_id=wish.partner_id,
-            points=Points(wish.points),
-            idempotency_key=wish.idempotency_key,
-            request={
-                "points": wish.points,
-                "receipt": wish.receipt.as_request() if wish.receipt else None,
-                "occurred_at": asked_moment(wish.occurred_at),
-                "confirmation": wish.confirmation_id,
-                "from_pool": wish.from_pool,
-            },
-            agreement_id=None if agreement is None else agreement.agreement_id,
-            receipt=wish.receipt,
-            occurred_at=occurred_at,
-            confirmation_id=wish.confirmation_id,
-            identifier_id=wish.identifier_id,
-            from_pool=wish.from_pool,
-        ),
+    return RedeemPoints(
+        member_id=wish.member_id,
+        partner_id=wish.partner_id,
+        points=Points(wish.points),
+        idempotency_key=wish.idempotency_key,
+        request={
+            "points": wish.points,
+            "receipt": wish.receipt.as_request() if wish.receipt else None,
+            "occurred_at": asked_moment(wish.occurred_at),
+            "confirmation": wish.confirmation_id,
+            "from_pool": wish.from_pool,
+        },
+        agreement_id=None if agreement is None else agreement.agreement_id,
+        receipt=wish.receipt,
+        occurred_at=occurred_at,
+        confirmation_id=wish.confirmation_id,
+        identifier_id=wish.identifier_id,
+        from_pool=wish.from_pool,
     )
 
 
@@ -296,7 +306,7 @@ def _part(session: Session, wish: Reverse) -> _Part:
     return _Part(points=Points(points), amount_before=before)
 
 
-def at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[Memory], Posting]) -> Posting:
+def at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[Memory], T]) -> T:
     """Post by what is remembered of the partner's terms, and once more where that was out of date."""
     memory = memory_of(session)
     for _ in range(_TRIES):

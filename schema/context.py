@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, Self, TypeAlias, TypeVar
 
@@ -95,6 +95,10 @@ class Context:
         self._forget()
         keep_fresh(self.database)
         return self._registered(lambda: _within(self.database.unit_of_work(), wish), attempt)
+
+    def note_refusals(self, refused: Sequence[tuple[Attempt, CoalitionError]]) -> None:
+        """Write down what a posting that went through refused of its parts."""
+        register(self.database, refused)
 
     def quote(self, question: Callable[[Session], T]) -> Outcome[T]:
         """Ask what would come of a wish; nothing moves."""

@@ -35,6 +35,10 @@ PAGE_SIZE = 20
 """How many a page has where the caller says nothing."""
 PAGE = ListSize(assumed_size=PAGE_SIZE, slicing_arguments=["first", "last"])
 """A connection."""
+ONE = ListSize(assumed_size=1)
+"""A list that holds one thing at most."""
+BATCH = ListSize(assumed_size=1_000, slicing_arguments=["input.lines"])
+"""What a batch answers: as many as it has lines."""
 FEW = ListSize(assumed_size=10)
 """A plain list, of which there are few."""
 WRITES = Cost(weight=10)

@@ -9,6 +9,7 @@ from strawberry.schema.config import StrawberryConfig
 
 from schema.coercion import make_inputs_directly
 from schema.mutations.adjustments import AdjustmentMutations
+from schema.mutations.batches import BatchMutations
 from schema.mutations.clients import ClientMutations
 from schema.mutations.guards import GuardMutations
 from schema.mutations.holds import HoldMutations
@@ -57,6 +58,7 @@ class Query(
 )
 class Mutation(
     PointsMutations,
+    BatchMutations,
     HoldMutations,
     VoucherMutations,
     TransferMutations,

@@ -17,7 +17,9 @@ from sqlalchemy.orm import Session
 
 from coalition import clock, members, pooling, windows
 from coalition.amounts import Points
+from coalition.batching import post_batch
 from coalition.db import Database
+from coalition.errors import CoalitionError
 from coalition.holding import (
     AuthorizeRedemption,
     CaptureRedemption,
@@ -210,20 +212,30 @@ class LedgerDriver:
         key: str | None = None,
         **more: Any,
     ) -> Posting:
+        wish = self.to_issue(member_id, points, by=by, key=key, **more)
+        with self.database.single_call() as session:
+            return issue_points(session, wish)
+
+    def to_issue(
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> IssuePoints:
+        """The wish alone: a line of a batch."""
         partner_id = by or self.any_partner()
         more.setdefault("agreement_id", self.agreements.get(partner_id))
         more.setdefault("request", _request(member_id, points, more))
-        with self.database.single_call() as session:
-            return issue_points(
-                session,
-                IssuePoints(
-                    member_id=member_id,
-                    partner_id=partner_id,
-                    points=Points(points),
-                    idempotency_key=key or self.key(),
-                    **more,
-                ),
-            )
+        return IssuePoints(
+            member_id=member_id,
+            partner_id=partner_id,
+            points=Points(points),
+            idempotency_key=key or self.key(),
+            **more,
+        )
 
     def redeem(
         self,
@@ -234,20 +246,36 @@ class LedgerDriver:
         key: str | None = None,
         **more: Any,
     ) -> Posting:
+        wish = self.to_redeem(member_id, points, by=by, key=key, **more)
+        with self.database.single_call() as session:
+            return redeem_points(session, wish)
+
+    def to_redeem(
+        self,
+        member_id: MemberId,
+        points: int,
+        *,
+        by: PartnerId | None = None,
+        key: str | None = None,
+        **more: Any,
+    ) -> RedeemPoints:
+        """The wish alone: a line of a batch."""
         partner_id = by or self.any_partner()
         more.setdefault("agreement_id", self.agreements.get(partner_id))
         more.setdefault("request", _request(member_id, points, more))
+        return RedeemPoints(
+            member_id=member_id,
+            partner_id=partner_id,
+            points=Points(points),
+            idempotency_key=key or self.key(),
+            **more,
+        )
+
+    def batch(
+        self, *lines: IssuePoints | RedeemPoints, by: PartnerId | None = None, atomic: bool = False
+    ) -> list[Posting | CoalitionError]:
         with self.database.single_call() as session:
-            return redeem_points(
-                session,
-                RedeemPoints(
-                    member_id=member_id,
-                    partner_id=partner_id,
-                    points=Points(points),
-                    idempotency_key=key or self.key(),
-                    **more,
-                ),
-            )
+            return post_batch(session, by or self.any_partner(), lines, atomic=atomic)
 
     def reverse(
         self,

@@ -106,11 +106,13 @@ def transfer(
     Example: coalition member transfer card:4006381333931 email:ada@example.org 500
     """
     with console.open_database() as database, database.unit_of_work() as session:
+        named = member_named(session, receiver, merged=True)
         posting = transfer_points(
             session,
             TransferPoints(
                 member_id=member_named(session, giver),
-                to=members.survivor_of(session, member_named(session, receiver)),
+                to=members.survivor_of(session, named),
+                named=named,
                 points=Points(points),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,

@@ -3,8 +3,6 @@
 -- A refusal is not raised here but noted in the wish: a replay of the first posting must get its answer.
 CREATE FUNCTION ledger.claim_receipt(p_wish ledger.wish, p_member uuid) RETURNS ledger.wish
 LANGUAGE plpgsql AS $$
-DECLARE
-    earlier receipt;
 BEGIN
     IF p_wish.receipt_number IS NULL THEN RETURN p_wish; END IF;
 
@@ -12,7 +10,17 @@ BEGIN
     VALUES (p_wish.partner_id, p_wish.kind, p_wish.store, p_wish.terminal, p_wish.receipt_number, p_wish.receipt_line,
             p_wish.receipt_revision, p_member, p_wish.business_date, p_wish.transaction_id)
     ON CONFLICT DO NOTHING;
-    IF NOT FOUND THEN
+    RETURN ledger.judge_claim(p_wish, FOUND);
+END $$;
+
+-- Note what speaks against a receipt: somebody has it, or it is a later revision of one that was not taken back.
+CREATE FUNCTION ledger.judge_claim(p_wish ledger.wish, p_claimed boolean) RETURNS ledger.wish
+LANGUAGE plpgsql AS $$
+DECLARE
+    earlier receipt;
+BEGIN
+    IF p_wish.receipt_number IS NULL THEN RETURN p_wish; END IF;
+    IF NOT p_claimed THEN
         p_wish.refused := 'RECEIPT_DUPLICATE';
     ELSIF p_wish.receipt_revision > 0 THEN
         SELECT * INTO earlier FROM receipt

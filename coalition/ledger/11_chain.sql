@@ -5,37 +5,69 @@
 -- handed `public` and two digests, and check that its transaction is in the window whose root was published,
 -- and learns nothing of other issuers' lots.
 
--- What the acting partner knows of its transaction: JSON, with the keys in this order and without nulls.
+-- What the acting partner knows of its transaction: JSON, with the keys in this order and without nulls. Written by
+-- hand, since json_build_object and json_strip_nulls take a fifth of the time of an issue in a batch: a part
+-- whose value is null is null, and concat leaves it out.
 CREATE FUNCTION ledger.public_text(p transaction) RETURNS text
 LANGUAGE sql STABLE AS $$
-    SELECT json_strip_nulls(json_build_object(
-        'member', p.member_id, 'window', p.business_date, 'transaction', p.transaction_id, 'sequence', p.sequence,
-        'kind', p.kind, 'partner', p.partner_id, 'agreement', p.agreement_id, 'points', p.points, 'amount', p.amount::text,
-        'store', p.store, 'terminal', p.terminal, 'receipt', p.receipt_number, 'line', p.receipt_line, 'revision', p.receipt_revision, 'card', p.card_id,
-        'occurred_at', to_char(p.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'recorded_at', to_char(p.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-        'reverses', p.reverses_id, 'undone', p.undone_points, 'hold', p.hold_id,
-        'confirmation', p.confirmation_id, 'key', p.idempotency_key, 'reason', p.reason))::text
+    SELECT concat(
+        '{"member":"', p.member_id, '","window":"', p.business_date, '","transaction":"', p.transaction_id, '","sequence":', p.sequence,
+        ',"kind":"', p.kind, '","partner":"', p.partner_id, '"', ',"agreement":"' || p.agreement_id || '"', ',"points":', p.points,
+        ',"amount":"' || p.amount || '"', ',"store":' || to_json(p.store), ',"terminal":' || to_json(p.terminal),
+        ',"receipt":' || to_json(p.receipt_number), ',"line":' || p.receipt_line, ',"revision":' || p.receipt_revision,
+        ',"card":"' || p.card_id || '"',
+        ',"occurred_at":"', to_char(p.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '"',
+        ',"recorded_at":"', to_char(p.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '"',
+        ',"reverses":"' || p.reverses_id || '"', ',"undone":' || p.undone_points, ',"hold":"' || p.hold_id || '"',
+        ',"confirmation":"' || p.confirmation_id || '"', ',"key":' || to_json(p.idempotency_key),
+        ',"reason":' || to_json(p.reason), '}')
 $$;
 
--- Its legs, one a line in their order, and the balances after it.
+-- A leg, as the digest has it.
+CREATE FUNCTION ledger.leg_text(
+    p_ordinal bigint, p_bucket text, p_points bigint, p_lot uuid, p_deficit uuid, p_issuer uuid, p_agreement uuid, p_plan uuid
+) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT concat_ws('|', p_ordinal, p_bucket, p_points, p_lot, p_deficit, p_issuer, p_agreement, p_plan)
+$$;
+
+-- A transaction's legs, one a line in their order, and the balances after it.
+CREATE FUNCTION ledger.legs_and_balances(p_legs text, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT concat_ws(E'\n', p_legs, concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit))
+$$;
+
 CREATE FUNCTION ledger.private_text(p transaction) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     legs text;
 BEGIN
-    SELECT string_agg(concat_ws('|', ordinal, bucket, points, lot_id, deficit_id, issuer_id, agreement_id, funding_plan_id), E'\n'
+    SELECT string_agg(ledger.leg_text(ordinal, bucket, points, lot_id, deficit_id, issuer_id, agreement_id, funding_plan_id), E'\n'
                       ORDER BY ordinal) INTO legs
     FROM entry
     WHERE member_id = p.member_id AND business_date = p.business_date AND transaction_id = p.transaction_id;
-    RETURN concat_ws(E'\n', legs, concat_ws('|', 'after', p.available_after, p.pending_after, p.held_after, p.deficit_after));
+    RETURN ledger.legs_and_balances(legs, p.available_after, p.pending_after, p.held_after, p.deficit_after);
 END $$;
+
+-- What of a transaction's digest is its own, without the one before.
+CREATE FUNCTION ledger.content_digest(p_public text, p_private text) RETURNS bytea
+LANGUAGE sql STABLE AS $$
+    SELECT sha256(convert_to(p_public, 'UTF8')) || sha256(convert_to(p_private, 'UTF8'))
+$$;
 
 -- The digest of a transaction that follows one with the given digest.
 CREATE FUNCTION ledger.chained(p_before bytea, p transaction) RETURNS bytea
 LANGUAGE sql STABLE AS $$
-    SELECT sha256(p_before || sha256(convert_to(ledger.public_text(p), 'UTF8')) || sha256(convert_to(ledger.private_text(p), 'UTF8')))
+    SELECT sha256(p_before || ledger.content_digest(ledger.public_text(p), ledger.private_text(p)))
 $$;
+
+-- The same over several of a member's transactions in their order, the first of which follows p_before.
+CREATE FUNCTION ledger.chain_on(p_last bytea, p_before bytea, p_content bytea) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+    RETURN sha256(coalesce(p_last, p_before) || p_content);
+END $$;
+
+CREATE AGGREGATE ledger.chained_on(p_before bytea, p_content bytea) (SFUNC = ledger.chain_on, STYPE = bytea);
 
 -- What one needs to recompute a transaction's digest and is not told its legs.
 CREATE FUNCTION ledger.witness(p_member uuid, p_date date, p_id uuid)

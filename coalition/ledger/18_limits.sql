@@ -47,15 +47,7 @@ BEGIN
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
-        IF rule.scope IN ('member', 'card') THEN
-            SELECT CASE rule.measure WHEN 'count' THEN count(*) ELSE coalesce(sum(u.points), 0) END INTO used
-            FROM ledger.uses(rule, p_wish, head.member_id) u;
-        ELSE
-            SELECT f.used INTO used FROM partners.limit_figure f
-            WHERE f.code = rule.code AND f.version = rule.version AND f.partner_id = p_wish.partner_id
-              AND f.store = CASE rule.scope WHEN 'store' THEN p_wish.store ELSE '' END;
-            used := coalesce(used, 0);
-        END IF;
+        used := ledger.used_under(rule, p_wish, head.member_id);
         asked := CASE rule.measure WHEN 'count' THEN 1 ELSE p_wish.points END;
         CONTINUE WHEN used + asked <= rule.most;
         -- `own`: it counted the acting partner's postings only, so that the partner may be told the rest.
@@ -67,6 +59,42 @@ BEGIN
         holding := coalesce(holding, facts);
     END LOOP;
     IF holding IS NOT NULL THEN PERFORM ledger.check_review(p_wish, head.member_id, holding); END IF;
+END $$;
+
+-- What counts under a rule already, of the member or the card, or of the partner or its store.
+CREATE FUNCTION ledger.used_under(p_rule partners.limit_rule, p_wish ledger.wish, p_member uuid) RETURNS numeric
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    used numeric;
+BEGIN
+    IF p_rule.scope IN ('member', 'card') THEN
+        SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE coalesce(sum(u.points), 0) END INTO used
+        FROM ledger.uses(p_rule, p_wish, p_member) u;
+    ELSE
+        SELECT f.used INTO used FROM partners.limit_figure f
+        WHERE f.code = p_rule.code AND f.version = p_rule.version AND f.partner_id = p_wish.partner_id
+          AND f.store = CASE p_rule.scope WHEN 'store' THEN p_wish.store ELSE '' END;
+    END IF;
+    RETURN coalesce(used, 0);
+END $$;
+
+-- Whether some rule might not let all of so many postings pass, of so many points together, of which the wish is one.
+-- Where none does, each of them passes in whatever order.
+CREATE FUNCTION ledger.may_exceed(p_wish ledger.wish, head ledger.member_head, p_postings bigint, p_points numeric) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+    rule  partners.limit_rule;
+    asked numeric;
+BEGIN
+    p_wish.now := greatest(p_wish.now, head.last_recorded_at);
+    FOREACH rule IN ARRAY p_wish.limits LOOP
+        CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
+        asked := CASE rule.measure WHEN 'count' THEN p_postings ELSE p_points END;
+        IF ledger.used_under(rule, p_wish, head.member_id) + asked > rule.most THEN
+            RETURN true;
+        END IF;
+    END LOOP;
+    RETURN false;
 END $$;
 
 -- Ask whether the rules in force would let a posting pass, and move nothing. Raises what the posting would be

@@ -8,6 +8,7 @@ from typing import Final
 FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "post_issue",
     "post_redeem",
+    "post_batch",
     "post_reverse",
     "post_authorize",
     "post_capture",
@@ -29,6 +30,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "confirm_redemption",
     "enrol",
     "link_identifier",
+    "respell_identifiers",
     "change_identifier",
     "replace_card",
     "set_member_blocked",

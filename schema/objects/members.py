@@ -88,7 +88,8 @@ class Balance:
 
     @strawberry.field(
         description="What can be spent with `fromPool`: the member's own and what the others of its household"
-        " pool may give. Null where it is in none, or may not spend from it."
+        " pool may give. Null where it is in none, or may not spend from it.",
+        directives=[Cost(weight=5)],
     )
     def pooled(self, info: Info) -> Points | None:
         """With the pool."""

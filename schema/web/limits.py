@@ -32,7 +32,7 @@ from graphql import (
 )
 from graphql.language import DocumentNode
 
-from schema.cost import Cost, ListSize
+from schema.cost import BATCH, Cost, ListSize
 
 MAX_TOKENS: Final = 2_000
 MAX_DEPTH: Final = 16
@@ -40,6 +40,8 @@ MAX_FIELDS: Final = 300
 MAX_ALIASES: Final = 30
 MAX_COST: Final = 5_000
 LARGEST_PAGE: Final = 100
+MAX_INLINE: Final = MAX_TOKENS // 12
+"""So many lines of a batch can be written into a document; a line has at least so many tokens."""
 
 
 def refusal(code: str, message: str) -> GraphQLError:
@@ -176,10 +178,22 @@ class Meter:
         return own, times
 
     def _length(self, node: FieldNode, size: ListSize) -> int:
+        if size == BATCH:
+            return min(self._longest_list(), size.assumed_size)
         for argument in node.arguments or ():
             if argument.name.value in (size.slicing_arguments or ()):
                 return min(max(self._number(argument.value, size.assumed_size), 1), LARGEST_PAGE)
         return size.assumed_size
+
+    def _longest_list(self) -> int:
+        """No shorter than a list that is given: in the variables, or in the document, which is short."""
+        self.depends_on_variables = True
+        given = [
+            part
+            for value in self._variables.values()
+            for part in (value, value.get("lines") if isinstance(value, Mapping) else None)
+        ]
+        return max(MAX_INLINE, *(len(part) for part in given if isinstance(part, list)), 0)
 
     def _number(self, value: Any, otherwise: int) -> int:
         if isinstance(value, IntValueNode) and len(value.value) < len("1000000000"):

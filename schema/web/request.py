@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from starlette.datastructures import Headers
     from starlette.requests import Request
 
-MAX_BODY: Final = 262_144
+MAX_BODY: Final = 1_048_576
+"""Bytes: what a batch of a thousand lines takes, with room for long receipts and keys."""
 GRAPHQL_JSON: Final = "application/graphql-response+json"
 PLAIN_JSON: Final = "application/json"
 

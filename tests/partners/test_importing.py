@@ -257,6 +257,54 @@ def test_of_two_members_with_one_receipt_the_first_in_the_file_gets_it(
     assert holders == [(cards[-1], 20)]
 
 
+def test_reversals_among_other_lines_keep_the_order_of_the_file(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    first, second, third = cards[:3]
+    file = written(
+        tmp_path / "till.csv",
+        line(1, first, points="40"),
+        line(2, second, points="40"),
+        line(3, first, kind="redeem", points="40"),
+        line(3, first, kind="reverse_redemption", points=""),
+        line(4, first, kind="redeem", points="25"),
+        line(1, first, kind="reverse_issue", points=""),
+        line(1, second, kind="reverse_issue", points=""),
+        line(2, second, kind="reverse_issue", points=""),
+        line(2, third, points="12"),
+        line(5, second, points="3"),
+        line(5, second, kind="reverse_issue", points=""),
+        line(5, second, kind="reverse_issue", points=""),
+    )
+
+    ended = imported(file)
+
+    assert [(row["line"], row["code"]) for row in rejects(file)] == [
+        ("8", "TRANSACTION_UNKNOWN"),
+        ("10", "RECEIPT_DUPLICATE"),
+    ]
+    told = json.loads(ended.stdout)
+    assert told["posted"] == {"issue": 3, "redeem": 2, "reverse_redemption": 1, "reverse_issue": 3}
+    assert told["replayed"] == 1
+    journal = coalition.rows(
+        "SELECT i.value, t.kind, points FROM ledger.transaction t JOIN ledger.identifier i USING (member_id)"
+        " ORDER BY 1, sequence"
+    )
+    assert journal == [
+        (first, "issue", 40),
+        (first, "redeem", 40),
+        (first, "reverse_redemption", 40),
+        (first, "redeem", 25),
+        (first, "reverse_issue", 15),
+        (second, "issue", 40),
+        (second, "reverse_issue", 40),
+        (second, "issue", 3),
+        (second, "reverse_issue", 3),
+    ]
+    with coalition.database.reading() as session:
+        assert run_audit(session) == []
+
+
 class Endless(io.RawIOBase):
     """A file that is made as it is read, so that it costs no memory itself."""
 

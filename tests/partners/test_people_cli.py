@@ -68,6 +68,15 @@ def test_a_key_is_made_shown_by_its_id_and_replaced(terminal: Terminal) -> None:
     assert old not in wrong.output
 
 
+def test_the_key_of_the_index_is_replaced(terminal: Terminal) -> None:
+    assert terminal.data("vault", "rotate-index") == {"respelt": 0}
+    terminal("member", "enrol", ADA, "phone:+4930901820", "card:1234")
+    assert terminal.data("vault", "rotate-index") == {"respelt": 2}
+    assert "2 identifiers are spelt by a new key" in terminal("vault", "rotate-index").stdout
+    assert ADA in terminal("member", "show", "phone:+4930901820").stdout
+    assert terminal.data("audit")["findings"] == []
+
+
 def test_a_production_programme_without_a_key_is_not_served(test_database: Any, tmp_path: Path) -> None:
     """What may not be found out with the first phone number."""
     terminal = Terminal(test_database.environment)
