@@ -115,6 +115,21 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
             )
 
 
+def requests_are_forgotten_with_their_key(session: Session) -> Iterator[Finding]:
+    """What stands for a request that told of a person is kept no longer than the key that blinded it."""
+    query = """
+    SELECT concat_ws('/', caller, key) AS id,
+           CASE WHEN fingerprint IS NULL THEN 'is forgotten, and its key is in force'
+                ELSE format('was blinded by index key %s, which is gone, and is kept', blinded_by)
+           END AS message
+      FROM partners.operation
+     WHERE (fingerprint IS NULL AND blinded_by >= (SELECT max(generation) FROM people.index_key))
+        OR (fingerprint IS NOT NULL AND blinded_by NOT IN (SELECT generation FROM people.index_key))
+     ORDER BY 1
+    """
+    return findings(requests_are_forgotten_with_their_key, session, subject="operation", query=query)
+
+
 def erased_members_are_gone(session: Session) -> Iterator[Finding]:
     """Who was erased has no key, identifier, sealed value, points or pool, and no later transaction."""
     query = """

@@ -6,6 +6,7 @@ import click
 
 from coalition.cli import OpenGroup, console
 from coalition.vault import keys
+from coalition.vault.respelling import being_replaced, waiting
 from coalition.vault.rotating import rotate as rotate_keys
 from coalition.vault.rotating import wrapped_by
 
@@ -45,6 +46,7 @@ def status(*, as_json: bool) -> None:
     with console.open_database() as database, database.reading() as session:
         ring = keys.ring(session)
         counts = wrapped_by(session)
+        left = waiting(session) if being_replaced(session) else None
     held = [one.key_id for one in ring.keys]
     rows = [
         {
@@ -60,6 +62,11 @@ def status(*, as_json: bool) -> None:
         columns={"key": "Key", "wraps": "Wraps", "in_settings": "In the settings", "current": "Current"},
         as_json=as_json,
     )
+    if left is not None and not as_json:
+        click.echo(
+            f"the index key is being replaced, and {left:,} identifiers are left:"
+            " `coalition vault rotate-index` goes on"
+        )
 
 
 @vault.command()

@@ -35,6 +35,11 @@ _PATIENCE: Final = timedelta(seconds=30)
 _i = ledger.identifier
 
 
+def being_replaced(session: Session) -> bool:
+    """Whether a replacement is under way, or was killed."""
+    return len(index_keys(session, make=False)) > 1
+
+
 def waiting(session: Session) -> int:
     """How many identifiers a replacement has to spell, or has still to spell."""
     keys = index_keys(session, make=False)

@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
 from coalition import members, vault
 from coalition.audit import run_audit
+from coalition.audit.people import requests_are_forgotten_with_their_key
 from coalition.erasing import erase_member
 from coalition.errors import IdempotencyConflict, IdentifierTaken
 from coalition.ids import NETWORK, MemberId
@@ -236,7 +238,7 @@ def test_one_that_cannot_be_read_keeps_the_old_key(
 
 
 def test_what_was_asked_is_forgotten_with_the_key_and_what_was_answered_is_not(
-    ledger: LedgerDriver, everybody: list[MemberId]
+    ledger: LedgerDriver, everybody: list[MemberId], superuser_engine: Engine
 ) -> None:
     def ask(what: str, *, key: str = "k") -> tuple[dict[str, Any], bool]:
         with ledger.database.unit_of_work() as session:
@@ -253,6 +255,7 @@ def test_what_was_asked_is_forgotten_with_the_key_and_what_was_answered_is_not(
             )
 
     assert ask("+4930901820") == ({"asked": "+4930901820"}, False)
+    assert clean(ledger)
     replace_half(ledger)
     assert ask("+4930901820") == ({"asked": "+4930901820"}, True)
     with pytest.raises(IdempotencyConflict):
@@ -267,6 +270,16 @@ def test_what_was_asked_is_forgotten_with_the_key_and_what_was_answered_is_not(
     with pytest.raises(IdempotencyConflict):
         ask("+4930901823", key="during")
     assert everybody == found(ledger)
+    assert clean(ledger)
+    for damage in (
+        "UPDATE partners.operation SET blinded_by = 1 WHERE key = 'during'",
+        "UPDATE partners.operation SET fingerprint = NULL WHERE key = 'during'",
+    ):
+        with superuser_engine.connect() as connection:
+            connection.execute(text(damage))
+            [finding] = requests_are_forgotten_with_their_key(Session(bind=connection))
+            assert finding.id == "c/during"
+            connection.rollback()
 
 
 def test_without_an_index_there_is_nothing_to_replace(ledger: LedgerDriver) -> None:
