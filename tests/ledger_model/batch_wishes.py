@@ -41,8 +41,13 @@ class Batch(Wish):
         return super().name(p) + (" atomic" if self.atomic else "")
 
     def settle(self, p: Programme) -> Self:
-        lines = tuple(replace(line, partner=self.partner).settle(p) for line in self.lines)
-        return replace(self, lines=lines)
+        """No receipt twice: what is in front of the ledger refuses that."""
+        lines: list[Issue | Redeem] = []
+        for line in self.lines:
+            taken = {(type(earlier), earlier.receipt) for earlier in lines}
+            receipt = None if (type(line), line.receipt) in taken else line.receipt
+            lines.append(replace(line, partner=self.partner, receipt=receipt).settle(p))
+        return replace(self, lines=tuple(lines))
 
     def touches(self, p: Programme) -> list[int]:
         return [member for line in self.lines for member in line.touches(p)]

@@ -39,7 +39,7 @@ class Limit(Wish):
             posting=st.sampled_from(["issue", "redeem", "both", "both", "transfer"]),
             by_points=st.booleans(),
             hours=st.none() | st.integers(1, 50),
-            most=st.integers(0, 4),
+            most=st.integers(0, 3),
             review=st.booleans(),
             partner=names,
         )
@@ -60,7 +60,7 @@ class Limit(Wish):
             self.posting,
             self.by_points,
             None if self.hours is None else timedelta(hours=self.hours),
-            self.most * 60 if self.by_points else self.most,
+            self.most * 40 if self.by_points else self.most,
             self.review,
             None if of_transfers else self.partner,
         )
@@ -110,7 +110,7 @@ class Review(Wish):
     nth: int | None
     to: str
     review: int | None = None
-    weight = 3
+    weight = 4
     names = ("Review released", "Review rejected")
     strategy = staticmethod(
         lambda cls: st.builds(

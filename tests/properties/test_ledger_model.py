@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 from ledger_model import limits
 from ledger_model.comparing import Comparison
 from ledger_model.ledger import Ledger, both, set_limits
-from ledger_model.limit_wishes import Review, end
+from ledger_model.limit_wishes import Limit, Review, end
 from ledger_model.pool_wishes import Accept, Invite, Open
 from ledger_model.programme import Programme, Refused
 from ledger_model.wishes import OPERATIONS, Issue, Wish, changed
@@ -144,9 +144,15 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.both.new(Invite(member=opened.member, invited=member))
                 self.both.new(Accept(member=member, nth=0))
 
+    @initialize(rules=st.lists(Limit.strategy(Limit), max_size=2))
+    def guarded(self, rules: list[Limit]) -> None:
+        """Some begin with limits."""
+        for limit in rules:
+            self.both.new(limit)
+
     @rule(seed=st.integers(0, 2**32 - 1), data=st.data())
     def wish(self, seed: int, data: st.DataObject) -> None:
-        operation = self.both.choose(Random(seed))
+        operation = self.both.choose(Random(f"{seed} {len(self.both.asked)}"))
         self.both.new(data.draw(operation.strategy(operation)))
 
     @precondition(lambda self: len(self.both.asked) % 8 == 0)
