@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from driver import LedgerDriver, receipt
@@ -17,7 +17,9 @@ from coalition import adjusting
 from coalition.amounts import Points
 from coalition.blocking import set_blocked
 from coalition.ids import MemberId, PartnerId
+from coalition.issuing import IssuePoints
 from coalition.ledger import Posting, TransactionRef
+from coalition.redeeming import RedeemPoints
 
 ROLES = ("ann", "bob", "cat", "dan", "eve")
 """ann is the one that all meet on; bob gives, takes and shares with her; cat is merged into her, and was eve;
@@ -167,6 +169,13 @@ def _due(scene: Scene, name: str, **terms: Any) -> None:
     scene.once(name, lambda: scene.ledger.issue(scene.ann, 25, **terms))
 
 
+def _batch(ledger: LedgerDriver, *lines: IssuePoints | RedeemPoints) -> Posting:
+    """What came of ann's line, the first. The others stay where that one is refused."""
+    outcome = ledger.batch(*lines)[0]
+    # A refusal is an answer here, and is not raised: raised, it would undo the other lines.
+    return cast("Posting", outcome)
+
+
 def _night(ledger: LedgerDriver, scene: Scene, _: str) -> int:
     return ledger.bring_up_to_date(scene.ann)
 
@@ -191,6 +200,26 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.redeem(
             scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))
         ),
+    ),
+    Operation(
+        name="issue in a batch",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: _batch(
+            ledger,
+            ledger.to_issue(scene.ann, 30, key=key, receipt=receipt(key, store=str(scene.ann))),
+            ledger.to_issue(scene.bob, 5, key=key),
+        ),
+        other="bob",
+    ),
+    Operation(
+        name="redeem in a batch",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: _batch(
+            ledger,
+            ledger.to_redeem(scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))),
+            ledger.to_issue(scene.bob, 5, key=key),
+        ),
+        other="bob",
     ),
     Operation(
         name="authorise",

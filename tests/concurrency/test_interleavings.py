@@ -223,6 +223,8 @@ THREE = (
     ("get back from the pool", "give to the pool", "leave a pool"),
     ("redeem a voucher", "void", "issue a voucher"),
     ("block", "issue", "redeem"),
+    ("be merged", "issue in a batch", "redeem in a batch"),
+    ("block", "issue in a batch", "un-merge"),
 )
 
 
