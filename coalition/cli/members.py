@@ -33,10 +33,11 @@ class _MemberGroup(OpenGroup):
 
 @click.group(cls=_MemberGroup)
 def member() -> None:
-    """Enrol members, look at their points, move them, block members.
+    """Enrol members, look at their points, move them; block members, and what they are known by.
 
     MEMBER is a member's id, or an identifier such as card:4006381333931, phone:+4930901820 or
-    email:ada@example.org.
+    email:ada@example.org. IDENTIFIER is such an identifier, or an id as `coalition member identifiers`
+    shows it.
     """
 
 

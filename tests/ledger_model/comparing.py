@@ -8,8 +8,9 @@ from typing import Any
 
 from sqlalchemy import text
 
-from coalition import members
+from coalition import members, pooling
 
+from . import pools
 from .books import NETWORK, NEVER, Member
 from .ledger import Ledger
 from .programme import Programme
@@ -54,11 +55,15 @@ class Comparison:
         self.seen = [0] * len(ledger.members)
         self.names = {party: name for name, party in ledger.partners.items()}
 
+    def behind(self, p: Programme) -> list[int]:
+        """Whose journal has grown since it was compared."""
+        return [books.number for books in p.members if len(books.journal) > self.seen[books.number]]
+
     def all(self, p: Programme) -> None:
         self.seen = [0] * len(self.seen)
         self(p, range(len(p.members)))
 
-    def __call__(self, p: Programme, numbers: Iterable[int]) -> None:
+    def __call__(self, p: Programme, numbers: Iterable[int], *, as_read: bool = True) -> None:
         """The books of these members, as they are stored and as they are read."""
         chosen = sorted(set(numbers))
         ids = [self.ledger.members[number] for number in chosen]
@@ -75,8 +80,11 @@ class Comparison:
             }
             for number, member_id in zip(chosen, ids, strict=True):
                 self._stored(p.members[number], stored[member_id])
-                self._read_lots(session, p, number)
-            self._read_balances(session, p)
+                if as_read:
+                    self._read_lots(session, p, number)
+            if as_read:
+                self._read_balances(session, p)
+                self._read_pools(session, p)
 
     def _stored(self, books: Member, row: Any) -> None:
         numbers = {str(member): number for number, member in enumerate(self.ledger.members)}
@@ -186,6 +194,33 @@ class Comparison:
                 (read.available, read.pending, read.held, read.deficit),
                 p.as_of_now(books.number).balance,
             )
+
+    def _read_pools(self, session: Any, p: Programme) -> None:
+        """Who is in the pools, and what each can spend from its own."""
+        found = pooling.get_pools(session, self.ledger.pools)
+        for pool, pool_id in zip(p.pools, self.ledger.pools, strict=True):
+            read = found[pool_id]
+            _same(
+                f"pool {pool.number}",
+                (
+                    self.ledger.members.index(read.head_id),
+                    sorted(self.ledger.members.index(one.member_id) for one in read.members),
+                    read.invited,
+                    read.closed_at is not None,
+                ),
+                (
+                    pool.head,
+                    pool.members,
+                    sum(place.good(p.now) and not place.joined_at for place in pool.places),
+                    pool.closed,
+                ),
+            )
+            for one in pool.members:
+                _same(
+                    f"what {one} can spend of its pool",
+                    pooling.spendable(session, self.ledger.members[one], read),
+                    pools.spendable(p, one),
+                )
 
     def _read_lots(self, session: Any, p: Programme, number: int) -> None:
         books = p.as_of_now(number)

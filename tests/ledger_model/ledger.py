@@ -13,7 +13,7 @@ from coalition import members
 from coalition.amounts import Points
 from coalition.ids import AgreementId, MemberId, PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
-from coalition.programme import set_consent_limit, set_hold_limits, set_late_days
+from coalition.programme import set_consent_limit, set_hold_limits, set_late_days, set_voucher_limits
 from coalition.windows import open_window
 
 from .books import Member, Terms
@@ -29,6 +29,9 @@ LIMITS = Limits(
     consent=400,
     transfer=300,
     adjustment=100,
+    vouchers=150,
+    voucher=timedelta(minutes=30),
+    voucher_grace=timedelta(hours=20),
     late_days=5,
     hold=timedelta(hours=2),
     longest_hold=timedelta(days=1),
@@ -48,6 +51,7 @@ class Ledger:
     refs: dict[tuple[int, int], TransactionRef] = field(default_factory=dict)
     adjustments: list[tuple[MemberId, UUID]] = field(default_factory=list)
     confirmations: list[UUID] = field(default_factory=list)
+    pools: list[UUID] = field(default_factory=list)
 
     def member(self, number: int) -> MemberId:
         return self.members[number] if number < len(self.members) else MemberId(uuid4())
@@ -107,6 +111,9 @@ def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
     with driver.database.unit_of_work() as session:
         set_consent_limit(session, points=Points(limits.consent))
         set_hold_limits(session, hold_time=limits.hold, longest=limits.longest_hold)
+        set_voucher_limits(
+            session, points=Points(limits.vouchers), good_for=limits.voucher, grace=limits.voucher_grace
+        )
         set_late_days(session, days=limits.late_days)
         session.execute(text("SELECT ledger.set_transfer_limit(:points)"), {"points": limits.transfer})
         session.execute(text("SELECT ledger.set_adjustment_limit(:points)"), {"points": limits.adjustment})
@@ -142,4 +149,5 @@ def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]
         for _ in range(members_):
             wish = members.EnrolMember(partner_id=ids["hard"], identifiers=[])
             people.append(members.enrol_member(session, wish))
+    people.sort()  # what is done in the order of ids is done in the order of the model's numbers
     return programme, Ledger(driver, people, ids, agreements)

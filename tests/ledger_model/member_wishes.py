@@ -63,6 +63,10 @@ class Merge(Wish):
     merged: int
     strategy = staticmethod(lambda cls: st.builds(cls, survivor=somebody, merged=somebody))
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return sum(member.merged_into is not None for member in p.members) < 2
+
     def touches(self, p: Programme) -> list[int]:
         return [number for number in (self.survivor, self.merged) if p.knows(number)]
 
@@ -82,6 +86,11 @@ class Unmerge(Merge):
             cls, survivor=somebody, merged=somebody, nth=rarely(st.integers(0, 3), st.none())
         )
     )
+    weight = 2
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(member.merged_into is not None for member in p.members)
 
     def settle(self, p: Programme) -> Self:
         merged = [member for member in p.members if member.merged_into is not None]
@@ -145,6 +154,10 @@ class Decide(Wish):
     strategy = staticmethod(
         lambda cls: st.builds(cls, nth=st.integers(0, 4), by=st.sampled_from(["ada", "grace"]), expires=days)
     )
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(wanted.state == "proposed" for wanted in p.adjustments)
 
     def settle(self, p: Programme) -> Self:
         return replace(self, adjustment=nth_of(self.nth, len(p.adjustments)) if p.adjustments else None)

@@ -50,6 +50,7 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -
     taker.bring_up_to_date(p.now)
     giver.bring_up_to_date(p.now)
     held = giver.balance[2]
+    no("ALREADY_IN_POOL", when=any(merged in pool.members for pool in p.pools))
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
@@ -108,6 +109,7 @@ def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int
             at=Counter(pending=pending, available=available),
             origin=(giver.number, lot.number),
             by_merge=kind == "merge",
+            by_pool=kind == "pool",
         )
         taker.lots.append(fresh)
         arrived.append(fresh)
@@ -122,7 +124,8 @@ def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int
     moved = sum(pending + available for _, pending, available in given)
     left = giver.record(f"{kind}_out", moved, out, p.now, other=taker.number)
     came = taker.record(f"{kind}_in", moved, into, p.now, other=giver.number)
-    taker.pay(arrived, sum(available for *_, available in given), p.now)
+    if kind != "pool":  # what comes for a purchase pays nothing else
+        taker.pay(arrived, sum(available for *_, available in given), p.now)
     return left, came
 
 

@@ -90,6 +90,9 @@ class Limits:
     transfer: int = 10_000
     adjustment: int = 1_000
     late_days: int = 370
+    vouchers: int = 10**9
+    voucher: timedelta = timedelta(minutes=10)
+    voucher_grace: timedelta = timedelta(days=1)
     hold: timedelta = timedelta(minutes=10)
     longest_hold: timedelta = timedelta(days=7)
     confirmation: timedelta = timedelta(minutes=10)
@@ -107,6 +110,7 @@ class Programme:
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
+    pools: list[Any] = field(default_factory=list)
 
     def begin(self, *numbers: int) -> None:
         """Whoever is touched posts into the window that is open now."""

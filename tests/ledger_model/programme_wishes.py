@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from coalition.blocking import set_blocked
 
+from . import pools
 from .books import Terms
 from .ledger import Ledger
 from .programme import Confirmation, Programme, Refusals
@@ -48,6 +49,7 @@ class Night(Wish):
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         p.members[self.member].bring_up_to_date(p.now)
+        pools.lapse_pooled(p, self.member)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.driver.bring_up_to_date(ledger.member(self.member))

@@ -43,8 +43,23 @@ class Wish:
     weight: ClassVar[int] = 1
     """How often it is asked, against the others."""
 
+    names: ClassVar[tuple[str, ...]]
+    """What of it is to be reached."""
+
+    def __init_subclass__(cls) -> None:
+        cls.names = (cls.__name__, *cls.__dict__.get("variants", ()))
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:  # noqa: ARG003
+        """Whether there is something to ask it for."""
+        return True
+
     def settle(self, p: Programme) -> Self:  # noqa: ARG002
         return self
+
+    def name(self, p: Programme) -> str:  # noqa: ARG002
+        """What of it was reached, where it was granted."""
+        return type(self).__name__
 
     def touches(self, p: Programme) -> list[int]:
         """The members whose books it may change."""
@@ -121,6 +136,10 @@ class OfEarlier(Wish):
     days_ago: int | None = None
     kinds: ClassVar[frozenset[str]]
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(line.kind in cls.kinds for member in p.members for line in member.journal)
+
     def settle(self, p: Programme) -> Self:
         if self.target is not None:
             return self
@@ -128,6 +147,7 @@ class OfEarlier(Wish):
             (answer.member, answer.line)
             for _, answer in p.answers.values()
             if p.members[answer.member].journal[answer.line].kind in self.kinds
+            and self.fits(p, (answer.member, answer.line))
         ]
         nth = nth_of(self.nth, len(found))
         if nth is None or not found:
@@ -137,6 +157,10 @@ class OfEarlier(Wish):
         points = self.points if self.share is None else part_of(self.share, done.points)
         by = self.by or (done.partner if done.partner in PARTNERS else "hard")
         return replace(self, nth=None, share=None, target=found[nth], by=by, points=points)
+
+    def fits(self, p: Programme, target: Ref) -> bool:  # noqa: ARG002
+        """Whether it is one of those, beyond its kind."""
+        return True
 
     def touches(self, p: Programme) -> list[int]:
         return p.line_of(self.target[0]) if self.target else []
