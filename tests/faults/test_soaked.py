@@ -29,7 +29,7 @@ def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.fire
 @pytest.mark.parametrize(
-    "kinds", ["holds", "reversals,transfers", "merges,reversals", "pools,vouchers,adjustments"]
+    "kinds", ["holds,reversals,transfers", "merges,reversals,pools,vouchers,adjustments"]
 )
 def test_whoever_is_killed_what_was_acknowledged_is_there_once(kinds: str) -> None:
     done = soak("--only", kinds, "--seed", "4", "--minutes", "0.3", "--every", "3")
