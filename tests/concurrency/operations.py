@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 from driver import LedgerDriver, receipt
@@ -21,7 +21,9 @@ from coalition.erasing import erase_member
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.issuing import IssuePoints
 from coalition.ledger import Posting, TransactionRef
+from coalition.redeeming import RedeemPoints
 
 ROLES = ("ann", "bob", "cat", "dan", "eve")
 """ann is the one that all meet on; bob gives, takes and shares with her; cat is merged into her, and was eve;
@@ -206,6 +208,13 @@ def _due(scene: Scene, name: str, **terms: Any) -> None:
     scene.once(name, lambda: scene.ledger.issue(scene.ann, 25, **terms))
 
 
+def _batch(ledger: LedgerDriver, *lines: IssuePoints | RedeemPoints) -> Posting:
+    """What came of ann's line, the first. The others stay where that one is refused."""
+    outcome = ledger.batch(*lines)[0]
+    # A refusal is an answer here, and is not raised: raised, it would undo the other lines.
+    return cast("Posting", outcome)
+
+
 def _night(ledger: LedgerDriver, scene: Scene, _: str) -> int:
     return ledger.bring_up_to_date(scene.ann)
 
@@ -233,6 +242,28 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.redeem(
             scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))
         ),
+        shuns=_BLOCK | _NOTHING_LEFT,
+    ),
+    Operation(
+        name="issue in a batch",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: _batch(
+            ledger,
+            ledger.to_issue(scene.ann, 30, key=key, receipt=receipt(key, store=str(scene.ann))),
+            ledger.to_issue(scene.bob, 5, key=key),
+        ),
+        other="bob",
+        shuns=_BLOCK,
+    ),
+    Operation(
+        name="redeem in a batch",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: _batch(
+            ledger,
+            ledger.to_redeem(scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))),
+            ledger.to_issue(scene.bob, 5, key=key),
+        ),
+        other="bob",
         shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(

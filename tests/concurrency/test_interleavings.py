@@ -232,6 +232,8 @@ THREE = (
     ("redeem by card", "block the card", "issue by card"),
     ("be merged", "redeem by card", "replace the card"),
     ("erase", "transfer in", "be merged"),
+    ("be merged", "issue in a batch", "redeem in a batch"),
+    ("block", "issue in a batch", "un-merge"),
 )
 
 

@@ -91,6 +91,7 @@ class Line:
     other: int | None = None
     """The member on the other side."""
     confirmed: bool = False
+    card: int | None = None
 
     def __deepcopy__(self, _: Any) -> "Line":
         return self  # written once

@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
-from coalition import members, pooling
+from coalition import identifier_changes, members, pooling
 
 from . import pools
 from .books import NETWORK, NEVER, Member
@@ -33,7 +34,7 @@ BOOKS = text("""
       (SELECT json_agg(json_build_object(
                 'sequence', t.sequence, 'kind', t.kind, 'partner', t.partner_id, 'points', t.points, 'window', t.business_date,
                 'recorded_at', t.recorded_at, 'occurred_at', t.occurred_at, 'late', t.late, 'amount', t.amount,
-                'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL,
+                'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL, 'card', t.card_id,
                 'balance', json_build_array(t.available_after, t.pending_after, t.held_after, t.deficit_after),
                 'reverses', (SELECT r.sequence FROM ledger.transaction r WHERE r.member_id = t.member_id
                              AND r.business_date = t.reverses_date AND r.transaction_id = t.reverses_id),
@@ -80,6 +81,7 @@ class Comparison:
             }
             for number, member_id in zip(chosen, ids, strict=True):
                 self._stored(p.members[number], stored[member_id])
+                self._cards(session, p, number)
                 if as_read:
                     self._read_lots(session, p, number)
             if as_read:
@@ -158,6 +160,7 @@ class Comparison:
                     real["undone"],
                     numbers.get(real["other"]),
                     real["confirmed"],
+                    real["card"] and self.ledger.cards.index(UUID(real["card"])),
                     tuple(real["balance"]),
                     _before(real["reverses"]),
                     _before(real["hold"]),
@@ -175,6 +178,7 @@ class Comparison:
                     line.undone,
                     line.other,
                     line.confirmed,
+                    line.card,
                     line.balance,
                     line.reverses,
                     line.hold,
@@ -183,6 +187,16 @@ class Comparison:
             )
         _same("journal", [real["kind"] for real in row.lines or []], [line.kind for line in new])
         self.seen[books.number] = len(books.journal)
+
+    def _cards(self, session: Any, p: Programme, number: int) -> None:
+        own = [card for card in p.cards if card.member == number]
+        if own:
+            read = identifier_changes.identifier_histories(session, self.ledger.members[number])
+            _same(
+                f"cards of {number}",
+                {self.ledger.cards.index(one.identifier_id): one.state for one in read},
+                {card.number: card.state for card in own},
+            )
 
     def _read_balances(self, session: Any, p: Programme) -> None:
         """A balance that is read is the one that the next posting will find."""

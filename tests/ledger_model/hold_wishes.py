@@ -14,7 +14,7 @@ from coalition.vouchers import RedeemVoucher as TakeVoucher
 from . import holds, tills
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
-from .till_wishes import Redeem, from_pool
+from .till_wishes import Redeem, from_pool, named_by
 from .wishing import (
     OfEarlier,
     Ref,
@@ -43,6 +43,7 @@ class Authorize(Redeem):
             partner=someone,
             points=some,
             days_ago=ago,
+            nth_card=named_by,
             nth_consent=rarely(st.none(), nths),
             share=shares,
             from_pool=from_pool,

@@ -51,6 +51,7 @@ class Ledger:
     refs: dict[tuple[int, int], TransactionRef] = field(default_factory=dict)
     adjustments: list[tuple[MemberId, UUID]] = field(default_factory=list)
     confirmations: list[UUID] = field(default_factory=list)
+    cards: list[UUID] = field(default_factory=list)
     pools: list[UUID] = field(default_factory=list)
 
     def member(self, number: int) -> MemberId:

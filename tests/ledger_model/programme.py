@@ -110,6 +110,7 @@ class Programme:
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
+    cards: list[Any] = field(default_factory=list)
     pools: list[Any] = field(default_factory=list)
 
     def begin(self, *numbers: int) -> None:
@@ -201,6 +202,7 @@ class Programme:
 
     def judge_member(self, refusals: Refusals, member: int) -> None:
         survivor = self.members[member].merged_into
+        refusals("MEMBER_ERASED", when=self.members[member].erased)
         refusals("MEMBER_MERGED", when=survivor is not None)
 
     def judge_partner(self, refusals: Refusals, name: str, role: str, occurred_at: datetime) -> Terms | None:

@@ -28,6 +28,7 @@ from .wishing import (
 )
 
 from_pool = st.booleans()
+named_by = st.none() | nths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +45,7 @@ class Issue(ByPartner):
             points=rarely(some, st.just(0)),
             receipt=receipts,
             days_ago=ago,
+            nth_card=named_by,
             matures=days,
             expires=days,
             amount=st.none() | st.integers(0, 50),
@@ -101,6 +103,7 @@ class Redeem(ByPartner):
             points=some,
             receipt=receipts,
             days_ago=ago,
+            nth_card=named_by,
             nth_consent=rarely(st.none(), nths),
             share=shares,
             from_pool=from_pool,
@@ -110,8 +113,8 @@ class Redeem(ByPartner):
     def settle(self, p: Programme) -> Self:
         consent = nth_of(self.nth_consent, len(p.confirmations))
         settled = replace(super().settle(p), nth_consent=None, confirmation=consent)
-        if self.from_pool and self.share is not None and p.knows(self.member):
-            pooled = pools.spendable(p, self.member) or p.as_of_now(self.member).balance[0]
+        if self.from_pool and self.share is not None and p.knows(settled.member):
+            pooled = pools.spendable(p, settled.member) or p.as_of_now(settled.member).balance[0]
             return replace(settled, points=part_of(self.share, pooled))
         return settled
 

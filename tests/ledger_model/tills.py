@@ -4,7 +4,7 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import pools
+from . import cards, pools
 from .books import Hold, Legs, Lot, drawing
 from .programme import Answer, Programme, Refusals
 
@@ -25,6 +25,7 @@ def issue(
     occurred_at: datetime | None = None,
     amount: int | None = None,
     kind: str = "issue",
+    card: int | None = None,
 ) -> Answer:
     no = Refusals()
     p.judge_points(no, points, least=1 if amount is None else 0)
@@ -38,6 +39,7 @@ def issue(
     p.judge_receipt(no, partner, "issue", receipt)
     terms = p.judge_partner(no, partner, "issuer", occurred_at)
     no("MEMBER_BLOCKED", when=books.blocked)
+    cards.judge_named(p, no, member, card)
     no.end()
     assert terms is not None
 
@@ -61,7 +63,15 @@ def issue(
         legs = [(("lot", lot.number), "issued", -points), (("lot", lot.number), bucket, points)]
     late = occurred_at < p.window_opened
     line = books.record(
-        kind, points, legs, p.now, partner=partner, occurred_at=occurred_at, late=late, amount=amount
+        kind,
+        points,
+        legs,
+        p.now,
+        partner=partner,
+        occurred_at=occurred_at,
+        late=late,
+        amount=amount,
+        card=card,
     )
     if matured:
         books.pay(lots, points, p.now)
@@ -84,6 +94,7 @@ def redeem(
     lasting: Any = None,
     from_pool: bool = False,
     voucher: timedelta | None = None,
+    card: int | None = None,
 ) -> Answer:
     """Spend points; or, where `lasting` says for how long, set them aside: for a voucher that is good so long."""
     setting_aside = lasting is not None
@@ -109,6 +120,7 @@ def redeem(
     if from_pool:
         pools.judge_spender(p, no, member)
     no("MEMBER_BLOCKED", when=books.blocked)
+    cards.judge_named(p, no, member, card)
     books.bring_up_to_date(p.now)
     if voucher is None:
         p.judge_consent(no, member, partner, points, confirmation)
@@ -133,6 +145,7 @@ def redeem(
         occurred_at=occurred_at,
         late=late,
         confirmed=said_yes,
+        card=card,
     )
     if setting_aside:
         parts = tuple((lot.number, taken) for lot, taken in drawn)

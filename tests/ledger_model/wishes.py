@@ -2,6 +2,7 @@
 
 from dataclasses import fields, replace
 
+from .card_wishes import Change, Link, Replace
 from .hold_wishes import Authorize, Capture, RedeemVoucher, Void, Voucher
 from .member_wishes import Decide, Merge, Propose, Reject, Transfer, Unmerge
 from .pool_wishes import Accept, Close, Invite, Leave, Open
@@ -24,6 +25,9 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Propose,
     Decide,
     Reject,
+    Link,
+    Change,
+    Replace,
     Open,
     Invite,
     Accept,

@@ -47,7 +47,8 @@ class Wish:
     """What of it is to be reached."""
 
     def __init_subclass__(cls) -> None:
-        cls.names = (cls.__name__, *cls.__dict__.get("variants", ()))
+        if "names" not in cls.__dict__:
+            cls.names = (cls.__name__, *cls.__dict__.get("variants", ()))
 
     @classmethod
     def sensible(cls, p: Programme) -> bool:  # noqa: ARG003
@@ -89,11 +90,17 @@ class ByPartner(Wish):
     days_ago: int | None = None
     share: int | None = None
     """Tenths of what the member can spend, in place of points."""
+    nth_card: int | None = None
+    card: int | None = None
 
     def settle(self, p: Programme) -> Self:
-        if self.share is None or not p.knows(self.member):
-            return replace(self, share=None)
-        return replace(self, share=None, points=part_of(self.share, p.as_of_now(self.member).balance[0]))
+        wish = self
+        if (card := nth_of(self.nth_card, len(p.cards))) is not None:
+            wish = replace(self, nth_card=None, card=card, member=p.line_of(p.cards[card].member)[-1])
+        if wish.share is None or not p.knows(wish.member):
+            return replace(wish, nth_card=None, share=None)
+        points = part_of(wish.share, p.as_of_now(wish.member).balance[0])
+        return replace(wish, nth_card=None, share=None, points=points)
 
     def touches(self, p: Programme) -> list[int]:
         return [self.member] if p.knows(self.member) else []
@@ -110,6 +117,7 @@ class ByPartner(Wish):
             "request": self.request,
             "agreement_id": ledger.agreement(terms),
             "occurred_at": self.occurred_at(p) if self.days_ago else None,
+            "identifier_id": None if self.card is None else ledger.cards[self.card],
         }
 
     def expected(self, p: Programme, key: str) -> dict[str, Any]:
@@ -120,6 +128,7 @@ class ByPartner(Wish):
             "key": key,
             "request": self.request,
             "occurred_at": self.occurred_at(p),
+            "card": self.card,
         }
 
 
