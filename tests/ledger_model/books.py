@@ -22,6 +22,10 @@ class Terms:
     valid_from: Any
     policy: str
     grace: timedelta
+    activity: str | None = None
+    """What keeps points alive that lapse by inactivity: "issue", "redeem" or "any"."""
+    at_issuer: bool = False
+    months: int = 1
 
 
 @dataclass(eq=False)

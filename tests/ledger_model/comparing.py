@@ -48,6 +48,9 @@ BOOKS = text("""
 """)
 
 
+REVIEWS = text("SELECT member_id, key, state FROM ledger.review WHERE member_id = ANY (:members)")
+
+
 class Comparison:
     """Compares what it is told to; remembers how far each journal was compared."""
 
@@ -84,6 +87,7 @@ class Comparison:
                 self._cards(session, p, number)
                 if as_read:
                     self._read_lots(session, p, number)
+            self._reviews(session, p)
             if as_read:
                 self._read_balances(session, p)
                 self._read_pools(session, p)
@@ -187,6 +191,14 @@ class Comparison:
             )
         _same("journal", [real["kind"] for real in row.lines or []], [line.kind for line in new])
         self.seen[books.number] = len(books.journal)
+
+    def _reviews(self, session: Any, p: Programme) -> None:
+        rows = session.execute(REVIEWS, {"members": self.ledger.members}) if p.reviews else []
+        _same(
+            "reviews",
+            {(self.ledger.members.index(row.member_id), row.key, row.state) for row in rows},
+            {(one.member, one.key, one.state) for one in p.reviews},
+        )
 
     def _cards(self, session: Any, p: Programme, number: int) -> None:
         own = [card for card in p.cards if card.member == number]

@@ -5,6 +5,7 @@ from typing import Any
 
 from . import pools
 from .books import Hold
+from .lasting import extend
 from .programme import Answer, Programme, Refusals
 
 A_TILLS_CLOCK = timedelta(minutes=5)
@@ -55,6 +56,8 @@ def end_hold(
     late = occurred_at < p.window_opened
     kind = "void" if void else "capture"
     done = pools.end_hold(p, member, hold, kind, captured, occurred_at=occurred_at, late=late)
+    if captured:
+        extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "redeem", receipt, member, done)
     return p.conclude(member, partner, key, request, line=done, points=captured or hold.points, late=late)
@@ -97,6 +100,7 @@ def redeem_voucher(
 
     late = occurred_at < p.window_opened
     done = books.end_hold(voucher, "capture", taken, p.now, occurred_at=occurred_at, late=late)
+    extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "redeem", receipt, target[0], done)
     return p.conclude(target[0], partner, key, request, line=done, points=taken, late=late)

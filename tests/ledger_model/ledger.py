@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from coalition import members
 from coalition.amounts import Points
-from coalition.ids import AgreementId, MemberId, PartnerId, TransactionId
+from coalition.ids import NETWORK, AgreementId, MemberId, PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
 from coalition.programme import set_consent_limit, set_hold_limits, set_late_days, set_voucher_limits
 from coalition.windows import open_window
@@ -21,7 +21,14 @@ from .programme import Answer, Limits, Partner, Programme
 
 PARTNERS: dict[str, dict[str, Any]] = {
     "strict": {"return_policy": "pending_only", "grace_days": 0},
-    "lenient": {"return_policy": "available", "grace_days": 3},
+    "lenient": {
+        "return_policy": "available",
+        "grace_days": 3,
+        "expiry_rule": "inactivity",
+        "expiry_months": 1,
+        "activity": "redeem",
+        "activity_where": "anywhere",
+    },
     "hard": {"return_policy": "unlimited", "grace_days": 10},
     "harder": {"return_policy": "unlimited", "grace_days": 1},
 }
@@ -59,6 +66,9 @@ class Ledger:
 
     def partner(self, name: str) -> PartnerId:
         return self.partners.get(name) or PartnerId(uuid4())
+
+    def party(self, name: str) -> PartnerId:
+        return PartnerId(NETWORK) if name == "network" else self.partner(name)
 
     def ref(self, target: tuple[int, int] | None) -> TransactionRef:
         if target is not None:
@@ -100,11 +110,24 @@ class Ledger:
             valid_from=terms.valid_from,
             return_policy=terms.policy,
             grace_days=terms.grace.days,
+            **asleep(terms),
         )
 
     def unit(self, work: Callable[[Any], Any]) -> Any:
         with self.driver.database.unit_of_work() as session:
             return work(session)
+
+
+def asleep(terms: Terms) -> dict[str, Any]:
+    """The rule by which points lapse, where it is not a term."""
+    if terms.activity is None:
+        return {}
+    return {
+        "expiry_rule": "inactivity",
+        "expiry_months": terms.months,
+        "activity": terms.activity,
+        "activity_where": "at_issuer" if terms.at_issuer else "anywhere",
+    }
 
 
 def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
@@ -120,7 +143,7 @@ def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
         session.execute(text("SELECT ledger.set_adjustment_limit(:points)"), {"points": limits.adjustment})
 
 
-def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]:
+def both(driver: LedgerDriver, *, members_: int = 5) -> tuple[Programme, Ledger]:
     """New members and partners, and the model of them."""
     now = driver.now
     with driver.database.reading() as session:
@@ -135,7 +158,15 @@ def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]
         begun = date(2020, 1, 1)
         partners[name] = Partner(
             name,
-            agreements=[Terms(number, begun, terms["return_policy"], timedelta(days=terms["grace_days"]))],
+            agreements=[
+                Terms(
+                    number,
+                    begun,
+                    terms["return_policy"],
+                    timedelta(days=terms["grace_days"]),
+                    terms.get("activity"),
+                )
+            ],
         )
     programme = Programme(
         now=now,

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from coalition import adjusting
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
+from coalition.erasing import erase_member
 from coalition.ledger import Posting
 
-from . import people
+from . import lasting, people
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
@@ -201,3 +202,27 @@ class Reject(Decide):
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.unit(lambda session: adjusting.reject_adjustment(session, *self.which(ledger), by=self.by))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erase(Wish):
+    member: int
+    strategy = staticmethod(lambda cls: st.builds(cls, member=somebody))
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(member.journal and not any(member.balance) for member in p.members)
+
+    def settle(self, p: Programme) -> Self:
+        """Somebody who has nothing left, as a rule."""
+        empty = [one.number for one in p.members if one.journal and not any(p.as_of_now(one.number).balance)]
+        return replace(self, member=empty[self.member % len(empty)]) if empty and self.member < 9 else self
+
+    def touches(self, p: Programme) -> list[int]:
+        return [self.member] if p.knows(self.member) else []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        lasting.erase(p, member=self.member)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.unit(lambda session: erase_member(session, ledger.member(self.member)))

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from . import limits
 from .books import NETWORK, Claim, Legs, Lot, Member, drawing, in_order, owing, shift
 from .programme import Adjustment, Answer, Programme, Refusals
 
@@ -17,6 +18,9 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     if earlier := p.replay(no, member, NETWORK, key, request):
         return earlier
     giver, taker = p.members[member], p.members[to]
+    no("MEMBER_ERASED", when=giver.erased)
+    no.end()
+    no("MEMBER_UNKNOWN", when=taker.erased)
     p.judge_member(no, member)
     p.judge_member(no, to)
     no("TRANSFER_TO_ONESELF", when=member == to)
@@ -31,6 +35,9 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     available = giver.balance[0]
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
+    limits.judge(
+        p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request
+    )
 
     line, _ = hand_over(p, giver, taker, "transfer", points)
     return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False)

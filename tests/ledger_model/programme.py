@@ -17,8 +17,10 @@ PRECEDENCE = [refusal.code for refusal in REFUSALS]
 
 
 class Refused(Exception):
-    def __init__(self, code: str, facts: Mapping[str, Any]) -> None:
+    def __init__(self, code: str, facts: Mapping[str, Any], *, held: Any = None) -> None:
         super().__init__(code)
+        self.held = held
+        """What waits for an operator from now on."""
         self.code = code
         self.facts = facts
 
@@ -110,6 +112,9 @@ class Programme:
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
+    rules: dict[int, Any] = field(default_factory=dict)
+    """Limits that hold."""
+    reviews: list[Any] = field(default_factory=list)
     cards: list[Any] = field(default_factory=list)
     pools: list[Any] = field(default_factory=list)
 

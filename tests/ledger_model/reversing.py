@@ -33,6 +33,8 @@ def reverse(
         raise AssertionError
     member, line = target
     books = p.members[member]
+    no.end()  # whose it is not learns nothing of the member
+    no("MEMBER_ERASED", when=books.erased)
     done = books.journal[line]
     reversible = done.kind in {"issue", "redeem", "capture"}
     no("NOT_REVERSIBLE", when=not reversible, kind=done.kind)

@@ -4,8 +4,9 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import cards, pools
+from . import cards, limits, pools
 from .books import Hold, Legs, Lot, drawing
+from .lasting import extend
 from .programme import Answer, Programme, Refusals
 
 A_VOUCHERS_LONGEST = timedelta(hours=1)
@@ -42,8 +43,13 @@ def issue(
     cards.judge_named(p, no, member, card)
     no.end()
     assert terms is not None
+    if kind == "issue":
+        limits.judge(
+            p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
+        )
 
     books.bring_up_to_date(p.now)
+    extend(books, p.now, "issue", partner)
     matured = matures_at is None or matures_at <= p.now
     legs: Legs = []
     lots = []
@@ -133,11 +139,17 @@ def redeem(
     available = books.balance[0]
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
+    kind = "authorize" if setting_aside else "redeem"
+    limits.judge(
+        p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
+    )
 
     drawn = books.draw(points, "held" if setting_aside else "burned")
+    if not setting_aside:
+        extend(books, p.now, "redeem", partner)
     late = occurred_at < p.window_opened
     line = books.record(
-        "authorize" if setting_aside else "redeem",
+        kind,
         points,
         drawing(drawn, "held" if setting_aside else "burned"),
         p.now,

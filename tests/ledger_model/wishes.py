@@ -2,9 +2,11 @@
 
 from dataclasses import fields, replace
 
+from .batch_wishes import Batch
 from .card_wishes import Change, Link, Replace
 from .hold_wishes import Authorize, Capture, RedeemVoucher, Void, Voucher
-from .member_wishes import Decide, Merge, Propose, Reject, Transfer, Unmerge
+from .limit_wishes import EndLimit, Limit, Review
+from .member_wishes import Decide, Erase, Merge, Propose, Reject, Transfer, Unmerge
 from .pool_wishes import Accept, Close, Invite, Leave, Open
 from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime, Publish, SetState
 from .till_wishes import Issue, Redeem, Reverse
@@ -28,6 +30,11 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Link,
     Change,
     Replace,
+    Batch,
+    Limit,
+    EndLimit,
+    Review,
+    Erase,
     Open,
     Invite,
     Accept,

@@ -10,12 +10,15 @@ from typing import Any, ClassVar, Self
 
 from hypothesis import strategies as st
 
+from coalition.errors import CoalitionError
 from coalition.ledger import Posting
 
 from .ledger import PARTNERS, Ledger
-from .programme import ZONE, Answer, Programme
+from .programme import ZONE, Answer, Programme, Refused
 
 Ref = tuple[int, int]
+Expected = Answer | list[Answer | Refused] | None
+Got = Posting | list[Posting | CoalitionError] | None
 
 
 def rarely(usual: Any, odd: Any, *, odds: int = 20) -> Any:
@@ -23,7 +26,7 @@ def rarely(usual: Any, odd: Any, *, odds: int = 20) -> Any:
 
 
 amounts = st.integers(1, 200)
-whom = st.integers(0, 3)
+whom = rarely(st.integers(0, 3), st.just(4), odds=8)  # who begins with nothing
 names = st.sampled_from(sorted(PARTNERS))
 nths = st.integers(0, 8)
 days = st.none() | st.integers(1, 12)
@@ -66,10 +69,10 @@ class Wish:
         """The members whose books it may change."""
         raise NotImplementedError
 
-    def expect(self, p: Programme, key: str) -> Answer | None:
+    def expect(self, p: Programme, key: str) -> Expected:
         raise NotImplementedError
 
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting | None:
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Got:
         """`p` is the model before the wish: it tells the time and the terms that the caller prices by."""
         raise NotImplementedError
 

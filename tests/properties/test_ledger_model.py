@@ -8,6 +8,7 @@ import copy
 import os
 import sys
 from collections import Counter
+from functools import partial
 from random import Random
 from typing import ClassVar
 
@@ -21,16 +22,20 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from ledger_model import limits
 from ledger_model.comparing import Comparison
 from ledger_model.ledger import Ledger, both, set_limits
+from ledger_model.limit_wishes import Limit, Review, end
 from ledger_model.pool_wishes import Accept, Invite, Open
-from ledger_model.programme import Answer, Programme, Refused
+from ledger_model.programme import Programme, Refused
 from ledger_model.wishes import OPERATIONS, Issue, Wish, changed
+from ledger_model.wishing import Expected, Got
 
 from coalition.audit import run_audit
 from coalition.db import Database
-from coalition.errors import CoalitionError
+from coalition.errors import CoalitionError, UnderReview
 from coalition.ledger import Posting
+from coalition.reviewing import queue_review
 
 STEPS = int(os.environ.get("COALITION_MODEL_STEPS", "80"))
 EXAMPLES = int(os.environ.get("COALITION_MODEL_EXAMPLES", "25"))
@@ -60,24 +65,32 @@ class Both:
         key = f"key-{len(self.asked)}"
         self.asked.append((settled, key))
         self.do(settled, key)
+        if isinstance(settled, Review) and settled.review is not None:
+            # Whoever was held sends the same wish again.
+            held = self.model.reviews[settled.review].key.removeprefix("voucher:")
+            self.do(*next(asked for asked in self.asked if asked[1] == held))
 
     def do(self, wish: Wish, key: str) -> None:
         before = self.model
         after = copy.deepcopy(before)
         after.begin(*range(len(after.members)))
         touched = wish.touches(before)
-        expected: Answer | Refused | None
+        expected: Expected | Refused
         try:
             expected = wish.expect(after, key)
         except Refused as refused:
             expected = refused
+            if refused.held:
+                limits.remember(self.model, refused.held)
         else:
             self.model = after
-        got: Posting | CoalitionError | None
+        got: Got | CoalitionError
         try:
             got = wish.ask(self.ledger, before, key)
         except CoalitionError as refusal:
             got = refusal
+            if isinstance(refusal, UnderReview):
+                self.ledger.unit(partial(queue_review, refusal=refusal))
         self.reached[wish.name(before) if not isinstance(expected, Refused) else expected.code] += 1
         self.differs = True
         self.same(expected, got)
@@ -85,8 +98,12 @@ class Both:
         self.compare(self.model, changed_, as_read=not isinstance(expected, Refused))
         self.differs = False
 
-    def same(self, expected: Answer | Refused | None, got: Posting | CoalitionError | None) -> None:
-        if isinstance(expected, Refused):
+    def same(self, expected: Expected | Refused, got: Got | CoalitionError) -> None:
+        if isinstance(expected, list):
+            assert isinstance(got, list), f"the ledger refuses: {got!r}"
+            for one, other in zip(expected, got, strict=True):
+                self.same(one, other)
+        elif isinstance(expected, Refused):
             assert isinstance(got, CoalitionError), (
                 f"the model refuses ({expected.code}), the ledger does not"
             )
@@ -127,9 +144,15 @@ class LedgerMachine(RuleBasedStateMachine):
                 self.both.new(Invite(member=opened.member, invited=member))
                 self.both.new(Accept(member=member, nth=0))
 
+    @initialize(rules=st.lists(Limit.strategy(Limit), max_size=2))
+    def guarded(self, rules: list[Limit]) -> None:
+        """Some begin with limits."""
+        for limit in rules:
+            self.both.new(limit)
+
     @rule(seed=st.integers(0, 2**32 - 1), data=st.data())
     def wish(self, seed: int, data: st.DataObject) -> None:
-        operation = self.both.choose(Random(seed))
+        operation = self.both.choose(Random(f"{seed} {len(self.both.asked)}"))
         self.both.new(data.draw(operation.strategy(operation)))
 
     @precondition(lambda self: len(self.both.asked) % 8 == 0)
@@ -143,6 +166,8 @@ class LedgerMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         if self.both.differs:
             return  # said already
+        for number in self.both.model.rules:
+            end(self.both.ledger, number)
         self.both.compare.all(self.both.model)
         with self.driver.database.reading() as session:
             assert list(run_audit(session)) == []
