@@ -7,6 +7,7 @@
 #   make mutants         see whether the tests notice small changes of the kernel (docs/mutation.md)
 #   make lint            style, types, rooms, migrations, lock
 #   make bench           measure, and print the table
+#   make soak            load it, kill it and prove the books after (ARGS="--minutes 5"; ARGS=--help teaches)
 #   make lock            write requirements.lock (UPGRADE=1: newest versions)
 #   make clean           remove what was set up here
 
@@ -27,7 +28,7 @@ endif
 # Nothing here may touch a database that the user's own settings name.
 ALONE := env -u COALITION_DATABASE_URL -u COALITION_MIGRATION_URL -u COALITION_CONFIG
 
-.PHONY: help demo test test-lowest mutants lint bench lock clean
+.PHONY: help demo test test-lowest mutants lint bench soak lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -70,6 +71,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@exec $(ALONE) $(BIN)/python bench/run.py $(ARGS)
+
+soak: $(READY)
+	@exec $(ALONE) $(BIN)/python bench/soak.py $(ARGS)
 
 lock: $(READY)
 	$(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras \
