@@ -41,10 +41,17 @@ def erase(p: Programme, *, member: int) -> None:
     no("ALREADY_IN_POOL", when=any(member in pool.members for pool in p.pools))
     books.bring_up_to_date(p.now)
     available, pending, held, deficit = books.balance
-    no("MEMBER_HAS_HOLDS", when=held > 0)
+    records = {one.number for one in p.members if member in p.line_of(one.number)}
+    # What others of a pool hold of its points comes back to it.
+    lent = sum(
+        lot.at["held"]
+        for other in p.members
+        for lot in other.lots
+        if lot.by_pool and lot.origin and lot.origin[0] in records
+    )
+    no("MEMBER_HAS_HOLDS", when=held + lent > 0, held=held + lent)
     no("MEMBER_HAS_POINTS", when=available + pending + deficit > 0)
     no.end()
-    records = {one.number for one in p.members if member in p.line_of(one.number)}
     for record in records:
         p.members[record].erased = True
     for pool in p.pools:

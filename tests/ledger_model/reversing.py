@@ -34,7 +34,7 @@ def reverse(
     member, line = target
     books = p.members[member]
     no.end()  # whose it is not learns nothing of the member
-    no("MEMBER_ERASED", when=books.erased)
+    no("MEMBER_ERASED", when=books.erased or any(p.members[one].erased for one in _givers(p, books, line)))
     done = books.journal[line]
     reversible = done.kind in {"issue", "redeem", "capture"}
     no("NOT_REVERSIBLE", when=not reversible, kind=done.kind)
@@ -128,3 +128,9 @@ def _drawn(books: Member, line: int) -> list[tuple[int, int]]:
         for ((_, number), bucket), points in books.journal[line].legs.items()
         if bucket == "burned"
     ]
+
+
+def _givers(p: Programme, books: Member, line: int) -> list[int]:
+    """Who gave points of it, by way of a pool, and whom these were merged into."""
+    lots = [books.lots[number] for number, _ in _drawn(books, line)]
+    return [one for lot in lots if lot.by_pool and lot.origin for one in p.line_of(lot.origin[0])]
