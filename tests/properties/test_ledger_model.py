@@ -1,7 +1,7 @@
 """The ledger and the model do the same, whatever is asked of them in whatever order.
 
-COALITION_MODEL_STEPS and COALITION_MODEL_EXAMPLES take the search further on demand;
-COALITION_MODEL_SHRINK=0 shows a difference as it was found.
+`make model STEPS=100000` takes the search further; COALITION_MODEL_SHRINK=0 shows a difference as it was found
+(docs/model.md).
 """
 
 import copy
