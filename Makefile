@@ -4,6 +4,7 @@
 #   make demo ONCE=1     the same, and end
 #   make test            run the tests (ARGS="-k name" for some of them)
 #   make test-lowest     the same with the oldest versions that pyproject.toml allows
+#   make model        compare the ledger with a plain model of it (STEPS=100000 for more; docs/model.md)
 #   make mutants         see whether the tests notice small changes of the kernel (docs/mutation.md)
 #   make lint            style, types, rooms, migrations, lock
 #   make bench           measure, and print the table
@@ -28,7 +29,7 @@ endif
 # Nothing here may touch a database that the user's own settings name.
 ALONE := env -u COALITION_DATABASE_URL -u COALITION_MIGRATION_URL -u COALITION_CONFIG
 
-.PHONY: help demo test test-lowest mutants lint bench soak lock clean
+.PHONY: help demo test test-lowest model mutants lint bench soak lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,6 +54,12 @@ test-lowest: $(READY)
 	@$(PYTHON) -m venv --clear $(LOWEST)
 	@$(BIN)/uv --no-config pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev,demo]'
 	@$(if $(ARGS),exec $(LOWEST)/bin/python -m pytest $(ARGS),$(call all_tests,$(LOWEST)/bin))
+
+STEPS := 2000
+
+model: $(READY)
+	@exec env COALITION_MODEL_STEPS=80 COALITION_MODEL_EXAMPLES=$$((($(STEPS) + 79) / 80)) \
+		$(BIN)/python -m pytest -s tests/properties/test_ledger_model.py $(ARGS)
 
 mutants: $(READY)
 	@exec $(ALONE) PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)

@@ -204,6 +204,15 @@ class Reject(Decide):
         ledger.unit(lambda session: adjusting.reject_adjustment(session, *self.which(ledger), by=self.by))
 
 
+def empty(p: Programme) -> list[int]:
+    """Who had points and has none left."""
+    return [
+        one.number
+        for one in p.members
+        if one.journal and not any(one.balance) and one.merged_into is None and not one.erased
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Erase(Wish):
     member: int
@@ -211,12 +220,14 @@ class Erase(Wish):
 
     @classmethod
     def sensible(cls, p: Programme) -> bool:
-        return any(member.journal and not any(member.balance) for member in p.members)
+        return bool(empty(p))
 
     def settle(self, p: Programme) -> Self:
         """Somebody who has nothing left, as a rule."""
-        empty = [one.number for one in p.members if one.journal and not any(p.as_of_now(one.number).balance)]
-        return replace(self, member=empty[self.member % len(empty)]) if empty and self.member < 9 else self
+        those = empty(p)
+        return (
+            replace(self, member=those[self.member % len(those)]) if those and p.knows(self.member) else self
+        )
 
     def touches(self, p: Programme) -> list[int]:
         return [self.member] if p.knows(self.member) else []

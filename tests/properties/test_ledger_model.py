@@ -1,7 +1,7 @@
 """The ledger and the model do the same, whatever is asked of them in whatever order.
 
-COALITION_MODEL_STEPS and COALITION_MODEL_EXAMPLES take the search further on demand;
-COALITION_MODEL_SHRINK=0 shows a difference as it was found.
+`make model STEPS=100000` takes the search further; COALITION_MODEL_SHRINK=0 shows a difference as it was found
+(docs/model.md).
 """
 
 import copy
@@ -28,7 +28,8 @@ from ledger_model.ledger import Ledger, both, set_limits
 from ledger_model.limit_wishes import Limit, Review, end
 from ledger_model.pool_wishes import Accept, Invite, Open
 from ledger_model.programme import Programme, Refused
-from ledger_model.wishes import OPERATIONS, Issue, Wish, changed
+from ledger_model.tour import TOUR
+from ledger_model.wishes import OPERATIONS, Issue, Redeem, Wish, changed
 from ledger_model.wishing import Expected, Got
 
 from coalition.audit import run_audit
@@ -150,6 +151,12 @@ class LedgerMachine(RuleBasedStateMachine):
         for limit in rules:
             self.both.new(limit)
 
+    @initialize()
+    def nothing_left(self) -> None:
+        """One has spent all that it got."""
+        self.both.new(Issue(member=4, partner="hard", points=20))
+        self.both.new(Redeem(member=4, partner="hard", points=20))
+
     @rule(seed=st.integers(0, 2**32 - 1), data=st.data())
     def wish(self, seed: int, data: st.DataObject) -> None:
         operation = self.both.choose(Random(f"{seed} {len(self.both.asked)}"))
@@ -171,6 +178,18 @@ class LedgerMachine(RuleBasedStateMachine):
         self.both.compare.all(self.both.model)
         with self.driver.database.reading() as session:
             assert list(run_audit(session)) == []
+
+
+def test_each_operation_is_granted_once(database: Database) -> None:
+    driver = LedgerDriver(database).open()
+    set_limits(driver)
+    both = Both(driver, Counter())
+    for wish in TOUR:
+        both.new(wish)
+    unreached = {name for operation in OPERATIONS for name in operation.names} - set(both.reached)
+    assert not unreached
+    with database.reading() as session:
+        assert list(run_audit(session)) == []
 
 
 def test_ledger_and_model_agree(database: Database) -> None:
