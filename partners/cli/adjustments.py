@@ -14,6 +14,7 @@ from coalition.cli.naming import member_named
 from coalition.errors import AdjustmentUnknown
 from coalition.ids import MemberId
 from coalition.paging import LARGEST_SIZE, PageRequest
+from coalition.vault import blind_request
 from partners import adjustments, operations
 from partners.directory import get_partners
 
@@ -84,8 +85,17 @@ def adjust(
             )
             return {"member": str(made.member_id), "adjustment": str(made.adjustment_id)}
 
+        # Blindly: it has a note of somebody, and whom it is about may be named by a phone number.
+        blind = blind_request(session, asked)
+        request, *former = ({"adjust": one} for one in blind.requests)
         result, _ = operations.once(
-            session, caller="command line", key=key or str(uuid4()), request={"adjust": asked}, work=work
+            session,
+            caller="command line",
+            key=key or str(uuid4()),
+            request=request,
+            former=former,
+            blinded_by=blind.blinded_by,
+            work=work,
         )
         row = _shown(session, MemberId(UUID(result["member"])), UUID(result["adjustment"]))
     if as_json:

@@ -7,6 +7,8 @@ import pytest
 from operating import Coalition
 from terminal import Terminal
 
+from coalition.ledger import fingerprint
+
 
 @pytest.fixture
 def terminal(test_database: Any) -> Terminal:
@@ -100,3 +102,20 @@ def test_a_household_pool_at_the_command_line(terminal: Terminal, card: str) -> 
     assert terminal.data("pool", "list") == []
     unknown = "00000000-0000-4000-8000-000000000000"
     assert "POOL_UNKNOWN" in terminal("pool", "show", unknown, exit_code=1).stderr
+
+
+def test_of_an_adjustment_no_digest_is_kept_that_could_be_tried_out(
+    terminal: Terminal, coalition: Coalition
+) -> None:
+    coalition.trading("grocer")
+    terminal("member", "enrol", "phone:+4930901820")
+    asked = {"member": "phone:+4930901820", "points": 9, "reason": "migration", "note": "moved"}
+    wish = ("member", "adjust", asked["member"], "9", "--reason", "migration", "--note", "moved")
+    for _ in range(2):
+        terminal(*wish, "--issuer", "grocer", "--key", "k")
+    [(kept, blinded_by)] = coalition.rows(
+        "SELECT fingerprint, blinded_by FROM partners.operation WHERE key = 'k'"
+    )
+    guess = {"adjust": asked | {"issuer": "grocer", "plan": None}}
+    assert blinded_by == 1
+    assert bytes(kept) != fingerprint("operation", guess)

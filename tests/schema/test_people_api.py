@@ -182,3 +182,19 @@ def test_the_key_of_an_enrolment_tells_nobody_the_address(api: Api) -> None:
         "input": {"identifiers": [{"kind": IdentifierKind.EMAIL, "value": MAIL["value"]}]},
     }
     assert kept != fingerprint("operation", guess)
+
+
+def test_a_key_whose_request_was_forgotten_is_no_other_mutations(api: Api) -> None:
+    from coalition.vault.respelling import replace_index_key  # noqa: PLC0415 - here alone
+    from partners.operations import forget_requests  # noqa: PLC0415 - here alone
+
+    till = api.client_of(api.coalition.trading("grocer"))
+    first = till.do(ENROL, identifiers=[MAIL], idempotencyKey="e")
+    replace_index_key(api.coalition.database, forget=forget_requests)
+    again = till.do(ENROL, identifiers=[MAIL], idempotencyKey="e")
+    assert again == first | {"replayed": True}
+    link = "mutation($input: LinkIdentifierInput!) { linkIdentifier(input: $input) { userErrors { code } } }"
+    card = {"kind": "CARD", "value": "4006381333931"}
+    with api.nothing_moves():
+        refused = till.do(link, member=named(first["member"]["id"]), identifier=card, idempotencyKey="e")
+    assert codes(refused) == ["IDEMPOTENCY_CONFLICT"]
