@@ -29,6 +29,8 @@ TESTS = (
     "tests/coalition/ledger/test_limits.py",
     "tests/coalition/ledger/test_orders_and_keys.py",
     "tests/coalition/ledger/test_hostile.py",
+    "tests/coalition/ledger/test_identifiers.py",
+    "tests/coalition/ledger/test_batches.py",
     "tests/coalition/vault/test_erasing.py",
     "tests/partners/test_expiry.py",
     "tests/partners/test_earning.py",
@@ -59,7 +61,11 @@ NEAR = {
     "18": ("limits",),
     "19": ("limits", "review"),
     "20": ("refusals",),
+    "08": ("test_who_acts", "block"),
     "21": ("voucher",),
+    "22": ("erasing",),
+    "23": ("identifiers",),
+    "24": ("batches",),
 }
 
 # Asked where none of those reaches a function.
