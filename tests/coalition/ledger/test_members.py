@@ -91,6 +91,8 @@ def test_identifiers_are_written_in_one_order_whatever_the_order_they_came_in(le
         ("partner_reference", 1, "c" * 64),
         ("card", 0, "A"),
         ("partner_reference", 1, "b" * 64),
+        ("phone", 0, "d" * 64),
+        ("email", 0, "e" * 64),
     ):
         kinds.append(kind)
         owners.append(UUID(int=owner))
@@ -104,9 +106,11 @@ def test_identifiers_are_written_in_one_order_whatever_the_order_they_came_in(le
     assert ledger.rows("SELECT kind, partner_id, left(value, 1) FROM ledger.identifier ORDER BY ctid") == [
         ("card", UUID(int=0), "A"),
         ("card", UUID(int=0), "B"),
+        ("email", UUID(int=0), "e"),
         ("partner_reference", UUID(int=1), "b"),
         ("partner_reference", UUID(int=1), "c"),
         ("partner_reference", UUID(int=2), "a"),
+        ("phone", UUID(int=0), "d"),
     ]
 
 

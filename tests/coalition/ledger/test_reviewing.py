@@ -3,11 +3,13 @@
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from driver import LedgerDriver, receipt
 
-from coalition import errors
+from coalition import clock, errors
 from coalition.ids import MemberId
+from coalition.ledger.posting import call
 from coalition.reviewing import queue_review, reject, release
 
 
@@ -138,4 +140,17 @@ def test_a_key_that_is_held_for_another_wish_is_a_conflict(ledger: LedgerDriver,
         ledger.issue(member, 61, key="k")
     with pytest.raises(errors.UnderReview):
         ledger.issue(member, 61, key="k", by=ledger.partner())
+    assert ledger.snapshot() == before
+
+
+@pytest.mark.parametrize("decision", ["waiting", "posted", "maybe"])
+def test_a_decision_is_one_of_two(ledger: LedgerDriver, member: MemberId, decision: str) -> None:
+    review = held(ledger, member, "k")
+    before = ledger.snapshot()
+    with pytest.raises(psycopg.errors.AssertFailure), ledger.database.unit_of_work() as session:
+        call(
+            session,
+            "SELECT ledger.decide_review(%s, %s, %s, %s, %s)",
+            (member, review, decision, "ada", clock.wall()),
+        )
     assert ledger.snapshot() == before

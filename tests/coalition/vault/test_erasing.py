@@ -122,7 +122,7 @@ def test_the_same_address_can_join_again_as_somebody_new(ledger: LedgerDriver) -
 
 def has_points(ledger: LedgerDriver) -> MemberId:
     member_id = known(ledger)
-    ledger.issue(member_id, 5)
+    ledger.issue(member_id, 1)
     return member_id
 
 
@@ -142,8 +142,8 @@ def owes(ledger: LedgerDriver) -> MemberId:
 
 def has_holds(ledger: LedgerDriver) -> MemberId:
     member_id = known(ledger)
-    ledger.issue(member_id, 10)
-    ledger.authorize(member_id, 10)
+    ledger.issue(member_id, 1)
+    ledger.authorize(member_id, 1)
     return member_id
 
 
@@ -371,7 +371,7 @@ def test_what_is_in_the_way_is_told_in_points(ledger: LedgerDriver) -> None:
     merged = ledger.member()
     ledger.merge(pending, merged)
     for member_id, refusal, facts in (
-        (holder, MemberHasHolds, {"held": 10}),
+        (holder, MemberHasHolds, {"held": 1}),
         (pending, MemberHasPoints, {"available": 2, "pending": 5, "deficit": 0}),
         (merged, MemberMerged, {"survivor": str(pending)}),
     ):
@@ -416,9 +416,7 @@ def test_nothing_of_anybody_else_is_touched(ledger: LedgerDriver) -> None:
 
     def of(member_id: MemberId) -> list[list[Any]]:
         return [
-            ledger.rows(
-                f"SELECT t::text FROM ledger.{table} t WHERE {column} = :id ORDER BY 1", id=member_id
-            )
+            ledger.rows(f"SELECT t::text FROM ledger.{table} t WHERE {column} = :id ORDER BY 1", id=member_id)
             for table, column in (
                 ("identifier", "member_id"),
                 ("identifier_change", "member_id"),
