@@ -111,7 +111,11 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
         outcome = state.outcome(other)
         if outcome and outcome.test:
             kills[outcome.test] += 1
-    near = ("goes_on_from", "test_waiting", *RACES) if mutant.operator == "lock" else NEAR.get(mutant.file[:2], ())
+    near = (
+        ("goes_on_from", "test_waiting", *RACES)
+        if mutant.operator == "lock"
+        else NEAR.get(mutant.file[:2], ())
+    )
     return sorted(
         calling,
         key=lambda name: (
