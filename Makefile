@@ -4,9 +4,11 @@
 #   make demo ONCE=1     the same, and end
 #   make test            run the tests (ARGS="-k name" for some of them)
 #   make test-lowest     the same with the oldest versions that pyproject.toml allows
+#   make model        compare the ledger with a plain model of it (STEPS=100000 for more; docs/model.md)
 #   make mutants         see whether the tests notice small changes of the kernel (docs/mutation.md)
 #   make lint            style, types, rooms, migrations, lock
 #   make bench           measure, and print the table
+#   make soak            load it, kill it and prove the books after (ARGS="--minutes 5"; ARGS=--help teaches)
 #   make lock            write requirements.lock (UPGRADE=1: newest versions)
 #   make clean           remove what was set up here
 
@@ -27,7 +29,7 @@ endif
 # Nothing here may touch a database that the user's own settings name.
 ALONE := env -u COALITION_DATABASE_URL -u COALITION_MIGRATION_URL -u COALITION_CONFIG
 
-.PHONY: help demo test test-lowest mutants lint bench lock clean
+.PHONY: help demo test test-lowest model mutants lint bench soak lock clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -53,6 +55,12 @@ test-lowest: $(READY)
 	@$(BIN)/uv --no-config pip install --quiet --python $(LOWEST)/bin/python --resolution lowest-direct --editable '.[dev,demo]'
 	@$(if $(ARGS),exec $(LOWEST)/bin/python -m pytest $(ARGS),$(call all_tests,$(LOWEST)/bin))
 
+STEPS := 2000
+
+model: $(READY)
+	@exec env COALITION_MODEL_STEPS=80 COALITION_MODEL_EXAMPLES=$$((($(STEPS) + 79) / 80)) \
+		$(BIN)/python -m pytest -s tests/properties/test_ledger_model.py $(ARGS)
+
 mutants: $(READY)
 	@exec $(ALONE) PYTHONPATH=tests $(BIN)/python -m mutation $(ARGS)
 
@@ -70,6 +78,9 @@ lint: $(READY)
 
 bench: $(READY)
 	@exec $(ALONE) $(BIN)/python bench/run.py $(ARGS)
+
+soak: $(READY)
+	@exec $(ALONE) $(BIN)/python bench/soak.py $(ARGS)
 
 lock: $(READY)
 	$(BIN)/uv --no-config pip compile pyproject.toml --quiet --universal --python-version 3.11 --all-extras \

@@ -15,6 +15,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
+import batches
 import costs
 import growth
 import night
@@ -22,6 +23,8 @@ import postings
 from stage import machine, stage
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+_BATCHING = 2
+"""Connections that post batches, beside one alone."""
 
 
 def main() -> None:
@@ -30,7 +33,9 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--batched", type=int, default=20_000, help="lines in batches, of each connection")
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the night's window")
+    parser.add_argument("--lines", type=int, default=1_000_000, help="of the imported file; 0: none")
     parser.add_argument("--days", type=int, default=30, help="of the replay; 0: none")
     parser.add_argument("--growth", type=int, default=10_000_000, help="entries the books grow to; 0: none")
     parser.add_argument("--transactions", type=int, default=100_000, help="of the very large member; 0: none")
@@ -38,7 +43,8 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.quick:
         asked.seconds, asked.rounds, asked.entries, asked.days = 2, 1, 60_000, 2
-        asked.growth, asked.transactions = 100_000, 2_000
+        asked.batched = 5_000
+        asked.growth, asked.transactions, asked.lines = 100_000, 2_000, 20_000
 
     lines = []
     with stage(connections=asked.connections) as scene, tempfile.TemporaryDirectory() as papers:
@@ -47,9 +53,16 @@ def main() -> None:
             scene, connections=asked.connections, seconds=asked.seconds, rounds=asked.rounds
         )
         lines += _postings(rates, connections=asked.connections, rounds=asked.rounds)
+        lines += _batches(
+            batches.measure(scene, lines=asked.batched, rounds=asked.rounds, connections=_BATCHING),
+            rounds=asked.rounds,
+        )
         lines += _costs(costs.measure(scene, rounds=asked.rounds, seconds=asked.seconds))
         figures = night.measure(scene, entries=asked.entries, rounds=asked.rounds, directory=Path(papers))
         lines += _night(figures)
+    if asked.lines:
+        with stage(connections=_BATCHING) as scene, tempfile.TemporaryDirectory() as folder:
+            lines += _imported(batches.measure_import(scene, lines=asked.lines, folder=Path(folder)))
     if asked.growth:
         with stage(connections=asked.connections, members=growth.MEMBERS) as scene:
             sizes = tuple(10**power for power in range(4, 8) if 10**power <= asked.growth)
@@ -92,6 +105,34 @@ def _postings(rates: dict[str, dict[str, float]], *, connections: int, rounds: i
         over_http = "| |" if http is None else f"{http:,.0f} | {http / limit:.2f} |"
         lines.append(f"| {kind} | {limit:,.0f} | {domain:,.0f} | {domain / limit:.2f} | {over_http}")
     return [*lines, ""]
+
+
+def _batches(rates: dict[str, float], *, rounds: int) -> list[str]:
+    return [
+        f"## Issues in batches of 1,000, lines a second (medians of {rounds} interleaved rounds)",
+        "",
+        "| connections | batches, by the till's domain function | COPY of the same rows | ratio |",
+        "|---:|---:|---:|---:|",
+        *(
+            f"| {at_once} | {rates[f'batches_{at_once}']:,.0f} | {rates[f'copy_{at_once}']:,.0f}"
+            f" | {rates[f'batches_{at_once}'] / rates[f'copy_{at_once}']:.2f} |"
+            for at_once in (1, _BATCHING)
+        ),
+        "",
+    ]
+
+
+def _imported(figures: dict[str, float]) -> list[str]:
+    return [
+        f"## `coalition import` of {figures['lines']:,.0f} issues by card",
+        "",
+        "| what | measured | limit for a million |",
+        "|---|---:|---:|",
+        f"| seconds from its start to its end | {figures['seconds']:.0f} | 180 |",
+        f"| of these, seconds of its own processor time | {figures['of_the_client']:.0f} | |",
+        f"| most memory that it held, MiB | {figures['mebibytes']:.0f} | 300 |",
+        "",
+    ]
 
 
 def _costs(microseconds: dict[str, float]) -> list[str]:

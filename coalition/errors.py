@@ -255,7 +255,7 @@ class NotMerged(MemberRefusal):
 
 
 class MemberHasHolds(MemberRefusal):
-    """A merge moves no held points: they belong to a partner's authorisation."""
+    """Held points belong to a partner's authorisation: a merge does not move them, and an erasure waits."""
 
     code = "MEMBER_HAS_HOLDS"
     summary = "{held} points are held for a redemption; capture or void the hold, or wait until it lapses."

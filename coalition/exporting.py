@@ -141,7 +141,7 @@ def _identifiers(session: Session, member_id: MemberId, sealed: dict[str, str]) 
     return [
         {
             **row,
-            "value": vault.readable(row["kind"], row["value"], sealed),
+            "value": vault.readable(row["kind"], row["value"], row["identifier_id"], sealed),
         }
         for row in rows
     ]

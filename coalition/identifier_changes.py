@@ -25,7 +25,7 @@ from coalition.errors import (
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartyId
 from coalition.ledger import tables
-from coalition.ledger.posting import call
+from coalition.ledger.posting import call_again
 from coalition.members import Named, find_named, identifiers_by_id, survivor_of
 from coalition.reasons import check_reason
 
@@ -158,7 +158,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
         raise InvalidInput(
             "only a card is replaced; unlink this, and link another", field=("input", "identifier")
         )
-    call(
+    call_again(
         session,
         "SELECT ledger.replace_card(%s, %s, %s, %s, %s, %s, %s)",
         (
@@ -175,7 +175,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
 
 def _change(session: Session, command: ChangeIdentifier, state: IdentifierState) -> None:
     check_reason(command.reason)
-    call(
+    call_again(
         session,
         "SELECT ledger.change_identifier(%s, %s, %s, %s, %s, %s, %s)",
         (

@@ -153,17 +153,19 @@ def enrol_member(session: Session, command: EnrolMember) -> MemberId:
         IdentifierTaken: one of the identifiers is enrolled; nobody has joined.
     """
     member_id = command.member_id or MemberId(uuid4())
-    spelled = vault.stored_forms(session, command.identifiers, make=True)
+    spelled = vault.spellings(session, command.identifiers, make=True)
     call(
         session,
-        "SELECT ledger.enrol(%s, %s, %s::text[], %s::uuid[], %s::text[], %s)",
+        "SELECT ledger.enrol(%s, %s, %s::text[], %s::uuid[], %s::text[], %s, %s::text[], %s)",
         (
             member_id,
             command.partner_id,
             [identifier.kind.value for identifier in command.identifiers],
             [identifier.partner_id for identifier in command.identifiers],
-            [spelled[identifier] for identifier in command.identifiers],
+            [spelled[identifier].value for identifier in command.identifiers],
             clock.wall(),
+            [spelled[identifier].former for identifier in command.identifiers],
+            _indexed_by(spelled),
         ),
     )
     _seal(session, member_id, spelled)
@@ -179,32 +181,47 @@ def link_identifier(session: Session, command: LinkIdentifier) -> None:
         IdentifierTaken: it is another member's.
         CardReplaced: it is a card of the member's that was replaced.
     """
-    spelled = vault.stored_forms(session, [command.identifier], make=True)
+    spelled = vault.spellings(session, [command.identifier], make=True)
     call(
         session,
-        "SELECT ledger.link_identifier(%s, %s, %s, %s, %s, %s)",
+        "SELECT ledger.link_identifier(%s, %s, %s, %s, %s, %s, %s, %s)",
         (
             command.member_id,
             command.partner_id,
             command.identifier.kind.value,
             command.identifier.partner_id,
-            spelled[command.identifier],
+            spelled[command.identifier].value,
             clock.wall(),
+            spelled[command.identifier].former,
+            _indexed_by(spelled),
         ),
     )
     _seal(session, command.member_id, spelled)
 
 
-def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, str]) -> None:
+def _indexed_by(spelled: Mapping[Identifier, vault.Spelling]) -> int | None:
+    return next((one.indexed_by for one in spelled.values() if one.indexed_by is not None), None)
+
+
+def _seal(session: Session, member_id: MemberId, spelled: Mapping[Identifier, vault.Spelling]) -> None:
     """Keep what the ledger spells blindly where it can be read with the member's key."""
+    values = {
+        value: identifier.value
+        for identifier, spelling in spelled.items()
+        if spelling.indexed_by is not None
+        for value in (spelling.value, spelling.former)
+        if value is not None
+    }
+    if not values:
+        return
+    column = tables.identifier.c
+    rows = session.execute(
+        select(column.identifier_id, column.value).where(
+            column.member_id == member_id, column.value.in_(values), column.unlinked_at.is_(None)
+        )
+    )
     vault.put(
-        session,
-        member_id,
-        {
-            vault.field_of(blind): identifier.value
-            for identifier, blind in spelled.items()
-            if identifier.kind not in vault.READABLE
-        },
+        session, member_id, {vault.identifier_field(row.identifier_id): values[row.value] for row in rows}
     )
 
 
@@ -238,8 +255,32 @@ def find_all_named(
     `asking`, if that one knew it: so that the ledger can say so, and give the answer to what was posted
     by it. To others it is as one that was never enrolled.
     """
-    spelled = vault.stored_forms(session, identifiers, make=False)
-    wanted = {(one.kind.value, one.partner_id, value): one for one, value in spelled.items()}
+    wanted = set(identifiers)
+    spelled = vault.spellings(session, wanted, make=False)
+    while True:
+        found = _find(session, spelled, merged=merged, asking=asking)
+        if all(one in found or one.kind in vault.READABLE for one in wanted):
+            return found
+        # What was not found may be spelt anew since the index keys were read: not if they are the same.
+        again = vault.spellings(session, wanted, make=False)
+        if again == spelled:
+            return found
+        spelled = again
+
+
+def _find(
+    session: Session,
+    spelled: Mapping[Identifier, vault.Spelling],
+    *,
+    merged: bool,
+    asking: PartyId | None,
+) -> dict[Identifier, Named]:
+    wanted = {
+        (one.kind.value, one.partner_id, value): one
+        for one, spelling in spelled.items()
+        for value in (spelling.value, spelling.former)
+        if value is not None
+    }
     kinds, partners, values = zip(*wanted, strict=True) if wanted else ((), (), ())
     rows = session.execute(
         _NAMED,
@@ -328,7 +369,7 @@ def identifiers_by_id(
     return {
         row.identifier_id: Identifier(
             kind=IdentifierKind(row.kind),
-            value=vault.readable(row.kind, row.value, sealed),
+            value=vault.readable(row.kind, row.value, row.identifier_id, sealed),
             partner_id=row.partner_id,
         )
         for row in rows

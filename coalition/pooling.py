@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 from sqlalchemy import select, text
@@ -15,24 +14,20 @@ from sqlalchemy import select, text
 from coalition import clock
 from coalition.amounts import Points
 from coalition.clock import wall
-from coalition.db.engine import driver_of
-from coalition.errors import DatabaseUnavailable, InvalidInput
+from coalition.errors import InvalidInput
 from coalition.ids import MemberId
 from coalition.ledger import tables
-from coalition.ledger.posting import TermsSuperseded, call
+from coalition.ledger.posting import call, call_again
 from coalition.members import get_balances
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
-
-T = TypeVar("T")
 
 INVITATION_LIFETIME: Final = timedelta(days=14)
 FEWEST_MEMBERS: Final = 2
 MOST_MEMBERS: Final = 20
 _MAX_LIMIT: Final = 1_000_000_000_000
 _LONGEST_NAME: Final = 100
-_TRIES: Final = 3
 
 _p: Final = tables.pool.c
 _m: Final = tables.pool_member.c
@@ -267,19 +262,5 @@ def _pool(row: Any, members: tuple[PoolMember, ...], invited: int) -> Pool:
 
 
 def _ask(session: Session, statement: str, arguments: tuple[object, ...]) -> object:
-    [(answer,)] = _again(session, lambda: call(session, statement, arguments))
+    [(answer,)] = call_again(session, statement, arguments)
     return answer
-
-
-def _again(session: Session, act: Callable[[], T]) -> T:
-    """Do it, and once more where the member joined or left a pool while it waited for that pool."""
-    for _ in range(_TRIES):
-        alone: contextlib.AbstractContextManager[object] = (
-            contextlib.nullcontext() if driver_of(session).autocommit else session.begin_nested()
-        )
-        try:
-            with alone:
-                return act()
-        except TermsSuperseded:
-            continue
-    raise DatabaseUnavailable("Members join and leave this pool at this moment; try again shortly.")

@@ -29,6 +29,11 @@ class TransferPoints:
     """Its scope is the giver."""
     reason: str | None = None
     """In the giver's words; the receiver reads them too. No part of what the key stands for."""
+    named: MemberId | None = None
+    """Whom the giver named, where `to` has that one's points since a merge; None: `to` itself.
+
+    The wish is remembered by it, so that a merge between two tries does not make it another wish.
+    """
 
 
 def transfer_points(session: Session, command: TransferPoints) -> Posting:
@@ -44,7 +49,7 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
     """
     check_key(command.idempotency_key)
     words = stand_in(session, command.reason)
-    asked = {"to": command.to, "points": command.points}
+    asked = {"to": command.named or command.to, "points": command.points}
     [row] = call(
         session,
         _POST,

@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final, TypeVar
@@ -65,7 +66,7 @@ def post_lines(
         DatabaseUnavailable: the database stayed away. What was posted is kept, and the same file can be
             posted again from its beginning.
     """
-    for chunk in _chunks(lines):
+    for chunk in _read_ahead(_chunks(lines)):
         rejects = [one for one in chunk if isinstance(one, Reject)]
         readable = [one for one in chunk if isinstance(one, TillLine)]
         rejects += _post_chunk(db, readable, partner_id, counts)
@@ -91,6 +92,15 @@ def _chunks(lines: Iterable[TillLine | Reject]) -> Iterator[list[TillLine | Reje
             receipts.add((line.kind, line.receipt))
     if chunk:
         yield chunk
+
+
+def _read_ahead(chunks: Iterator[T]) -> Iterator[T]:
+    """The same, each read while the one before is posted: that is mostly waiting for the database."""
+    with ThreadPoolExecutor(1) as reader:
+        upcoming = reader.submit(next, chunks, None)
+        while (chunk := upcoming.result()) is not None:
+            upcoming = reader.submit(next, chunks, None)
+            yield chunk
 
 
 def _post_chunk(db: Database, lines: list[TillLine], partner_id: PartnerId, counts: Counts) -> list[Reject]:

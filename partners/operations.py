@@ -4,10 +4,10 @@ The scope of a key is its caller. The answer is stored in the operation's own tr
 good, so that a retry gets it again and two at once have one effect.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import insert, select, text
+from sqlalchemy import insert, select, text, tuple_, update
 from sqlalchemy.orm import Session
 
 from coalition.errors import IdempotencyConflict
@@ -16,6 +16,8 @@ from coalition.ledger import fingerprint
 from partners import tables
 
 _table = tables.operation
+
+_FORGOTTEN_AT_ONCE: Final = 1_000
 
 # The separator cannot stand in either part, so that no two pairs spell the same.
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:caller || E'\\n' || :key, 4711))")
@@ -27,9 +29,15 @@ def once(
     caller: str,
     key: str,
     request: Mapping[str, object],
+    former: Sequence[Mapping[str, object]] = (),
+    blinded_by: int | None = None,
     work: Callable[[], dict[str, Any]],
 ) -> tuple[dict[str, Any], bool]:
     """Do the work unless this caller had it done under this key; returns its result, and whether it was.
+
+    A request that tells of a person comes blinded, by a key of the vault's index: `former` are the same
+    request by another key, while that one is being replaced. Once a key is gone, what it blinded is forgotten
+    (`forget_requests`), and of such an operation the key alone counts.
 
     The result is JSON (ids of what was made) and holds no secret: a replay would show it again. The
     session is a unit of work, since the answer must be stored with the effect or not at all.
@@ -46,9 +54,28 @@ def once(
         select(_table.c.fingerprint, _table.c.result).where(_table.c.caller == caller, _table.c.key == key)
     ).one_or_none()
     if stored is not None:
-        if stored.fingerprint != asked:
+        known = {None, asked, *(fingerprint("operation", one) for one in former)}
+        if stored.fingerprint not in known:
             raise IdempotencyConflict
         return stored.result, True
     result = work()
-    session.execute(insert(_table).values(caller=caller, key=key, fingerprint=asked, result=result))
+    session.execute(
+        insert(_table).values(caller=caller, key=key, fingerprint=asked, result=result, blinded_by=blinded_by)
+    )
     return result, False
+
+
+def forget_requests(session: Session, generation: int) -> int:
+    """Forget some of what was asked that index keys before this generation blinded; returns how much."""
+    some = (
+        select(_table.c.caller, _table.c.key)
+        .where(_table.c.blinded_by < generation, _table.c.fingerprint.is_not(None))
+        .limit(_FORGOTTEN_AT_ONCE)
+    )
+    forgotten = session.execute(
+        update(_table)
+        .where(tuple_(_table.c.caller, _table.c.key).in_(some))
+        .values(fingerprint=None)
+        .returning(_table.c.key)
+    )
+    return len(forgotten.all())

@@ -192,9 +192,20 @@ operation = Table(
     metadata,
     Column("caller", Text, nullable=False, comment="the client id; the scope of the key"),
     Column("key", Text, nullable=False),
-    Column("fingerprint", LargeBinary, nullable=False),
+    Column(
+        "fingerprint",
+        LargeBinary,
+        comment="of what was asked; NULL: forgotten, with the index key that it was blinded by",
+    ),
     Column("result", JSONB, nullable=False, comment="ids of what was made; never a secret"),
     Column("created_at", Timestamp, nullable=False, server_default=text("now()")),
+    Column("blinded_by", Integer, comment="which key of the blind index; NULL: it asked nothing personal"),
     PrimaryKeyConstraint("caller", "key"),
+    CheckConstraint("fingerprint IS NOT NULL OR blinded_by IS NOT NULL", name="forgotten_only_if_blind"),
+    Index(
+        "operation_blind",
+        "blinded_by",
+        postgresql_where=text("blinded_by IS NOT NULL AND fingerprint IS NOT NULL"),
+    ),
     schema=SCHEMA,
 )

@@ -56,9 +56,14 @@ class MemberBy:
             identifier_changes.check_in_use(session, found)
         return None if found is None else found.member_id
 
-    def exactly(self, session: "Session", *, partner_id: PartyId) -> MemberId:
-        """The very member it names, even if that one was merged into another; or nobody."""
+    def exactly(self, session: "Session", *, partner_id: PartyId, in_use: bool = False) -> MemberId:
+        """The very member it names, even if that one was merged into another; or nobody.
+
+        Raises as `find` does.
+        """
         found = self._find(session, partner_id)
+        if in_use and found is not None:
+            identifier_changes.check_in_use(session, found)
         return NOBODY if found is None else found.holder_id or found.member_id
 
     def resolve(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId:

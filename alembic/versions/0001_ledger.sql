@@ -391,9 +391,11 @@ CREATE TABLE ledger.identifier (
     linked_at TIMESTAMP WITH TIME ZONE NOT NULL,
     linked_by UUID NOT NULL,
     unlinked_at TIMESTAMP WITH TIME ZONE,
+    indexed_by INTEGER,
     CONSTRAINT identifier_pkey PRIMARY KEY (kind, partner_id, value, identifier_id),
     CONSTRAINT identifier_kind_check CHECK (kind IN ('card', 'phone', 'email', 'partner_reference')),
     CONSTRAINT identifier_is_blind_check CHECK (kind = 'card' OR value ~ '^[0-9a-f]{64}$'),
+    CONSTRAINT identifier_index_is_known_check CHECK ((kind = 'card') = (indexed_by IS NULL)),
     CONSTRAINT identifier_owner_check CHECK (kind = 'partner_reference' OR partner_id = '00000000-0000-0000-0000-000000000000')
 );
 
@@ -408,6 +410,8 @@ COMMENT ON COLUMN ledger.identifier.value IS 'a card''s number; of the other kin
 COMMENT ON COLUMN ledger.identifier.identifier_id IS 'what a transaction names it by';
 
 COMMENT ON COLUMN ledger.identifier.unlinked_at IS 'NULL: it is in use, or was blocked or replaced';
+
+COMMENT ON COLUMN ledger.identifier.indexed_by IS 'which key of the blind index; NULL for a card';
 
 CREATE TABLE ledger.identifier_change (
     member_id UUID NOT NULL,

@@ -37,11 +37,19 @@ COMMENT ON COLUMN partners.signing_key.retired_at IS 'tokens that it signed befo
 CREATE TABLE partners.operation (
     caller TEXT NOT NULL,
     key TEXT NOT NULL,
-    fingerprint BYTEA NOT NULL,
+    fingerprint BYTEA,
     result JSONB NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
-    CONSTRAINT operation_pkey PRIMARY KEY (caller, key)
+    blinded_by INTEGER,
+    CONSTRAINT operation_pkey PRIMARY KEY (caller, key),
+    CONSTRAINT operation_forgotten_only_if_blind_check CHECK (fingerprint IS NOT NULL OR blinded_by IS NOT NULL)
 );
+
+CREATE INDEX operation_blind ON partners.operation (blinded_by) WHERE blinded_by IS NOT NULL AND fingerprint IS NOT NULL;
+
+COMMENT ON COLUMN partners.operation.fingerprint IS 'of what was asked; NULL: forgotten, with the index key that it was blinded by';
+
+COMMENT ON COLUMN partners.operation.blinded_by IS 'which key of the blind index; NULL: it asked nothing personal';
 
 COMMENT ON COLUMN partners.operation.caller IS 'the client id; the scope of the key';
 

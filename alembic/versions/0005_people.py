@@ -18,7 +18,7 @@ def upgrade() -> None:
         op.execute(statement)
     op.execute("GRANT USAGE ON SCHEMA people TO coalition_app")
     op.execute("GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA people TO coalition_app")
-    op.execute("GRANT UPDATE (kek, wrapped) ON people.index_key TO coalition_app")
+    op.execute("GRANT UPDATE (kek, wrapped), DELETE ON people.index_key TO coalition_app")
     op.execute("GRANT UPDATE (kek, wrapped, erased_at) ON people.data_key TO coalition_app")
     op.execute("GRANT UPDATE (ciphertext), DELETE ON people.sealed TO coalition_app")
 

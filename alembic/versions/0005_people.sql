@@ -3,12 +3,14 @@
 CREATE SCHEMA people;
 
 CREATE TABLE people.index_key (
-    "only" BOOLEAN NOT NULL,
+    generation INTEGER NOT NULL,
     kek TEXT NOT NULL,
     wrapped BYTEA NOT NULL,
-    CONSTRAINT index_key_pkey PRIMARY KEY ("only"),
-    CONSTRAINT index_key_only_check CHECK ("only")
+    CONSTRAINT index_key_pkey PRIMARY KEY (generation),
+    CONSTRAINT index_key_generation_check CHECK (generation > 0)
 );
+
+COMMENT ON COLUMN people.index_key.generation IS 'the highest is in force; another is being replaced';
 
 COMMENT ON COLUMN people.index_key.kek IS 'the id of the key-encryption key that wraps it';
 
@@ -37,9 +39,9 @@ CREATE TABLE people.sealed (
     ciphertext BYTEA NOT NULL,
     CONSTRAINT sealed_pkey PRIMARY KEY (member_id, field),
     CONSTRAINT sealed_member_id_fkey FOREIGN KEY(member_id) REFERENCES people.data_key (member_id),
-    CONSTRAINT sealed_field_check CHECK (field IN ('name', 'email', 'phone', 'birth_date', 'address', 'locale') OR field ~ '^(identifier|reason):[0-9a-f]{64}$')
+    CONSTRAINT sealed_field_check CHECK (field IN ('name', 'email', 'phone', 'birth_date', 'address', 'locale') OR field ~ '^identifier:[0-9a-f-]{36}$' OR field ~ '^reason:[0-9a-f]{64}$')
 );
 
-COMMENT ON COLUMN people.sealed.field IS 'of the profile; or identifier: and its blind index; or reason: and what stands for it';
+COMMENT ON COLUMN people.sealed.field IS 'of the profile; or identifier: and its id; or reason: and what stands for it';
 
 COMMENT ON COLUMN people.sealed.ciphertext IS 'nonce, AES-256-GCM; bound to member and field';

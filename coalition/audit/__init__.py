@@ -108,6 +108,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     people.words_of_transactions_are_sealed,
     people.sealed_values_are_members,
     people.sealed_values_open,
+    people.requests_are_forgotten_with_their_key,
     people.erased_members_are_gone,
 )
 """Every check, in the order in which they run and report."""

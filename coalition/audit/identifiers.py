@@ -46,7 +46,8 @@ def identifiers_stand_as_their_history_says(session: Session) -> Iterator[Findin
         OR (h.state = 'active' AND h.nth > 1 AND h.before <> 'blocked')
         OR (h.state = 'replaced') <> (card.identifier_id IS NOT NULL)
         OR (h.state = 'replaced' AND (card.kind <> 'card' OR h.kind <> 'card'))
-        OR (h.is_last AND (h.state = 'unlinked') <> (i.unlinked_at IS NOT NULL))
+        OR (h.is_last AND i.identifier_id IS NOT NULL
+            AND (h.state = 'unlinked') <> (i.unlinked_at IS NOT NULL))
      ORDER BY 1
     """
     return findings(identifiers_stand_as_their_history_says, session, subject="identifier", query=query)

@@ -25,7 +25,8 @@ def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
     """What the ledger finds a member by blindly is sealed for that member, and the other way round."""
     query = """
     WITH blind AS (
-        SELECT member_id, concat('identifier:', value) AS field FROM ledger.identifier WHERE kind <> 'card'
+        SELECT member_id, concat('identifier:', identifier_id) AS field
+          FROM ledger.identifier WHERE kind <> 'card'
     ), readable AS (
         SELECT member_id, field FROM people.sealed WHERE field LIKE 'identifier:%'
     )
@@ -88,20 +89,23 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
     rows = session.execute(
         text("""
             SELECT s.member_id, s.field, s.ciphertext, k.kek, k.wrapped,
-                   i.kind, i.partner_id, i.value AS blind
+                   i.kind, i.partner_id, i.value AS blind, i.indexed_by
               FROM people.sealed s
               JOIN people.data_key k USING (member_id)
               LEFT JOIN ledger.identifier i
-                ON i.member_id = s.member_id AND s.field = concat('identifier:', i.value) AND i.kind <> 'card'
+                ON i.member_id = s.member_id AND s.field = concat('identifier:', i.identifier_id)
+               AND i.kind <> 'card'
              WHERE k.wrapped IS NOT NULL
              ORDER BY s.member_id, s.field
         """).execution_options(yield_per=1_000)
     )
-    index = session.execute(text("SELECT kek, wrapped FROM people.index_key")).one_or_none()
     held = {one.key_id: one.key for one in _held()}
-    index_key = None if index is None else _opened(held.get(index.kek), index.wrapped, b"index key")
+    index_keys = {
+        one.generation: _opened(held.get(one.kek), one.wrapped, b"index key %d" % one.generation)
+        for one in session.execute(text("SELECT generation, kek, wrapped FROM people.index_key"))
+    }
     for row in rows:
-        wrong = _wrong(row, held, index_key)
+        wrong = _wrong(row, held, index_keys)
         if wrong is not None:
             yield Finding(
                 check=sealed_values_open.__name__,
@@ -109,6 +113,21 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
                 id=f"{row.member_id}/{row.field}",
                 message=wrong,
             )
+
+
+def requests_are_forgotten_with_their_key(session: Session) -> Iterator[Finding]:
+    """What stands for a request that told of a person is kept no longer than the key that blinded it."""
+    query = """
+    SELECT concat_ws('/', caller, key) AS id,
+           CASE WHEN fingerprint IS NULL THEN 'is forgotten, and its key is in force'
+                ELSE format('was blinded by index key %s, which is gone, and is kept', blinded_by)
+           END AS message
+      FROM partners.operation
+     WHERE (fingerprint IS NULL AND blinded_by >= (SELECT max(generation) FROM people.index_key))
+        OR (fingerprint IS NOT NULL AND blinded_by NOT IN (SELECT generation FROM people.index_key))
+     ORDER BY 1
+    """
+    return findings(requests_are_forgotten_with_their_key, session, subject="operation", query=query)
 
 
 def erased_members_are_gone(session: Session) -> Iterator[Finding]:
@@ -155,7 +174,9 @@ def _held() -> tuple[KeyEncryptionKey, ...]:
     return () if ring is None else ring.keys
 
 
-def _wrong(row: Row[tuple[object, ...]], held: dict[str, bytes], index_key: bytes | None) -> str | None:
+def _wrong(
+    row: Row[tuple[object, ...]], held: dict[str, bytes], index_keys: dict[int, bytes | None]
+) -> str | None:
     if row.kek not in held:
         return f"its member's key is wrapped by {row.kek}, which the settings do not hold"
     key = _opened(held[row.kek], row.wrapped, b"data key " + row.member_id.bytes)
@@ -167,12 +188,12 @@ def _wrong(row: Row[tuple[object, ...]], held: dict[str, bytes], index_key: byte
     if row.field.startswith("reason:"):
         stands_for = row.field == f"reason:{hashlib.sha256(value).hexdigest()}"
         return None if stands_for else "is not what stands in the journal"
-    return None if row.kind is None else _wrongly_found(row, value, index_key)
+    return None if row.kind is None else _wrongly_found(row, value, index_keys.get(row.indexed_by))
 
 
 def _wrongly_found(row: Row[tuple[object, ...]], value: bytes, index_key: bytes | None) -> str | None:
     if index_key is None:
-        return "the key of the blind index is not what was wrapped there"
+        return "the key of its blind index is not there, or not what was wrapped"
     spelled = b"\0".join((b"identifier", row.kind.encode(), str(row.partner_id).encode(), value))
     if hmac.new(index_key, spelled, hashlib.sha256).hexdigest() != row.blind:
         return "is looked up by something else than what is sealed"

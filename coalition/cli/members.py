@@ -33,10 +33,11 @@ class _MemberGroup(OpenGroup):
 
 @click.group(cls=_MemberGroup)
 def member() -> None:
-    """Enrol members, look at their points, move them, block members.
+    """Enrol members, look at their points, move them; block members, and what they are known by.
 
     MEMBER is a member's id, or an identifier such as card:4006381333931, phone:+4930901820 or
-    email:ada@example.org.
+    email:ada@example.org. IDENTIFIER is such an identifier, or an id as `coalition member identifiers`
+    shows it.
     """
 
 
@@ -106,11 +107,13 @@ def transfer(
     Example: coalition member transfer card:4006381333931 email:ada@example.org 500
     """
     with console.open_database() as database, database.unit_of_work() as session:
+        named = member_named(session, receiver, merged=True)
         posting = transfer_points(
             session,
             TransferPoints(
                 member_id=member_named(session, giver),
-                to=members.survivor_of(session, member_named(session, receiver)),
+                to=members.survivor_of(session, named),
+                named=named,
                 points=Points(points),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,

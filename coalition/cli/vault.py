@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import click
 
-from coalition.cli import console
+from coalition.cli import OpenGroup, console
 from coalition.vault import keys
+from coalition.vault.respelling import being_replaced, waiting
 from coalition.vault.rotating import rotate as rotate_keys
 from coalition.vault.rotating import wrapped_by
 
 
-@click.group()
+class _VaultGroup(OpenGroup):
+    """What also forgets requests, which another room keeps, is added by that room."""
+
+    entry_points = "coalition.commands.vault"
+
+
+@click.group(cls=_VaultGroup)
 def vault() -> None:
     """The keys that personal data is sealed under.
 
@@ -39,6 +46,7 @@ def status(*, as_json: bool) -> None:
     with console.open_database() as database, database.reading() as session:
         ring = keys.ring(session)
         counts = wrapped_by(session)
+        left = waiting(session) if being_replaced(session) else None
     held = [one.key_id for one in ring.keys]
     rows = [
         {
@@ -54,6 +62,11 @@ def status(*, as_json: bool) -> None:
         columns={"key": "Key", "wraps": "Wraps", "in_settings": "In the settings", "current": "Current"},
         as_json=as_json,
     )
+    if left is not None and not as_json:
+        click.echo(
+            f"the index key is being replaced, and {left:,} identifiers are left:"
+            " `coalition vault rotate-index` goes on"
+        )
 
 
 @vault.command()
@@ -69,6 +82,9 @@ def rotate(*, as_json: bool) -> None:
       2. restart every server with both
       3. coalition vault rotate
       4. coalition vault status: the old key wraps 0; then take it out and restart
+
+    Whoever knows the key of the blind index can try phone numbers against the database: `rotate-index`
+    replaces that one.
     """  # noqa: D301 - click's mark of lines to keep
     with console.open_database() as database:
         with database.reading() as session:

@@ -37,7 +37,10 @@ BEGIN
     IF target.transaction_id IS NULL OR target.partner_id <> p_wish.partner_id THEN
         PERFORM ledger.refuse('TRANSACTION_UNKNOWN');
     END IF;
-    IF head.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    -- Nor does anything go back to somebody of whose points it was, by way of a pool, and who was erased since.
+    IF head.erased_at IS NOT NULL OR EXISTS (SELECT FROM member_head WHERE member_id = ANY (p_wish.givers) AND erased_at IS NOT NULL) THEN
+        PERFORM ledger.refuse('MEMBER_ERASED');
+    END IF;
     IF target.kind NOT IN ('issue', 'redeem', 'capture') THEN
         PERFORM ledger.refuse('NOT_REVERSIBLE', jsonb_build_object('kind', target.kind));
     END IF;

@@ -11,28 +11,35 @@ BEGIN
     IF stands <> 'active' THEN PERFORM ledger.refuse('PARTNER_NOT_ACTIVE', jsonb_build_object('state', stands)); END IF;
 END $$;
 
--- Enrol a member under at least no identifier; each identifier is new or the whole is refused.
-CREATE FUNCTION ledger.enrol(p_member uuid, p_partner uuid, p_kinds text[], p_owners uuid[], p_values text[], p_now timestamptz)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+-- Enrol a member under at least no identifier; each identifier is new or the whole is refused. How an identifier
+-- may still be spelt, and which key of the blind index spells it, is as for link_identifier.
+CREATE FUNCTION ledger.enrol(
+    p_member uuid, p_partner uuid, p_kinds text[], p_owners uuid[], p_values text[], p_now timestamptz,
+    p_formers text[] DEFAULT NULL, p_indexed_by integer DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
 BEGIN
     PERFORM ledger.check_partner_is_active(p_partner);
     INSERT INTO member (member_id, enrolled_at, enrolled_by) VALUES (p_member, moment, p_partner);
     INSERT INTO member_head (member_id) VALUES (p_member);
-    PERFORM ledger.link_identifier(p_member, p_partner, kind, owner, value, p_now)
+    PERFORM ledger.link_identifier(p_member, p_partner, kind, owner, value, p_now, former, p_indexed_by)
     -- In one order for all, so that two enrolments with the same identifiers wait and do not deadlock.
-    FROM (SELECT * FROM unnest(p_kinds, p_owners, p_values) AS u (kind, owner, value) ORDER BY kind, owner, value) AS sorted;
+    FROM (SELECT * FROM unnest(p_kinds, p_owners, p_values, coalesce(p_formers, '{}')) AS u (kind, owner, value, former)
+          ORDER BY kind, owner, value) AS sorted;
 END $$;
 
 -- Link an identifier to a member. Linking it to the same member again changes nothing and is no error, but for
 -- a card that was replaced: it stays out of use for good. One that was unlinked is anybody's again.
-CREATE FUNCTION ledger.link_identifier(p_member uuid, p_partner uuid, p_kind text, p_owner uuid, p_value text, p_now timestamptz)
-RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+-- While the key of the blind index is being replaced, `p_former` is how one that is not reached yet is spelt.
+CREATE FUNCTION ledger.link_identifier(
+    p_member uuid, p_partner uuid, p_kind text, p_owner uuid, p_value text, p_now timestamptz,
+    p_former text DEFAULT NULL, p_indexed_by integer DEFAULT NULL
+) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
-    holder uuid;
-    known  uuid := gen_random_uuid();
+    known  identifier;
+    own    uuid := gen_random_uuid();
     erased timestamptz;
 BEGIN
     -- Shared, so that the member is not erased between this look and the link.
@@ -40,20 +47,39 @@ BEGIN
     IF NOT FOUND              THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     IF erased IS NOT NULL     THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     PERFORM ledger.check_partner_is_active(p_partner);
-    INSERT INTO identifier (kind, partner_id, value, identifier_id, member_id, linked_at, linked_by)
-    VALUES (p_kind, p_owner, p_value, known, p_member, moment, p_partner)
-    ON CONFLICT DO NOTHING;
-    IF FOUND THEN
-        INSERT INTO identifier_change (member_id, identifier_id, number, kind, state, changed_at, party_id)
-        VALUES (p_member, known, 1, p_kind, 'active', moment, p_partner);
-    ELSE
-        SELECT member_id, identifier_id INTO holder, known FROM identifier
-        WHERE kind = p_kind AND partner_id = p_owner AND value = p_value AND unlinked_at IS NULL;
-        IF holder IS DISTINCT FROM p_member THEN
-            PERFORM ledger.refuse('IDENTIFIER_TAKEN', jsonb_build_object('kind', p_kind));
+    -- The former spelling first: whoever is respelt between the two is met at the unique index.
+    SELECT * INTO known FROM identifier
+    WHERE kind = p_kind AND partner_id = p_owner AND value = p_former AND unlinked_at IS NULL;
+    IF known.member_id IS NULL THEN
+        INSERT INTO identifier (kind, partner_id, value, identifier_id, member_id, linked_at, linked_by, indexed_by)
+        VALUES (p_kind, p_owner, p_value, own, p_member, moment, p_partner, CASE WHEN p_kind <> 'card' THEN p_indexed_by END)
+        ON CONFLICT DO NOTHING;
+        IF FOUND THEN
+            INSERT INTO identifier_change (member_id, identifier_id, number, kind, state, changed_at, party_id)
+            VALUES (p_member, own, 1, p_kind, 'active', moment, p_partner);
+            RETURN;
         END IF;
-        IF (ledger.last_change(p_member, known)).state = 'replaced' THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
+        SELECT * INTO known FROM identifier
+        WHERE kind = p_kind AND partner_id = p_owner AND value = p_value AND unlinked_at IS NULL;
     END IF;
+    IF known.member_id IS DISTINCT FROM p_member THEN
+        PERFORM ledger.refuse('IDENTIFIER_TAKEN', jsonb_build_object('kind', p_kind));
+    END IF;
+    IF (ledger.last_change(p_member, known.identifier_id)).state = 'replaced' THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
+END $$;
+
+-- Spell identifiers by another key of the blind index; nothing else of them changes. Returns how many were.
+CREATE FUNCTION ledger.respell_identifiers(p_members uuid[], p_identifiers uuid[], p_values text[], p_indexed_by integer)
+RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    respelt bigint;
+BEGIN
+    UPDATE identifier SET value = u.value, indexed_by = p_indexed_by
+    FROM unnest(p_members, p_identifiers, p_values) AS u (member_id, identifier_id, value)
+    WHERE identifier.member_id = u.member_id AND identifier.identifier_id = u.identifier_id
+      AND identifier.indexed_by < p_indexed_by;
+    GET DIAGNOSTICS respelt = ROW_COUNT;
+    RETURN respelt;
 END $$;
 
 -- Block a member, or let it take part again; what is so already stays so. Takes the lock that the member's postings

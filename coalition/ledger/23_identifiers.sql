@@ -38,8 +38,10 @@ DECLARE
     last identifier_change;
 BEGIN
     PERFORM ledger.lock_heads(line);
+    IF ledger.line_of(p_member) <> line THEN
+        RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'the member was merged or un-merged meanwhile';
+    END IF;
     -- Refusals, in the order of coalition.errors.
-    IF ledger.line_of(p_member) <> line THEN PERFORM ledger.refuse('MEMBER_MERGED'); END IF;
     last := ledger.last_change(p_member, p_identifier);
     IF last.identifier_id IS NULL OR NOT (
         p_party IS NULL OR p_party = '00000000-0000-0000-0000-000000000000' OR p_party = (

@@ -50,10 +50,11 @@ CREATE TYPE ledger.batch_outcome AS (
 );
 
 -- Post a batch. One line's refusal stops no other, unless it is atomic: then the refusal of the first line that has
--- one is raised as BATCH_STOPPED, and nothing has moved.
+-- one is raised as BATCH_STOPPED, and nothing has moved. Nothing is read but by index: a plan that was made while a
+-- table was small outlives that.
 CREATE FUNCTION ledger.post_batch(p_partner uuid, p_lines json, p_atomic boolean, p_now timestamptz)
 RETURNS SETOF ledger.batch_outcome
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp SET enable_seqscan = off AS $$
 DECLARE
     wish    ledger.wish;
     lines   ledger.batch_line[];
@@ -176,9 +177,10 @@ BEGIN
             fit[l.nth] AND p_in_use[l.nth] AND l.once AND l.points BETWEEN (l.amount IS NULL)::int AND 1000000000
             AND (l.receipt_number IS NULL OR (p_claimed[l.nth] AND l.receipt_revision = 0))
             AND l.occurred_at >= p_wish.oldest
-            AND NOT EXISTS (SELECT FROM idempotency i WHERE i.member_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key)
+            -- LIMIT, so that each is looked up; without it the whole table may be hashed for a batch.
+            AND (SELECT true FROM idempotency i WHERE i.member_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key LIMIT 1) IS NULL
             AND h.member_id IS NOT NULL AND h.erased_at IS NULL AND h.merged_into IS NULL AND NOT h.blocked
-            AND NOT EXISTS (SELECT FROM member_head merged WHERE merged.merged_into = l.member_id)
+            AND (SELECT true FROM member_head merged WHERE merged.merged_into = l.member_id LIMIT 1) IS NULL
             AND h.deficit = 0 AND NOT h.extends
             AND coalesce(least(h.next_due_at, l.expires_at) > greatest(p_wish.now, h.last_recorded_at), true)
         ) OVER (PARTITION BY l.member_id) AS plain

@@ -30,6 +30,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "confirm_redemption",
     "enrol",
     "link_identifier",
+    "respell_identifiers",
     "change_identifier",
     "replace_card",
     "set_member_blocked",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import psycopg
 
 from coalition.amounts import Points
 from coalition.db.engine import driver_of
-from coalition.errors import CoalitionError, from_kernel
+from coalition.errors import CoalitionError, DatabaseUnavailable, from_kernel
 from coalition.ids import MemberId, TransactionId
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _REFUSED: Final = "CO001"
 _TERMS_SUPERSEDED: Final = "CO002"
+_TRIES: Final = 3
 
 
 class TermsSuperseded(Exception):
@@ -97,6 +99,27 @@ def call(session: Session, statement: str, arguments: Sequence[object]) -> list[
         return driver_of(session).execute(statement, arguments).fetchall()
     except psycopg.DatabaseError as error:
         raise refusal_of(error) or error from error
+
+
+def call_again(session: Session, statement: str, arguments: Sequence[object]) -> list[tuple[Any, ...]]:
+    """As `call`, and once more where what the function saw had changed by the time it had its locks.
+
+    Somebody joined or left a pool, say, or was merged, while the function waited for that.
+
+    Raises:
+        CoalitionError: the kernel refused; nothing has moved.
+        DatabaseUnavailable: it changed each time.
+    """
+    for _ in range(_TRIES):
+        alone: contextlib.AbstractContextManager[object] = (
+            contextlib.nullcontext() if driver_of(session).autocommit else session.begin_nested()
+        )
+        try:
+            with alone:
+                return call(session, statement, arguments)
+        except TermsSuperseded:
+            continue
+    raise DatabaseUnavailable("Others change the same thing at this moment; try again shortly.")
 
 
 def refusal_of(error: psycopg.Error) -> CoalitionError | TermsSuperseded | None:

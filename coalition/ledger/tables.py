@@ -242,9 +242,11 @@ identifier = Table(
     Column("linked_at", Timestamp, nullable=False),
     Column("linked_by", Uuid, nullable=False),
     Column("unlinked_at", Timestamp, comment="NULL: it is in use, or was blocked or replaced"),
+    Column("indexed_by", Integer, comment="which key of the blind index; NULL for a card"),
     PrimaryKeyConstraint("kind", "partner_id", "value", "identifier_id"),
     CheckConstraint(_one_of("kind", ("card", "phone", "email", "partner_reference")), name="kind"),
     CheckConstraint("kind = 'card' OR value ~ '^[0-9a-f]{64}$'", name="is_blind"),
+    CheckConstraint("(kind = 'card') = (indexed_by IS NULL)", name="index_is_known"),
     CheckConstraint(f"kind = 'partner_reference' OR partner_id = '{NETWORK}'", name="owner"),
     Index("identifier_of_member", "member_id"),
     Index(

@@ -3,10 +3,12 @@
 from coalition.vault.blinding import (
     IDENTIFIER_FIELD,
     READABLE,
+    BlindRequest,
+    Spelling,
     blind_request,
-    field_of,
+    identifier_field,
     readable,
-    stored_forms,
+    spellings,
 )
 from coalition.vault.values import REASON_FIELD, destroy, forget, put, read, read_some
 
@@ -14,13 +16,15 @@ __all__ = [
     "IDENTIFIER_FIELD",
     "READABLE",
     "REASON_FIELD",
+    "BlindRequest",
+    "Spelling",
     "blind_request",
     "destroy",
-    "field_of",
     "forget",
+    "identifier_field",
     "put",
     "read",
     "read_some",
     "readable",
-    "stored_forms",
+    "spellings",
 ]

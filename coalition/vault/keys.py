@@ -149,9 +149,8 @@ def check(session: Session) -> None:
     """
     with contextlib.suppress(ProgrammeNotOpen):
         keys = ring(session)
-        row = session.execute(select(tables.index_key.c.kek)).one_or_none()
-        if row is not None:
-            keys.find(row.kek)
+        for key_id in session.execute(select(tables.index_key.c.kek)).scalars():
+            keys.find(key_id)
 
 
 def existing(settings: Settings) -> KeyRing | None:

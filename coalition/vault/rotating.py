@@ -13,7 +13,7 @@ from sqlalchemy import bindparam, func, select, update
 
 from coalition.ids import MemberId
 from coalition.vault import tables
-from coalition.vault.blinding import BOUND_TO
+from coalition.vault.blinding import bound_to
 from coalition.vault.keys import KeyRing, ring
 from coalition.vault.values import key_bound_to
 
@@ -42,7 +42,7 @@ def rotate(database: Database, *, advance: Callable[[int], None] = lambda _: Non
         SettingsError: something is wrapped by a key that the settings do not hold; what was done stays done.
     """
     with database.unit_of_work() as session:
-        done = _index_key(session, ring(session))
+        done = _index_keys(session, ring(session))
     after: UUID | None = UUID(int=0)
     while after is not None:
         with database.unit_of_work() as session:
@@ -52,14 +52,15 @@ def rotate(database: Database, *, advance: Callable[[int], None] = lambda _: Non
     return done
 
 
-def _index_key(session: Session, keys: KeyRing) -> int:
-    row = session.execute(select(_i).where(_i.c.kek != keys.current.key_id).with_for_update()).one_or_none()
-    if row is None:
-        return 0
-    plain = keys.unwrap(row.kek, row.wrapped, bound_to=BOUND_TO)
-    key_id, wrapped = keys.wrap(plain, bound_to=BOUND_TO)
-    session.execute(update(_i).values(kek=key_id, wrapped=wrapped))
-    return 1
+def _index_keys(session: Session, keys: KeyRing) -> int:
+    rows = session.execute(select(_i).where(_i.c.kek != keys.current.key_id).with_for_update()).all()
+    for row in rows:
+        bound = bound_to(row.generation)
+        key_id, wrapped = keys.wrap(keys.unwrap(row.kek, row.wrapped, bound_to=bound), bound_to=bound)
+        session.execute(
+            update(_i).where(_i.c.generation == row.generation).values(kek=key_id, wrapped=wrapped)
+        )
+    return len(rows)
 
 
 def _batch(session: Session, keys: KeyRing, after: UUID) -> tuple[int, UUID | None]:

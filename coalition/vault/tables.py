@@ -1,11 +1,11 @@
 """What is known of people, apart from the ledger and unreadable without the keys."""
 
 from sqlalchemy import (
-    Boolean,
     CheckConstraint,
     Column,
     DateTime,
     ForeignKeyConstraint,
+    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Table,
@@ -21,11 +21,13 @@ Timestamp = DateTime(timezone=True)
 index_key = Table(
     "index_key",
     metadata,
-    Column("only", Boolean, nullable=False),
+    Column(
+        "generation", Integer, nullable=False, comment="the highest is in force; another is being replaced"
+    ),
     Column("kek", Text, nullable=False, comment="the id of the key-encryption key that wraps it"),
     Column("wrapped", LargeBinary, nullable=False, comment="the key of the blind index"),
-    PrimaryKeyConstraint("only"),
-    CheckConstraint('"only"', name="only"),
+    PrimaryKeyConstraint("generation"),
+    CheckConstraint("generation > 0", name="generation"),
     schema=SCHEMA,
 )
 
@@ -53,7 +55,7 @@ sealed = Table(
         "field",
         Text,
         nullable=False,
-        comment="of the profile; or identifier: and its blind index; or reason: and what stands for it",
+        comment="of the profile; or identifier: and its id; or reason: and what stands for it",
     ),
     Column(
         "ciphertext", LargeBinary, nullable=False, comment="nonce, AES-256-GCM; bound to member and field"
@@ -62,7 +64,7 @@ sealed = Table(
     ForeignKeyConstraint(["member_id"], ["people.data_key.member_id"]),
     CheckConstraint(
         "field IN ('name', 'email', 'phone', 'birth_date', 'address', 'locale')"
-        " OR field ~ '^(identifier|reason):[0-9a-f]{64}$'",
+        " OR field ~ '^identifier:[0-9a-f-]{36}$' OR field ~ '^reason:[0-9a-f]{64}$'",
         name="field",
     ),
     schema=SCHEMA,

@@ -29,10 +29,17 @@ def once(
     operation = type(wish).__name__
 
     def act(session: Session) -> tuple[dict[str, Any], bool]:
-        kept = blind_request(session, asked) if _is_personal(asked) else asked
-        request = {"operation": operation, "input": kept}
+        blind = blind_request(session, asked) if _is_personal(asked) else None
+        kept = (asked,) if blind is None else blind.requests
+        request, *former = ({"operation": operation, "input": one} for one in kept)
         return operations.once(
-            session, caller=context.viewer.name, key=key, request=request, work=lambda: work(session)
+            session,
+            caller=context.viewer.name,
+            key=key,
+            request=request,
+            former=former,
+            blinded_by=None if blind is None else blind.blinded_by,
+            work=lambda: work(session),
         )
 
     return context.execute(act, context.attempt(operation.removesuffix("Input")))

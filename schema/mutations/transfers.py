@@ -59,13 +59,14 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             check_text(wish.reason, field="reason")
         check_points(wish.points)
         try:
-            named = wish.to.resolve(session, partner_id=NETWORK)
+            named = wish.to.exactly(session, partner_id=NETWORK, in_use=True)
         except InvalidInput as refusal:
             raise InvalidInput(refusal.message, field=_TO) from None
         command = TransferPoints(
             member_id=giver,
             # Whoever was merged is found through who has the points now; the giver does not notice.
             to=members.survivor_of(session, named),
+            named=named,
             points=wish.points,
             idempotency_key=str(wish.idempotency_key),
             reason=wish.reason,

@@ -109,13 +109,37 @@ class Counter:
         found = self.watcher.execute(text("SELECT pg_blocking_pids(:pid)"), {"pid": teller.pid}).scalar_one()
         return set(found)
 
+    def pids_behind(self, teller: Teller) -> set[int]:
+        """The sessions that the teller's keeps waiting now, the night's among them."""
+        found = self.watcher.execute(
+            text("""
+                SELECT pid FROM pg_stat_activity
+                 WHERE datname = current_database() AND CAST(:pid AS int) = ANY (pg_blocking_pids(pid))
+            """),
+            {"pid": teller.pid},
+        )
+        return set(found.scalars())
+
+    def until_gone(self, pid: int) -> None:
+        """Until the server has noticed that the session's program was killed, and rolled it back."""
+        until = time.monotonic() + PATIENCE
+        here = text("SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = :pid)")
+        while self.watcher.execute(here, {"pid": pid}).scalar_one():
+            assert time.monotonic() < until, "the session of a killed program stays"
+            self.pause()
+
+    @staticmethod
+    def pause() -> None:
+        """Between two looks."""
+        threading.Event().wait(0.005)
+
     def until_waiting(self, teller: Teller, doing: "Future[Any]", *, behind: set[int]) -> None:
         """Until the teller waits for one of those; a failure where it ends without having waited."""
         until = time.monotonic() + PATIENCE
         while not self.blockers(teller) & behind:
             assert not doing.done(), f"it did not wait: {doing.result()!r}"
             assert time.monotonic() < until, "it neither waits nor ends"
-            threading.Event().wait(0.001)
+            self.pause()
 
 
 @contextmanager

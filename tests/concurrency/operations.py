@@ -8,16 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from itertools import count
-from typing import Any
-from uuid import UUID
+from typing import Any, cast
+from uuid import UUID, uuid4
 
 from driver import LedgerDriver, receipt
+from sqlalchemy.orm import Session
 
-from coalition import adjusting
+from coalition import adjusting, identifier_changes
 from coalition.amounts import Points
 from coalition.blocking import set_blocked
-from coalition.ids import MemberId, PartnerId
+from coalition.erasing import erase_member
+from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.issuing import IssuePoints
 from coalition.ledger import Posting, TransactionRef
+from coalition.redeeming import RedeemPoints
 
 ROLES = ("ann", "bob", "cat", "dan", "eve")
 """ann is the one that all meet on; bob gives, takes and shares with her; cat is merged into her, and was eve;
@@ -70,6 +76,10 @@ class Scene:
         ref: TransactionRef = self.once("hold", lambda: self.ledger.authorize(self.ann, 30).ref)
         return ref
 
+    def card(self) -> UUID:
+        card: UUID = self.once("card", lambda: self.ledger.card(self.ann))
+        return card
+
     def household(self) -> UUID:
         self.rich("bob")
         pool: UUID = self.once("pool", lambda: self.ledger.pool(self.bob, self.ann))
@@ -92,6 +102,8 @@ class Operation:
     """A partner's or an operator's wish, which has a key."""
     other: str = ""
     """Whose head it locks with ann's."""
+    prepare_last: Callable[[Scene], object] = lambda _: None
+    """What of it must be there before it, and would be in the way of what others need."""
     brings: frozenset[str] = frozenset()
     """What it has made of ann before it is done: a `hold`, a `pool`."""
     shuns: frozenset[str] = frozenset()
@@ -131,9 +143,38 @@ def _adjust(ledger: LedgerDriver, scene: Scene, points: int) -> Posting:
         )
 
 
-def _block(ledger: LedgerDriver, scene: Scene) -> None:
+def _set_blocked(ledger: LedgerDriver, scene: Scene, *, blocked: bool) -> None:
     with ledger.database.single_call() as session:
-        set_blocked(session, scene.ann, blocked=True, by="ada")
+        set_blocked(session, scene.ann, blocked=blocked, by="ada")
+
+
+def _change_card(
+    change: Callable[[Session, ChangeIdentifier], None],
+) -> Callable[[LedgerDriver, Scene, str], None]:
+    def act(ledger: LedgerDriver, scene: Scene, _: str) -> None:
+        with ledger.database.single_call() as session:
+            change(
+                session,
+                ChangeIdentifier(
+                    member_id=scene.ann,
+                    identifier_id=scene.card(),
+                    by=Actor(name="ada", party_id=NETWORK),
+                ),
+            )
+
+    return act
+
+
+def _spend_all(scene: Scene) -> None:
+    """Who is erased has nothing left."""
+    left = scene.ledger.balance(scene.ann).available
+    if left:
+        scene.ledger.redeem(scene.ann, left)
+
+
+def _erase(ledger: LedgerDriver, scene: Scene, _: str) -> int:
+    with ledger.database.single_call() as session:
+        return len(erase_member(session, scene.ann).records)
 
 
 def _invited_by_dan(scene: Scene) -> None:
@@ -167,6 +208,13 @@ def _due(scene: Scene, name: str, **terms: Any) -> None:
     scene.once(name, lambda: scene.ledger.issue(scene.ann, 25, **terms))
 
 
+def _batch(ledger: LedgerDriver, *lines: IssuePoints | RedeemPoints) -> Posting:
+    """What came of ann's line, the first. The others stay where that one is refused."""
+    outcome = ledger.batch(*lines)[0]
+    # A refusal is an answer here, and is not raised: raised, it would undo the other lines.
+    return cast("Posting", outcome)
+
+
 def _night(ledger: LedgerDriver, scene: Scene, _: str) -> int:
     return ledger.bring_up_to_date(scene.ann)
 
@@ -176,6 +224,8 @@ def _nothing(_: Scene) -> None:
 
 
 _HOLD, _POOL = frozenset({"hold"}), frozenset({"pool"})
+_BLOCK, _CARD_BLOCK = frozenset({"block"}), frozenset({"block of the card"})
+_NOTHING_LEFT, _COMING = frozenset({"nothing left"}), frozenset({"points to come"})
 
 OPERATIONS = (
     Operation(
@@ -184,6 +234,7 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.issue(
             scene.ann, 30, key=key, receipt=receipt(key, store=str(scene.ann))
         ),
+        shuns=_BLOCK,
     ),
     Operation(
         name="redeem",
@@ -191,11 +242,35 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.redeem(
             scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))
         ),
+        shuns=_BLOCK | _NOTHING_LEFT,
+    ),
+    Operation(
+        name="issue in a batch",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: _batch(
+            ledger,
+            ledger.to_issue(scene.ann, 30, key=key, receipt=receipt(key, store=str(scene.ann))),
+            ledger.to_issue(scene.bob, 5, key=key),
+        ),
+        other="bob",
+        shuns=_BLOCK,
+    ),
+    Operation(
+        name="redeem in a batch",
+        prepare=lambda scene: scene.rich("bob"),
+        act=lambda ledger, scene, key: _batch(
+            ledger,
+            ledger.to_redeem(scene.ann, 40, key=key, receipt=receipt(key, store=str(scene.ann))),
+            ledger.to_issue(scene.bob, 5, key=key),
+        ),
+        other="bob",
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="authorise",
         prepare=_nothing,
         act=lambda ledger, scene, key: ledger.authorize(scene.ann, 35, key=key),
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="capture",
@@ -216,13 +291,14 @@ OPERATIONS = (
         ),
         act=_night,
         keyed=False,
-        brings=frozenset({"lapsing"}),
+        brings=_COMING,
     ),
     Operation(
         name="mature by the night",
         prepare=lambda scene: _due(scene, "maturing", matures_at=scene.start + SOON),
         act=_night,
         keyed=False,
+        brings=_COMING,
     ),
     Operation(
         name="expire by the night",
@@ -245,12 +321,14 @@ OPERATIONS = (
         prepare=_nothing,
         act=lambda ledger, scene, key: ledger.transfer(scene.ann, 25, to=scene.bob, key=key),
         other="bob",
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="transfer in",
         prepare=lambda scene: scene.rich("bob"),
         act=lambda ledger, scene, key: ledger.transfer(scene.bob, 45, to=scene.ann, key=key),
         other="bob",
+        shuns=_BLOCK,
     ),
     Operation(
         name="merge another",
@@ -276,19 +354,21 @@ OPERATIONS = (
         prepare=lambda scene: _propose(scene, 20),
         act=lambda ledger, scene, _: _adjust(ledger, scene, 20),
         keyed=False,
+        shuns=_BLOCK,
     ),
     Operation(
         name="adjust, taking",
         prepare=lambda scene: _propose(scene, -20),
         act=lambda ledger, scene, _: _adjust(ledger, scene, -20),
         keyed=False,
+        shuns=_NOTHING_LEFT,
     ),
     Operation(
         name="join a pool",
         prepare=_invited_by_dan,
         act=lambda ledger, scene, _: ledger.join_pool(scene.ann, scene.made["dan's pool"]),
         keyed=False,
-        shuns=_POOL,
+        shuns=_BLOCK | _POOL,
     ),
     Operation(
         name="leave a pool",
@@ -303,6 +383,7 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.redeem(scene.ann, 110, key=key, from_pool=True),
         brings=_POOL,
         other="bob",
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="give to the pool",
@@ -310,6 +391,7 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.redeem(scene.bob, 80, key=key, from_pool=True),
         brings=_POOL,
         other="bob",
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="get back from the pool",
@@ -322,6 +404,7 @@ OPERATIONS = (
         name="issue a voucher",
         prepare=_nothing,
         act=lambda ledger, scene, key: ledger.voucher(scene.ann, 35, key=key),
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="redeem a voucher",
@@ -330,10 +413,74 @@ OPERATIONS = (
         brings=_HOLD,
     ),
     Operation(
+        name="reverse all of an issue",
+        prepare=_nothing,
+        act=lambda ledger, scene, key: ledger.reverse(scene.made["first"], key=key),
+    ),
+    Operation(
         name="block",
         prepare=_nothing,
-        act=lambda ledger, scene, _: _block(ledger, scene),
+        act=lambda ledger, scene, _: _set_blocked(ledger, scene, blocked=True),
         keyed=False,
+    ),
+    Operation(
+        name="unblock",
+        prepare=_nothing,
+        prepare_last=lambda scene: _set_blocked(scene.ledger, scene, blocked=True),
+        act=lambda ledger, scene, _: _set_blocked(ledger, scene, blocked=False),
+        keyed=False,
+        brings=_BLOCK,
+    ),
+    Operation(
+        name="issue by card",
+        prepare=Scene.card,
+        act=lambda ledger, scene, key: ledger.issue(scene.ann, 15, key=key, identifier_id=scene.card()),
+        shuns=_BLOCK | _CARD_BLOCK,
+    ),
+    Operation(
+        name="redeem by card",
+        prepare=Scene.card,
+        act=lambda ledger, scene, key: ledger.redeem(scene.ann, 45, key=key, identifier_id=scene.card()),
+        shuns=_BLOCK | _CARD_BLOCK | _NOTHING_LEFT,
+    ),
+    Operation(
+        name="block the card",
+        prepare=Scene.card,
+        act=_change_card(identifier_changes.block),
+        keyed=False,
+    ),
+    Operation(
+        name="unblock the card",
+        prepare=Scene.card,
+        prepare_last=lambda scene: _change_card(identifier_changes.block)(scene.ledger, scene, ""),
+        act=_change_card(identifier_changes.unblock),
+        keyed=False,
+        brings=_CARD_BLOCK,
+    ),
+    Operation(
+        name="unlink the card",
+        prepare=Scene.card,
+        act=_change_card(identifier_changes.unlink),
+        keyed=False,
+    ),
+    Operation(
+        name="replace the card",
+        prepare=Scene.card,
+        act=_change_card(
+            lambda session, change: identifier_changes.replace_card(
+                session, change, Identifier(kind=IdentifierKind.CARD, value=uuid4().hex[:16].upper())
+            )
+        ),
+        keyed=False,
+    ),
+    Operation(
+        name="erase",
+        prepare=_nothing,
+        prepare_last=_spend_all,
+        act=_erase,
+        keyed=False,
+        brings=_NOTHING_LEFT,
+        shuns=_HOLD | _POOL | _COMING,
     ),
 )
 

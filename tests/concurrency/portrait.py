@@ -32,10 +32,13 @@ OF_A_MEMBER = (
     "adjustment",
     "pool_member",
     "review",
+    "identifier",
+    "identifier_change",
+    "member_block",
 )
 AN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 # Of chance, of the ids that it hashes, or of the wall clock.
-LEFT_OUT = frozenset({"digest", "fingerprint", "inserted_at"})
+LEFT_OUT = frozenset({"digest", "fingerprint", "inserted_at", "value"})
 
 
 def portrait(ledger: LedgerDriver, names: Mapping[UUID, str], *, start: datetime) -> Portrait:

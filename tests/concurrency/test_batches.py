@@ -6,18 +6,29 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
+from concurrency.interleaving import PATIENCE, Act, counter, in_forced_order
 from driver import START, LedgerDriver, receipt
 from operating import Coalition
 from sqlalchemy import text
 
+from coalition import identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.db import Database
-from coalition.errors import CoalitionError, IdempotencyConflict, ReceiptDuplicate
+from coalition.errors import (
+    CoalitionError,
+    IdempotencyConflict,
+    IdentifierBlocked,
+    MemberMerged,
+    NotInPool,
+    ReceiptDuplicate,
+)
 from coalition.identifiers import Identifier, IdentifierKind
-from coalition.ids import MemberId
+from coalition.ids import NETWORK, MemberId
+from coalition.issuing import IssuePoints
 from coalition.ledger import Posting
 from coalition.members import EnrolMember, enrol_member
 from coalition.receipts import Receipt
+from coalition.redeeming import RedeemPoints
 from partners import importing
 from partners.directory import Partner
 from partners.importing import Counts, post_lines
@@ -224,6 +235,100 @@ def test_two_batches_wait_for_one_receipt_with_others_that_both_want(ledger: Led
         holder.close()
         outcomes = first.result(timeout=30) + second.result(timeout=30)
     assert [type(outcome) for outcome in outcomes] == [Posting] * 3 + [ReceiptDuplicate] * 3
+    assert findings(ledger.database) == []
+
+
+def behind(ledger: LedgerDriver, first: Act, *lines: IssuePoints | RedeemPoints) -> list[Any]:
+    """What became of the lines of a batch that waited for who was before, and saw that one commit."""
+    with counter(ledger) as till:
+        ended = in_forced_order(till, [first, lambda held: held.batch(*lines)], commits=(True, True))
+    assert findings(ledger.database) == []
+    outcomes: list[Any] = ended.answers[1]
+    return outcomes
+
+
+def test_a_member_who_is_merged_while_a_batch_waits_costs_its_own_line(ledger: LedgerDriver) -> None:
+    survivor, gone, other = ledger.member(), ledger.member(available=7), ledger.member()
+    merged, posted = behind(
+        ledger,
+        lambda held: held.merge(survivor, gone),
+        ledger.to_issue(gone, 5, receipt=receipt()),
+        ledger.to_issue(other, 5),
+    )
+    assert isinstance(merged, MemberMerged)
+    assert merged.facts == {"survivor": str(survivor)}
+    assert isinstance(posted, Posting)
+    assert [ledger.balance(one).available for one in (survivor, gone, other)] == [7, 0, 5]
+    # Its receipt is free for whom it should have named.
+    assert ledger.issue(survivor, 5, receipt=receipt()).points == 5
+
+
+def test_a_card_that_is_blocked_while_a_batch_waits_costs_its_own_line(ledger: LedgerDriver) -> None:
+    member, other = ledger.member(), ledger.member()
+    lost, kept = ledger.card(member), ledger.card(other)
+    operator = identifier_changes.Actor(name="test", party_id=NETWORK)
+
+    def block(held: LedgerDriver) -> None:
+        command = identifier_changes.ChangeIdentifier(member_id=member, identifier_id=lost, by=operator)
+        with held.database.unit_of_work() as session:
+            identifier_changes.block(session, command)
+
+    refused, posted = behind(
+        ledger,
+        block,
+        ledger.to_issue(member, 5, identifier_id=lost),
+        ledger.to_issue(other, 5, identifier_id=kept),
+    )
+    assert isinstance(refused, IdentifierBlocked)
+    assert isinstance(posted, Posting)
+    assert [ledger.balance(one).available for one in (member, other)] == [0, 5]
+
+
+@pytest.mark.parametrize("leaves", [True, False])
+def test_who_joins_or_leaves_a_pool_while_a_batch_waits_is_asked_again(
+    ledger: LedgerDriver, leaves: bool
+) -> None:
+    head, member = ledger.member(available=50), ledger.member(available=10)
+    pool = ledger.pool(head, *([member] if leaves else []))
+    if not leaves:
+        ledger.invite(head, member)
+    [spent] = behind(
+        ledger,
+        lambda held: held.leave_pool(member) if leaves else held.join_pool(member, pool),
+        ledger.to_redeem(member, 30, from_pool=True),
+    )
+    if leaves:
+        assert isinstance(spent, NotInPool)
+    else:
+        assert isinstance(spent, Posting)
+    assert [ledger.balance(one).available for one in (head, member)] == ([50, 10] if leaves else [30, 0])
+
+
+def test_a_batch_locks_no_pool_after_the_members(ledger: LedgerDriver) -> None:
+    """While it waits a member of it joins a pool, which a till locks; who wanted it now would close a ring."""
+    other, head, joins = sorted(ledger.member(available=50) for _ in range(3))
+    pool = ledger.pool(head)
+    ledger.invite(head, joins)
+    lines = [ledger.to_redeem(one, 5, from_pool=True) for one in (joins, other)]
+    with counter(ledger) as counted, counted.tellers(4) as (first, second, till, batch):
+        for holder, held in ((first, other), (second, head)):
+            holder.start(lambda driver, held=held: driver.bring_up_to_date(held)).result(PATIENCE)
+        batching = batch.start(lambda driver: driver.batch(*lines))
+        counted.until_waiting(batch, batching, behind={first.pid})
+        ledger.join_pool(joins, pool)
+        spending = till.start(lambda driver: driver.redeem(head, 60, key="till", from_pool=True))
+        counted.until_waiting(till, spending, behind={second.pid})
+
+        first.end(commit=True)
+        # The batch has got what it waited for, and has let go of it: it asks anew, the pool first.
+        counted.until_waiting(batch, batching, behind={till.pid})
+        second.end(commit=True)
+        assert isinstance(spending.result(PATIENCE), Posting)
+        till.end(commit=True)
+        outcomes = batching.result(PATIENCE)
+        batch.end(commit=True)
+    assert [type(one) for one in outcomes] == [Posting, NotInPool]
+    assert [ledger.balance(one).available for one in (other, head)] == [50, 0]
     assert findings(ledger.database) == []
 
 

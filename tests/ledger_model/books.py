@@ -1,7 +1,7 @@
 """One member's books: lots, claims, holds and a journal, and what moves points between them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,6 +22,10 @@ class Terms:
     valid_from: Any
     policy: str
     grace: timedelta
+    activity: str | None = None
+    """What keeps points alive that lapse by inactivity: "issue", "redeem" or "any"."""
+    at_issuer: bool = False
+    months: int = 1
 
 
 @dataclass(eq=False)
@@ -37,6 +41,7 @@ class Lot:
     origin: tuple[int, int] | None = None
     """The member and lot that its points came from."""
     by_merge: bool = False
+    by_pool: bool = False
     recalled: int = 0
 
 
@@ -64,6 +69,10 @@ class Hold:
     confirmed: bool
     state: str = "open"
     captured: int = 0
+    redeem_by: datetime | None = None
+    """Until when it was good, of a voucher."""
+    pooled: bool = False
+    """Some of its points are others'."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +95,7 @@ class Line:
     other: int | None = None
     """The member on the other side."""
     confirmed: bool = False
+    card: int | None = None
 
     def __deepcopy__(self, _: Any) -> "Line":
         return self  # written once
@@ -101,6 +111,7 @@ class Member:
     holds: list[Hold] = field(default_factory=list)
     journal: list[Line] = field(default_factory=list)
     blocked: bool = False
+    erased: bool = False
     merged_into: int | None = None
 
     def total(self, bucket: str) -> int:
@@ -182,7 +193,10 @@ class Member:
             fresh = sum(moved for _, bucket, moved in legs if bucket == "available")
             self.record("mature", fresh, legs, now)
             self.pay(due, fresh, now)
-        dying = [hold for hold in self.holds if hold.state == "open" and hold.lapses_at <= now]
+        # One with points of others lapses where those are at hand, too.
+        dying = [
+            hold for hold in self.holds if hold.state == "open" and hold.lapses_at <= now and not hold.pooled
+        ]
         for hold in sorted(dying, key=lambda hold: (hold.lapses_at, hold.line)):
             self.end_hold(hold, "lapse", 0, now)
         gone = [lot for lot in self.lots if lot.at["available"] and (lot.expires_at or NEVER) <= now]
@@ -191,8 +205,20 @@ class Member:
             self.record("expire", sum(p for _, b, p in legs if b == "expired"), legs, now)
         return len(self.journal) - before
 
-    def end_hold(self, hold: Hold, kind: str, captured: int, now: datetime, **more: Any) -> int:
-        """Burn so many of the points that were set aside first, and let the others go to their lots."""
+    def end_hold(
+        self,
+        hold: Hold,
+        kind: str,
+        captured: int,
+        now: datetime,
+        *,
+        back: Callable[[], None] | None = None,
+        **more: Any,
+    ) -> int:
+        """Burn so many of the points that were set aside first, and let the others go to their lots.
+
+        `back` says what becomes of those that were not the member's.
+        """
         rest = captured
         legs: Legs = []
         recalls = []
@@ -214,6 +240,8 @@ class Member:
             hold=hold.line,
             **more,
         )
+        if back is not None:
+            back()
         for lot, wanted, released in recalls:
             # What was released of it leaves now; what was captured and nobody holds any more is missing.
             missing = wanted - released - lot.recalled

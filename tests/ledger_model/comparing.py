@@ -5,11 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from sqlalchemy import text
 
-from coalition import members
+from coalition import identifier_changes, members, pooling
 
+from . import pools
 from .books import NETWORK, NEVER, Member
 from .ledger import Ledger
 from .programme import Programme
@@ -32,7 +34,7 @@ BOOKS = text("""
       (SELECT json_agg(json_build_object(
                 'sequence', t.sequence, 'kind', t.kind, 'partner', t.partner_id, 'points', t.points, 'window', t.business_date,
                 'recorded_at', t.recorded_at, 'occurred_at', t.occurred_at, 'late', t.late, 'amount', t.amount,
-                'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL,
+                'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL, 'card', t.card_id,
                 'balance', json_build_array(t.available_after, t.pending_after, t.held_after, t.deficit_after),
                 'reverses', (SELECT r.sequence FROM ledger.transaction r WHERE r.member_id = t.member_id
                              AND r.business_date = t.reverses_date AND r.transaction_id = t.reverses_id),
@@ -46,6 +48,9 @@ BOOKS = text("""
 """)
 
 
+REVIEWS = text("SELECT member_id, key, state FROM ledger.review WHERE member_id = ANY (:members)")
+
+
 class Comparison:
     """Compares what it is told to; remembers how far each journal was compared."""
 
@@ -54,11 +59,15 @@ class Comparison:
         self.seen = [0] * len(ledger.members)
         self.names = {party: name for name, party in ledger.partners.items()}
 
+    def behind(self, p: Programme) -> list[int]:
+        """Whose journal has grown since it was compared."""
+        return [books.number for books in p.members if len(books.journal) > self.seen[books.number]]
+
     def all(self, p: Programme) -> None:
         self.seen = [0] * len(self.seen)
         self(p, range(len(p.members)))
 
-    def __call__(self, p: Programme, numbers: Iterable[int]) -> None:
+    def __call__(self, p: Programme, numbers: Iterable[int], *, as_read: bool = True) -> None:
         """The books of these members, as they are stored and as they are read."""
         chosen = sorted(set(numbers))
         ids = [self.ledger.members[number] for number in chosen]
@@ -75,8 +84,13 @@ class Comparison:
             }
             for number, member_id in zip(chosen, ids, strict=True):
                 self._stored(p.members[number], stored[member_id])
-                self._read_lots(session, p, number)
-            self._read_balances(session, p)
+                self._cards(session, p, number)
+                if as_read:
+                    self._read_lots(session, p, number)
+            self._reviews(session, p)
+            if as_read:
+                self._read_balances(session, p)
+                self._read_pools(session, p)
 
     def _stored(self, books: Member, row: Any) -> None:
         numbers = {str(member): number for number, member in enumerate(self.ledger.members)}
@@ -150,6 +164,7 @@ class Comparison:
                     real["undone"],
                     numbers.get(real["other"]),
                     real["confirmed"],
+                    real["card"] and self.ledger.cards.index(UUID(real["card"])),
                     tuple(real["balance"]),
                     _before(real["reverses"]),
                     _before(real["hold"]),
@@ -167,6 +182,7 @@ class Comparison:
                     line.undone,
                     line.other,
                     line.confirmed,
+                    line.card,
                     line.balance,
                     line.reverses,
                     line.hold,
@@ -175,6 +191,24 @@ class Comparison:
             )
         _same("journal", [real["kind"] for real in row.lines or []], [line.kind for line in new])
         self.seen[books.number] = len(books.journal)
+
+    def _reviews(self, session: Any, p: Programme) -> None:
+        rows = session.execute(REVIEWS, {"members": self.ledger.members}) if p.reviews else []
+        _same(
+            "reviews",
+            {(self.ledger.members.index(row.member_id), row.key, row.state) for row in rows},
+            {(one.member, one.key, one.state) for one in p.reviews},
+        )
+
+    def _cards(self, session: Any, p: Programme, number: int) -> None:
+        own = [card for card in p.cards if card.member == number]
+        if own:
+            read = identifier_changes.identifier_histories(session, self.ledger.members[number])
+            _same(
+                f"cards of {number}",
+                {self.ledger.cards.index(one.identifier_id): one.state for one in read},
+                {card.number: card.state for card in own},
+            )
 
     def _read_balances(self, session: Any, p: Programme) -> None:
         """A balance that is read is the one that the next posting will find."""
@@ -186,6 +220,33 @@ class Comparison:
                 (read.available, read.pending, read.held, read.deficit),
                 p.as_of_now(books.number).balance,
             )
+
+    def _read_pools(self, session: Any, p: Programme) -> None:
+        """Who is in the pools, and what each can spend from its own."""
+        found = pooling.get_pools(session, self.ledger.pools)
+        for pool, pool_id in zip(p.pools, self.ledger.pools, strict=True):
+            read = found[pool_id]
+            _same(
+                f"pool {pool.number}",
+                (
+                    self.ledger.members.index(read.head_id),
+                    sorted(self.ledger.members.index(one.member_id) for one in read.members),
+                    read.invited,
+                    read.closed_at is not None,
+                ),
+                (
+                    pool.head,
+                    pool.members,
+                    sum(place.good(p.now) and not place.joined_at for place in pool.places),
+                    pool.closed,
+                ),
+            )
+            for one in pool.members:
+                _same(
+                    f"what {one} can spend of its pool",
+                    pooling.spendable(session, self.ledger.members[one], read),
+                    pools.spendable(p, one),
+                )
 
     def _read_lots(self, session: Any, p: Programme, number: int) -> None:
         books = p.as_of_now(number)

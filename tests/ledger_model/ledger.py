@@ -11,9 +11,9 @@ from sqlalchemy import text
 
 from coalition import members
 from coalition.amounts import Points
-from coalition.ids import AgreementId, MemberId, PartnerId, TransactionId
+from coalition.ids import NETWORK, AgreementId, MemberId, PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
-from coalition.programme import set_consent_limit, set_hold_limits, set_late_days
+from coalition.programme import set_consent_limit, set_hold_limits, set_late_days, set_voucher_limits
 from coalition.windows import open_window
 
 from .books import Member, Terms
@@ -21,7 +21,14 @@ from .programme import Answer, Limits, Partner, Programme
 
 PARTNERS: dict[str, dict[str, Any]] = {
     "strict": {"return_policy": "pending_only", "grace_days": 0},
-    "lenient": {"return_policy": "available", "grace_days": 3},
+    "lenient": {
+        "return_policy": "available",
+        "grace_days": 3,
+        "expiry_rule": "inactivity",
+        "expiry_months": 1,
+        "activity": "redeem",
+        "activity_where": "anywhere",
+    },
     "hard": {"return_policy": "unlimited", "grace_days": 10},
     "harder": {"return_policy": "unlimited", "grace_days": 1},
 }
@@ -29,6 +36,9 @@ LIMITS = Limits(
     consent=400,
     transfer=300,
     adjustment=100,
+    vouchers=150,
+    voucher=timedelta(minutes=30),
+    voucher_grace=timedelta(hours=20),
     late_days=5,
     hold=timedelta(hours=2),
     longest_hold=timedelta(days=1),
@@ -48,12 +58,17 @@ class Ledger:
     refs: dict[tuple[int, int], TransactionRef] = field(default_factory=dict)
     adjustments: list[tuple[MemberId, UUID]] = field(default_factory=list)
     confirmations: list[UUID] = field(default_factory=list)
+    cards: list[UUID] = field(default_factory=list)
+    pools: list[UUID] = field(default_factory=list)
 
     def member(self, number: int) -> MemberId:
         return self.members[number] if number < len(self.members) else MemberId(uuid4())
 
     def partner(self, name: str) -> PartnerId:
         return self.partners.get(name) or PartnerId(uuid4())
+
+    def party(self, name: str) -> PartnerId:
+        return PartnerId(NETWORK) if name == "network" else self.partner(name)
 
     def ref(self, target: tuple[int, int] | None) -> TransactionRef:
         if target is not None:
@@ -95,6 +110,7 @@ class Ledger:
             valid_from=terms.valid_from,
             return_policy=terms.policy,
             grace_days=terms.grace.days,
+            **asleep(terms),
         )
 
     def unit(self, work: Callable[[Any], Any]) -> Any:
@@ -102,17 +118,32 @@ class Ledger:
             return work(session)
 
 
+def asleep(terms: Terms) -> dict[str, Any]:
+    """The rule by which points lapse, where it is not a term."""
+    if terms.activity is None:
+        return {}
+    return {
+        "expiry_rule": "inactivity",
+        "expiry_months": terms.months,
+        "activity": terms.activity,
+        "activity_where": "at_issuer" if terms.at_issuer else "anywhere",
+    }
+
+
 def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
     """What holds in the whole programme; the model is told the same."""
     with driver.database.unit_of_work() as session:
         set_consent_limit(session, points=Points(limits.consent))
         set_hold_limits(session, hold_time=limits.hold, longest=limits.longest_hold)
+        set_voucher_limits(
+            session, points=Points(limits.vouchers), good_for=limits.voucher, grace=limits.voucher_grace
+        )
         set_late_days(session, days=limits.late_days)
         session.execute(text("SELECT ledger.set_transfer_limit(:points)"), {"points": limits.transfer})
         session.execute(text("SELECT ledger.set_adjustment_limit(:points)"), {"points": limits.adjustment})
 
 
-def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]:
+def both(driver: LedgerDriver, *, members_: int = 5) -> tuple[Programme, Ledger]:
     """New members and partners, and the model of them."""
     now = driver.now
     with driver.database.reading() as session:
@@ -127,7 +158,15 @@ def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]
         begun = date(2020, 1, 1)
         partners[name] = Partner(
             name,
-            agreements=[Terms(number, begun, terms["return_policy"], timedelta(days=terms["grace_days"]))],
+            agreements=[
+                Terms(
+                    number,
+                    begun,
+                    terms["return_policy"],
+                    timedelta(days=terms["grace_days"]),
+                    terms.get("activity"),
+                )
+            ],
         )
     programme = Programme(
         now=now,
@@ -142,4 +181,5 @@ def both(driver: LedgerDriver, *, members_: int = 4) -> tuple[Programme, Ledger]
         for _ in range(members_):
             wish = members.EnrolMember(partner_id=ids["hard"], identifiers=[])
             people.append(members.enrol_member(session, wish))
+    people.sort()  # what is done in the order of ids is done in the order of the model's numbers
     return programme, Ledger(driver, people, ids, agreements)

@@ -9,9 +9,10 @@ from hypothesis import strategies as st
 from coalition import adjusting
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
+from coalition.erasing import erase_member
 from coalition.ledger import Posting
 
-from . import people
+from . import lasting, people
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
@@ -63,6 +64,10 @@ class Merge(Wish):
     merged: int
     strategy = staticmethod(lambda cls: st.builds(cls, survivor=somebody, merged=somebody))
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return sum(member.merged_into is not None for member in p.members) < 2
+
     def touches(self, p: Programme) -> list[int]:
         return [number for number in (self.survivor, self.merged) if p.knows(number)]
 
@@ -82,6 +87,11 @@ class Unmerge(Merge):
             cls, survivor=somebody, merged=somebody, nth=rarely(st.integers(0, 3), st.none())
         )
     )
+    weight = 2
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(member.merged_into is not None for member in p.members)
 
     def settle(self, p: Programme) -> Self:
         merged = [member for member in p.members if member.merged_into is not None]
@@ -146,6 +156,10 @@ class Decide(Wish):
         lambda cls: st.builds(cls, nth=st.integers(0, 4), by=st.sampled_from(["ada", "grace"]), expires=days)
     )
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(wanted.state == "proposed" for wanted in p.adjustments)
+
     def settle(self, p: Programme) -> Self:
         return replace(self, adjustment=nth_of(self.nth, len(p.adjustments)) if p.adjustments else None)
 
@@ -188,3 +202,38 @@ class Reject(Decide):
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.unit(lambda session: adjusting.reject_adjustment(session, *self.which(ledger), by=self.by))
+
+
+def empty(p: Programme) -> list[int]:
+    """Who had points and has none left."""
+    return [
+        one.number
+        for one in p.members
+        if one.journal and not any(one.balance) and one.merged_into is None and not one.erased
+    ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Erase(Wish):
+    member: int
+    strategy = staticmethod(lambda cls: st.builds(cls, member=somebody))
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return bool(empty(p))
+
+    def settle(self, p: Programme) -> Self:
+        """Somebody who has nothing left, as a rule."""
+        those = empty(p)
+        return (
+            replace(self, member=those[self.member % len(those)]) if those and p.knows(self.member) else self
+        )
+
+    def touches(self, p: Programme) -> list[int]:
+        return [self.member] if p.knows(self.member) else []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        lasting.erase(p, member=self.member)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        ledger.unit(lambda session: erase_member(session, ledger.member(self.member)))

@@ -5,6 +5,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
+from . import limits
 from .books import NETWORK, Claim, Legs, Lot, Member, drawing, in_order, owing, shift
 from .programme import Adjustment, Answer, Programme, Refusals
 
@@ -17,6 +18,9 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     if earlier := p.replay(no, member, NETWORK, key, request):
         return earlier
     giver, taker = p.members[member], p.members[to]
+    no("MEMBER_ERASED", when=giver.erased)
+    no.end()
+    no("MEMBER_UNKNOWN", when=taker.erased)
     p.judge_member(no, member)
     p.judge_member(no, to)
     no("TRANSFER_TO_ONESELF", when=member == to)
@@ -31,6 +35,9 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     available = giver.balance[0]
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
+    limits.judge(
+        p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request
+    )
 
     line, _ = hand_over(p, giver, taker, "transfer", points)
     return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False)
@@ -50,6 +57,7 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -
     taker.bring_up_to_date(p.now)
     giver.bring_up_to_date(p.now)
     held = giver.balance[2]
+    no("ALREADY_IN_POOL", when=any(merged in pool.members for pool in p.pools))
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
@@ -108,6 +116,7 @@ def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int
             at=Counter(pending=pending, available=available),
             origin=(giver.number, lot.number),
             by_merge=kind == "merge",
+            by_pool=kind == "pool",
         )
         taker.lots.append(fresh)
         arrived.append(fresh)
@@ -122,7 +131,8 @@ def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int
     moved = sum(pending + available for _, pending, available in given)
     left = giver.record(f"{kind}_out", moved, out, p.now, other=taker.number)
     came = taker.record(f"{kind}_in", moved, into, p.now, other=giver.number)
-    taker.pay(arrived, sum(available for *_, available in given), p.now)
+    if kind != "pool":  # what comes for a purchase pays nothing else
+        taker.pay(arrived, sum(available for *_, available in given), p.now)
     return left, came
 
 

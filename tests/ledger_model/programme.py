@@ -17,8 +17,10 @@ PRECEDENCE = [refusal.code for refusal in REFUSALS]
 
 
 class Refused(Exception):
-    def __init__(self, code: str, facts: Mapping[str, Any]) -> None:
+    def __init__(self, code: str, facts: Mapping[str, Any], *, held: Any = None) -> None:
         super().__init__(code)
+        self.held = held
+        """What waits for an operator from now on."""
         self.code = code
         self.facts = facts
 
@@ -90,6 +92,9 @@ class Limits:
     transfer: int = 10_000
     adjustment: int = 1_000
     late_days: int = 370
+    vouchers: int = 10**9
+    voucher: timedelta = timedelta(minutes=10)
+    voucher_grace: timedelta = timedelta(days=1)
     hold: timedelta = timedelta(minutes=10)
     longest_hold: timedelta = timedelta(days=7)
     confirmation: timedelta = timedelta(minutes=10)
@@ -107,6 +112,11 @@ class Programme:
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
+    rules: dict[int, Any] = field(default_factory=dict)
+    """Limits that hold."""
+    reviews: list[Any] = field(default_factory=list)
+    cards: list[Any] = field(default_factory=list)
+    pools: list[Any] = field(default_factory=list)
 
     def begin(self, *numbers: int) -> None:
         """Whoever is touched posts into the window that is open now."""
@@ -197,6 +207,7 @@ class Programme:
 
     def judge_member(self, refusals: Refusals, member: int) -> None:
         survivor = self.members[member].merged_into
+        refusals("MEMBER_ERASED", when=self.members[member].erased)
         refusals("MEMBER_MERGED", when=survivor is not None)
 
     def judge_partner(self, refusals: Refusals, name: str, role: str, occurred_at: datetime) -> Terms | None:

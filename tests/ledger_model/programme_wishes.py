@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from coalition.blocking import set_blocked
 
+from . import pools
 from .books import Terms
 from .ledger import Ledger
 from .programme import Confirmation, Programme, Refusals
@@ -48,6 +49,7 @@ class Night(Wish):
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         p.members[self.member].bring_up_to_date(p.now)
+        pools.lapse_pooled(p, self.member)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.driver.bring_up_to_date(ledger.member(self.member))
@@ -68,6 +70,9 @@ class Confirm(Wish):
         return []
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        no = Refusals()
+        no("MEMBER_ERASED", when=p.members[self.member].erased)
+        no.end()
         until = p.now + p.limits.confirmation
         p.confirmations.append(Confirmation(self.member, self.partner, self.points, until))
 
@@ -109,6 +114,8 @@ class Publish(Wish):
     policy: str
     grace: int
     in_days: int
+    activity: str | None
+    at_issuer: bool
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,
@@ -116,6 +123,8 @@ class Publish(Wish):
             policy=st.sampled_from(["pending_only", "available", "unlimited", "unlimited"]),
             grace=st.integers(0, 5),
             in_days=st.integers(0, 3),
+            activity=st.sampled_from([None, None, "any", "issue", "redeem"]),
+            at_issuer=st.booleans(),
         )
     )
 
@@ -125,7 +134,8 @@ class Publish(Wish):
     def terms(self, p: Programme) -> Terms:
         number = sum(len(partner.agreements) for partner in p.partners.values())
         begins = p.window + timedelta(days=self.in_days)
-        return Terms(number, begins, self.policy, timedelta(days=self.grace))
+        grace = timedelta(days=self.grace)
+        return Terms(number, begins, self.policy, grace, self.activity, self.at_issuer)
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         p.partners[self.partner].agreements.append(self.terms(p))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from coalition.ledger import Posting
 
-from . import tills
+from . import pools, reversing, tills
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
@@ -18,6 +18,7 @@ from .wishing import (
     days,
     nth_of,
     nths,
+    part_of,
     rarely,
     receipts,
     shares,
@@ -25,6 +26,9 @@ from .wishing import (
     somebody,
     someone,
 )
+
+from_pool = st.booleans()
+named_by = st.none() | nths
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +45,7 @@ class Issue(ByPartner):
             points=rarely(some, st.just(0)),
             receipt=receipts,
             days_ago=ago,
+            nth_card=named_by,
             matures=days,
             expires=days,
             amount=st.none() | st.integers(0, 50),
@@ -82,7 +87,14 @@ class Issue(ByPartner):
 class Redeem(ByPartner):
     nth_consent: int | None = None
     confirmation: int | None = None
-    weight = 3
+    from_pool: bool = False
+    weight = 5
+    variants = ("Redeem from a pool",)
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(p.as_of_now(member.number).balance[0] for member in p.members)
+
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,
@@ -91,17 +103,32 @@ class Redeem(ByPartner):
             points=some,
             receipt=receipts,
             days_ago=ago,
+            nth_card=named_by,
             nth_consent=rarely(st.none(), nths),
             share=shares,
+            from_pool=from_pool,
         )
     )
 
     def settle(self, p: Programme) -> Self:
         consent = nth_of(self.nth_consent, len(p.confirmations))
-        return replace(super().settle(p), nth_consent=None, confirmation=consent)
+        settled = replace(super().settle(p), nth_consent=None, confirmation=consent)
+        if self.from_pool and self.share is not None and p.knows(settled.member):
+            pooled = pools.spendable(p, settled.member) or p.as_of_now(settled.member).balance[0]
+            return replace(settled, points=part_of(self.share, pooled))
+        return settled
+
+    def name(self, p: Programme) -> str:
+        return super().name(p) + (" from a pool" if self.from_pool else "")
 
     def expect(self, p: Programme, key: str) -> Answer:
-        return tills.redeem(p, **self.expected(p, key), receipt=self.receipt, confirmation=self.confirmation)
+        return tills.redeem(
+            p,
+            **self.expected(p, key),
+            receipt=self.receipt,
+            confirmation=self.confirmation,
+            from_pool=self.from_pool,
+        )
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         return ledger.driver.redeem(
@@ -110,88 +137,7 @@ class Redeem(ByPartner):
             **self.asked(ledger, p, key),
             receipt=ledger.receipt(self.receipt),
             confirmation_id=ledger.confirmation(self.confirmation),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Authorize(Redeem):
-    seconds: int | None = None
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            member=somebody,
-            partner=someone,
-            points=some,
-            days_ago=ago,
-            nth_consent=rarely(st.none(), nths),
-            share=shares,
-            seconds=rarely(st.none() | st.integers(1, 86_400), st.sampled_from([0, 86_401])),
-        )
-    )
-
-    def expect(self, p: Programme, key: str) -> Answer:
-        lasting = p.limits.hold if self.seconds is None else timedelta(seconds=self.seconds)
-        return tills.redeem(p, **self.expected(p, key), confirmation=self.confirmation, lasting=lasting)
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
-        return ledger.driver.authorize(
-            ledger.member(self.member),
-            self.points,
-            **self.asked(ledger, p, key),
-            seconds_to_live=self.seconds,
-            confirmation_id=ledger.confirmation(self.confirmation),
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Capture(OfEarlier):
-    receipt: tuple[int, int] | None = None
-    kinds = frozenset({"authorize"})
-    weight = 2
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            nth=nths,
-            by=rarely(st.none(), someone),
-            points=rarely(st.none(), some),
-            share=shares,
-            receipt=receipts,
-            days_ago=ago,
-        )
-    )
-
-    def expect(self, p: Programme, key: str) -> Answer:
-        return tills.end_hold(p, **self.expected(p, key), receipt=self.receipt)
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
-        assert self.by
-        return ledger.driver.capture(
-            ledger.ref(self.target),
-            self.points,
-            by=ledger.partner(self.by),
-            key=key,
-            receipt=ledger.receipt(self.receipt),
-            occurred_at=self.occurred_at(p),
-            request=self.request,
-        )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Void(OfEarlier):
-    kinds = frozenset({"authorize"})
-    strategy = staticmethod(lambda cls: st.builds(cls, nth=nths, by=rarely(st.none(), someone)))
-
-    def expect(self, p: Programme, key: str) -> Answer:
-        return tills.end_hold(p, **self.expected(p, key), void=True)
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
-        assert self.by
-        return ledger.driver.void(
-            ledger.ref(self.target),
-            by=ledger.partner(self.by),
-            key=key,
-            occurred_at=self.occurred_at(p),
-            request=self.request,
+            from_pool=self.from_pool,
         )
 
 
@@ -219,7 +165,7 @@ class Reverse(OfEarlier):
         return settled
 
     def expect(self, p: Programme, key: str) -> Answer:
-        return tills.reverse(p, **self.expected(p, key), amount=self.amount)
+        return reversing.reverse(p, **self.expected(p, key), amount=self.amount)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         assert self.by

@@ -1,12 +1,15 @@
-"""What partners' tills do: issue, redeem, authorise, capture, void, reverse."""
+"""What partners' tills do at once: issue and redeem; or set aside, for what `holds` does."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
-from .books import Hold, Legs, Lot, Member, drawing, shift
-from .people import bring_back, go_on
-from .programme import ZONE, Answer, Programme, Refusals
+from . import cards, limits, pools
+from .books import Hold, Legs, Lot, drawing
+from .lasting import extend
+from .programme import Answer, Programme, Refusals
+
+A_VOUCHERS_LONGEST = timedelta(hours=1)
 
 
 def issue(
@@ -23,6 +26,7 @@ def issue(
     occurred_at: datetime | None = None,
     amount: int | None = None,
     kind: str = "issue",
+    card: int | None = None,
 ) -> Answer:
     no = Refusals()
     p.judge_points(no, points, least=1 if amount is None else 0)
@@ -36,10 +40,16 @@ def issue(
     p.judge_receipt(no, partner, "issue", receipt)
     terms = p.judge_partner(no, partner, "issuer", occurred_at)
     no("MEMBER_BLOCKED", when=books.blocked)
+    cards.judge_named(p, no, member, card)
     no.end()
     assert terms is not None
+    if kind == "issue":
+        limits.judge(
+            p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
+        )
 
     books.bring_up_to_date(p.now)
+    extend(books, p.now, "issue", partner)
     matured = matures_at is None or matures_at <= p.now
     legs: Legs = []
     lots = []
@@ -59,7 +69,15 @@ def issue(
         legs = [(("lot", lot.number), "issued", -points), (("lot", lot.number), bucket, points)]
     late = occurred_at < p.window_opened
     line = books.record(
-        kind, points, legs, p.now, partner=partner, occurred_at=occurred_at, late=late, amount=amount
+        kind,
+        points,
+        legs,
+        p.now,
+        partner=partner,
+        occurred_at=occurred_at,
+        late=late,
+        amount=amount,
+        card=card,
     )
     if matured:
         books.pay(lots, points, p.now)
@@ -80,17 +98,24 @@ def redeem(
     occurred_at: datetime | None = None,
     confirmation: int | None = None,
     lasting: Any = None,
+    from_pool: bool = False,
+    voucher: timedelta | None = None,
+    card: int | None = None,
 ) -> Answer:
-    """Spend points; or, where `lasting` says for how long, set them aside."""
+    """Spend points; or, where `lasting` says for how long, set them aside: for a voucher that is good so long."""
     setting_aside = lasting is not None
     no = Refusals()
     p.judge_points(no, points)
     no(
         "HOLD_TIME_INVALID",
-        when=setting_aside and not 1 <= lasting.total_seconds() <= p.limits.longest_hold.total_seconds(),
+        when=setting_aside
+        and voucher is None
+        and not 1 <= lasting.total_seconds() <= p.limits.longest_hold.total_seconds(),
     )
     no("MEMBER_UNKNOWN", when=not p.knows(member))
     no.end()
+    if from_pool:
+        pools.enter(p, member)
     if earlier := p.replay(no, member, partner, key, request):
         return earlier
     books = p.members[member]
@@ -98,29 +123,56 @@ def redeem(
     p.judge_member(no, member)
     p.judge_receipt(no, partner, "redeem", receipt)
     p.judge_partner(no, partner, "redeemer", occurred_at)
+    if from_pool:
+        pools.judge_spender(p, no, member)
     no("MEMBER_BLOCKED", when=books.blocked)
+    cards.judge_named(p, no, member, card)
     books.bring_up_to_date(p.now)
-    p.judge_consent(no, member, partner, points, confirmation)
+    if voucher is None:
+        p.judge_consent(no, member, partner, points, confirmation)
+    else:
+        out = sum(hold.points for hold in books.holds if hold.redeem_by and hold.state == "open")
+        room = max(p.limits.vouchers - out, 0)
+        no("VOUCHER_LIMIT_EXCEEDED", when=points > room, allowed=room, requested=points)
+    said_yes = voucher is not None or confirmation is not None
+    pooled = from_pool and pools.draw_on_pool(p, no, member, points)
     available = books.balance[0]
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
+    kind = "authorize" if setting_aside else "redeem"
+    limits.judge(
+        p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
+    )
 
     drawn = books.draw(points, "held" if setting_aside else "burned")
+    if not setting_aside:
+        extend(books, p.now, "redeem", partner)
     late = occurred_at < p.window_opened
     line = books.record(
-        "authorize" if setting_aside else "redeem",
+        kind,
         points,
         drawing(drawn, "held" if setting_aside else "burned"),
         p.now,
         partner=partner,
         occurred_at=occurred_at,
         late=late,
-        confirmed=confirmation is not None,
+        confirmed=said_yes,
+        card=card,
     )
     if setting_aside:
         parts = tuple((lot.number, taken) for lot, taken in drawn)
         books.holds.append(
-            Hold(line, partner, points, parts, p.window, p.now + lasting, confirmation is not None)
+            Hold(
+                line,
+                partner,
+                points,
+                parts,
+                p.window,
+                p.now + lasting,
+                said_yes,
+                redeem_by=None if voucher is None else p.now + voucher,
+                pooled=pooled,
+            )
         )
     if confirmation is not None:
         p.confirmations[confirmation].used = True
@@ -128,167 +180,21 @@ def redeem(
     return p.conclude(member, partner, key, request, line=line, points=points, late=late)
 
 
-def end_hold(
-    p: Programme,
-    *,
-    target: tuple[int, int] | None,
-    partner: str,
-    points: int | None,
-    key: str,
-    request: Any,
-    receipt: tuple[int, int] | None = None,
-    occurred_at: datetime | None = None,
-    void: bool = False,
+def give_voucher(
+    p: Programme, *, member: int, partner: str, points: int, key: str, request: Any, good_for: timedelta
 ) -> Answer:
-    """Capture points of a hold (None: all), or void it."""
+    """The member's own word for a partner: held while it is good, and for the programme's grace after that."""
     no = Refusals()
     p.judge_points(no, points)
+    no("HOLD_TIME_INVALID", when=not 1 <= good_for.total_seconds() <= A_VOUCHERS_LONGEST.total_seconds())
     no.end()
-    occurred_at = occurred_at or p.now
-    if target is not None and (earlier := p.replay(no, target[0], partner, key, request)):
-        return earlier
-    p.judge_receipt(no, partner, "redeem", receipt)
-    p.judge_partner(no, partner, "returner", occurred_at)
-    if target is None:
-        no("HOLD_UNKNOWN", when=True)
-        no.end()
-        raise AssertionError
-    member, line = target
-    books = p.members[member]
-    books.bring_up_to_date(p.now)
-    hold = next((hold for hold in books.holds if hold.line == line), None)
-    if hold is None or hold.partner != partner:
-        no("HOLD_UNKNOWN", when=True)
-        no.end()
-        raise AssertionError
-    no("HOLD_CAPTURED", when=hold.state == "captured", captured=hold.captured)
-    no("HOLD_VOIDED", when=hold.state == "voided")
-    no("HOLD_LAPSED", when=hold.state == "lapsed")
-    captured = 0 if void else hold.points if points is None else points
-    no("HOLD_EXCEEDED", when=captured > hold.points, held=hold.points, requested=captured)
-    no.end()
-
-    late = occurred_at < p.window_opened
-    kind = "void" if void else "capture"
-    done = books.end_hold(hold, kind, captured, p.now, occurred_at=occurred_at, late=late)
-    books.bring_up_to_date(p.now)
-    p.claim_receipt(partner, "redeem", receipt, member, done)
-    return p.conclude(member, partner, key, request, line=done, points=captured or hold.points, late=late)
-
-
-def reverse(
-    p: Programme,
-    *,
-    target: tuple[int, int] | None,
-    partner: str,
-    points: int | None,
-    key: str,
-    request: Any,
-    amount: int | None = None,
-    occurred_at: datetime | None = None,
-) -> Answer:
-    no = Refusals()
-    p.judge_points(no, points, least=1 if amount is None else 0)
-    no.end()
-    occurred_at = occurred_at or p.now
-    if target is not None and (earlier := p.replay(no, target[0], partner, key, request)):
-        return earlier
-    p.judge_partner(no, partner, "returner", occurred_at)
-    if target is None or p.members[target[0]].journal[target[1]].partner != partner:
-        no("TRANSACTION_UNKNOWN", when=True)
-        no.end()
-        raise AssertionError
-    member, line = target
-    books = p.members[member]
-    done = books.journal[line]
-    reversible = done.kind in {"issue", "redeem", "capture"}
-    no("NOT_REVERSIBLE", when=not reversible, kind=done.kind)
-    before = p.reversals(member, line)
-    left = done.points - sum(later.undone or 0 for later in before)
-    no("ALREADY_REVERSED", when=reversible and p.is_wholly_reversed(member, line))
-    undone = left if points is None else points
-    money_left = (done.amount or 0) - sum(later.amount or 0 for later in before)
-    no("REVERSAL_EXCEEDED", when=undone > left or (amount or 0) > money_left, left=left)
-    no.end()
-
-    path = p.line_of(member)
-    top = p.members[path[-1]]
-    top.bring_up_to_date(p.now)
-    lot = next((lot for lot in books.lots if lot.line == line), None) if done.kind == "issue" else None
-    if lot is not None:
-        bring_back(p, path, lot)
-    books.bring_up_to_date(p.now)
-    if lot is not None:
-        forbidden = lot.terms.policy == "pending_only" and undone > lot.at["pending"]
-        no("RETURN_POLICY_FORBIDS", when=forbidden, pending=lot.at["pending"], points=undone)
-        no.end()
-
-    late = occurred_at < p.window_opened
-    more = {
-        "partner": partner,
-        "occurred_at": occurred_at,
-        "late": late,
-        "reverses": line,
-        "undone": undone,
-        "amount": amount,
-    }
-    if done.kind == "issue":
-        moved, made = _take_back(p, books, lot, undone, more)
-    else:
-        moved, made = undone, _give_back(p, books, line, undone, more)
-    answer = p.conclude(member, partner, key, request, line=made, points=moved, late=late)
-    go_on(p, path)
-    return answer
-
-
-def _take_back(
-    p: Programme, books: Member, lot: Lot | None, undone: int, more: dict[str, Any]
-) -> tuple[int, int]:
-    """Pending points first, then available ones, then a mark on held ones; the rest may become a claim."""
-    legs: Legs = []
-    moved = 0
-    if lot is not None:
-        of_pending = min(undone, lot.at["pending"])
-        of_available = min(undone - of_pending, lot.at["available"])
-        moved = of_pending + of_available
-        legs = shift(lot, "pending", "reversed", of_pending) + shift(
-            lot, "available", "reversed", of_available
-        )
-        of_held = min(undone - moved, lot.at["held"] - lot.recalled)
-        lot.recalled += of_held
-        today = p.partners[more["partner"]].in_force(p.now.astimezone(ZONE).date())
-        legs += books.claim(lot, undone - moved - of_held, today or lot.terms)
-    return moved, books.record("reverse_issue", moved, legs, p.now, **more)
-
-
-def _give_back(p: Programme, books: Member, line: int, undone: int, more: dict[str, Any]) -> int:
-    """To the lots that were drawn, the last of them first; an expired one gets its grace period."""
-    rest = undone
-    legs: Legs = []
-    lots = []
-    for number, drawn in reversed(_drawn(books, line)):
-        lot = books.lots[number]
-        returned = -sum(
-            later.legs.get((("lot", number), "burned"), 0) for later in p.reversals(books.number, line)
-        )
-        back = min(rest, drawn - returned)
-        if back:
-            rest -= back
-            legs += shift(lot, "burned", "available", back)
-            if lot.expires_at is not None and lot.expires_at <= p.now:
-                lot.expires_at = p.now + lot.terms.grace
-            lots.append(lot)
-    assert rest == 0
-    made = books.record("reverse_redemption", undone, legs, p.now, **more)
-    books.pay(lots, undone, p.now)
-    books.bring_up_to_date(p.now)
-    return made
-
-
-def _drawn(books: Member, line: int) -> list[tuple[int, int]]:
-    """What a redemption or a capture burned, lot by lot, in the order in which it drew."""
-    return [
-        (number, points)
-        for ((_, number), bucket), points in books.journal[line].legs.items()
-        if bucket == "burned"
-    ]
+    return redeem(
+        p,
+        member=member,
+        partner=partner,
+        points=points,
+        key=f"voucher:{key}",  # the member's, beside the partner's own
+        request=request,
+        lasting=good_for + p.limits.voucher_grace,
+        voucher=good_for,
+    )

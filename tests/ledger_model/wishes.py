@@ -2,9 +2,14 @@
 
 from dataclasses import fields, replace
 
-from .member_wishes import Decide, Merge, Propose, Reject, Transfer, Unmerge
+from .batch_wishes import Batch
+from .card_wishes import Change, Link, Replace
+from .hold_wishes import Authorize, Capture, RedeemVoucher, Void, Voucher
+from .limit_wishes import EndLimit, Limit, Review
+from .member_wishes import Decide, Erase, Merge, Propose, Reject, Transfer, Unmerge
+from .pool_wishes import Accept, Close, Invite, Leave, Open
 from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime, Publish, SetState
-from .till_wishes import Authorize, Capture, Issue, Redeem, Reverse, Void
+from .till_wishes import Issue, Redeem, Reverse
 from .wishing import Wish
 
 OPERATIONS: tuple[type[Wish], ...] = (
@@ -14,12 +19,27 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Capture,
     Void,
     Reverse,
+    Voucher,
+    RedeemVoucher,
     Transfer,
     Merge,
     Unmerge,
     Propose,
     Decide,
     Reject,
+    Link,
+    Change,
+    Replace,
+    Batch,
+    Limit,
+    EndLimit,
+    Review,
+    Erase,
+    Open,
+    Invite,
+    Accept,
+    Leave,
+    Close,
     Block,
     Night,
     Confirm,

@@ -10,12 +10,15 @@ from typing import Any, ClassVar, Self
 
 from hypothesis import strategies as st
 
+from coalition.errors import CoalitionError
 from coalition.ledger import Posting
 
 from .ledger import PARTNERS, Ledger
-from .programme import ZONE, Answer, Programme
+from .programme import ZONE, Answer, Programme, Refused
 
 Ref = tuple[int, int]
+Expected = Answer | list[Answer | Refused] | None
+Got = Posting | list[Posting | CoalitionError] | None
 
 
 def rarely(usual: Any, odd: Any, *, odds: int = 20) -> Any:
@@ -23,7 +26,7 @@ def rarely(usual: Any, odd: Any, *, odds: int = 20) -> Any:
 
 
 amounts = st.integers(1, 200)
-whom = st.integers(0, 3)
+whom = rarely(st.integers(0, 3), st.just(4), odds=8)  # who begins with nothing
 names = st.sampled_from(sorted(PARTNERS))
 nths = st.integers(0, 8)
 days = st.none() | st.integers(1, 12)
@@ -43,17 +46,33 @@ class Wish:
     weight: ClassVar[int] = 1
     """How often it is asked, against the others."""
 
+    names: ClassVar[tuple[str, ...]]
+    """What of it is to be reached."""
+
+    def __init_subclass__(cls) -> None:
+        if "names" not in cls.__dict__:
+            cls.names = (cls.__name__, *cls.__dict__.get("variants", ()))
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:  # noqa: ARG003
+        """Whether there is something to ask it for."""
+        return True
+
     def settle(self, p: Programme) -> Self:  # noqa: ARG002
         return self
+
+    def name(self, p: Programme) -> str:  # noqa: ARG002
+        """What of it was reached, where it was granted."""
+        return type(self).__name__
 
     def touches(self, p: Programme) -> list[int]:
         """The members whose books it may change."""
         raise NotImplementedError
 
-    def expect(self, p: Programme, key: str) -> Answer | None:
+    def expect(self, p: Programme, key: str) -> Expected:
         raise NotImplementedError
 
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting | None:
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Got:
         """`p` is the model before the wish: it tells the time and the terms that the caller prices by."""
         raise NotImplementedError
 
@@ -74,11 +93,17 @@ class ByPartner(Wish):
     days_ago: int | None = None
     share: int | None = None
     """Tenths of what the member can spend, in place of points."""
+    nth_card: int | None = None
+    card: int | None = None
 
     def settle(self, p: Programme) -> Self:
-        if self.share is None or not p.knows(self.member):
-            return replace(self, share=None)
-        return replace(self, share=None, points=part_of(self.share, p.as_of_now(self.member).balance[0]))
+        wish = self
+        if (card := nth_of(self.nth_card, len(p.cards))) is not None:
+            wish = replace(self, nth_card=None, card=card, member=p.line_of(p.cards[card].member)[-1])
+        if wish.share is None or not p.knows(wish.member):
+            return replace(wish, nth_card=None, share=None)
+        points = part_of(wish.share, p.as_of_now(wish.member).balance[0])
+        return replace(wish, nth_card=None, share=None, points=points)
 
     def touches(self, p: Programme) -> list[int]:
         return [self.member] if p.knows(self.member) else []
@@ -95,6 +120,7 @@ class ByPartner(Wish):
             "request": self.request,
             "agreement_id": ledger.agreement(terms),
             "occurred_at": self.occurred_at(p) if self.days_ago else None,
+            "identifier_id": None if self.card is None else ledger.cards[self.card],
         }
 
     def expected(self, p: Programme, key: str) -> dict[str, Any]:
@@ -105,6 +131,7 @@ class ByPartner(Wish):
             "key": key,
             "request": self.request,
             "occurred_at": self.occurred_at(p),
+            "card": self.card,
         }
 
 
@@ -121,6 +148,10 @@ class OfEarlier(Wish):
     days_ago: int | None = None
     kinds: ClassVar[frozenset[str]]
 
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(line.kind in cls.kinds for member in p.members for line in member.journal)
+
     def settle(self, p: Programme) -> Self:
         if self.target is not None:
             return self
@@ -128,6 +159,7 @@ class OfEarlier(Wish):
             (answer.member, answer.line)
             for _, answer in p.answers.values()
             if p.members[answer.member].journal[answer.line].kind in self.kinds
+            and self.fits(p, (answer.member, answer.line))
         ]
         nth = nth_of(self.nth, len(found))
         if nth is None or not found:
@@ -137,6 +169,10 @@ class OfEarlier(Wish):
         points = self.points if self.share is None else part_of(self.share, done.points)
         by = self.by or (done.partner if done.partner in PARTNERS else "hard")
         return replace(self, nth=None, share=None, target=found[nth], by=by, points=points)
+
+    def fits(self, p: Programme, target: Ref) -> bool:  # noqa: ARG002
+        """Whether it is one of those, beyond its kind."""
+        return True
 
     def touches(self, p: Programme) -> list[int]:
         return p.line_of(self.target[0]) if self.target else []

@@ -9,6 +9,7 @@ from operating import Coalition
 from terminal import Terminal
 
 from coalition.config import get_settings
+from coalition.vault.blinding import add_index_key
 
 ADA = "email:ada@example.org"
 
@@ -66,6 +67,20 @@ def test_a_key_is_made_shown_by_its_id_and_replaced(terminal: Terminal) -> None:
     wrong = terminal("member", "show", ADA, exit_code=2)
     assert "COALITION_VAULT_KEYS" in wrong.stderr
     assert old not in wrong.output
+
+
+def test_the_key_of_the_index_is_replaced(terminal: Terminal, coalition: Coalition) -> None:
+    assert terminal.data("vault", "rotate-index") == {"respelt": 0}
+    terminal("member", "enrol", ADA, "phone:+4930901820", "card:1234")
+    assert terminal.data("vault", "rotate-index") == {"respelt": 2}
+    assert "being replaced" not in terminal("vault", "status").stdout
+    with coalition.database.unit_of_work() as session:
+        add_index_key(session, generation=3)  # as a run that was killed at once leaves it
+    assert "2 identifiers are left" in terminal("vault", "status").stdout
+    assert "2 identifiers are spelt by a new key" in terminal("vault", "rotate-index").stdout
+    assert "being replaced" not in terminal("vault", "status").stdout
+    assert ADA in terminal("member", "show", "phone:+4930901820").stdout
+    assert terminal.data("audit")["findings"] == []
 
 
 def test_a_production_programme_without_a_key_is_not_served(test_database: Any, tmp_path: Path) -> None:

@@ -79,6 +79,28 @@ def test_a_member_gives_points_to_one_whom_it_names(api: Api) -> None:
     assert [one["kind"] for one in till.ask(query)["transactions"]["nodes"]] == ["ISSUE"]
 
 
+@pytest.mark.parametrize("by_phone", [True, False], ids=["named by a phone", "named by an id"])
+def test_a_gift_sent_again_is_the_same_wish_though_its_receiver_was_merged_meanwhile(
+    api: Api, *, by_phone: bool
+) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, taker, survivor = (api.coalition.member(of=grocer) for _ in range(3))
+    api.coalition.issue(giver, grocer, points=500)
+    to = _phone(api, taker, "+4930901821") if by_phone else named(_id(taker))
+    wish = {"to": to, "points": 200, "idempotencyKey": "gift"}
+    given = api.member(giver).do(TRANSFER, **wish)
+    with api.coalition.database.unit_of_work() as session:
+        merge_members(session, MergeMembers(survivor=survivor, merged=taker, idempotency_key="merge"))
+    with api.nothing_moves():
+        assert api.member(giver).do(TRANSFER, **wish) == given | {"replayed": True}
+        assert codes(api.member(giver).do(TRANSFER, **wish | {"points": 201})) == ["IDEMPOTENCY_CONFLICT"]
+    # And a new gift still finds who has the points now.
+    assert api.member(giver).do(TRANSFER, to=to, points=50)["userErrors"] == []
+    assert api.coalition.rows(
+        "SELECT available FROM ledger.member_head WHERE member_id = :member", member=survivor
+    ) == [(250,)]
+
+
 def test_the_operator_gives_on_a_members_behalf_and_nobody_for_another(api: Api) -> None:
     grocer = api.coalition.trading("grocer")
     giver, taker = api.coalition.member(of=grocer), api.coalition.member(of=grocer)

@@ -15,6 +15,7 @@ from coalition import identifier_changes, members
 from coalition.audit import run_audit
 from coalition.config import get_settings
 from coalition.db import roles
+from coalition.erasing import erase_member
 from coalition.errors import (
     CardReplaced,
     CoalitionError,
@@ -323,6 +324,15 @@ def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver)
 
     with ThreadPoolExecutor(2) as pool:
         assert sorted(pool.map(link, crowd)) == [False, True]
+    assert clean(ledger)
+
+
+def test_of_who_was_erased_the_history_of_what_was_unlinked_is_no_damage(ledger: LedgerDriver) -> None:
+    member, one = joined(ledger, "OLD1")
+    change(ledger, identifier_changes.unlink, member, one)
+    ledger.redeem(member, 100)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, member)
     assert clean(ledger)
 
 

@@ -141,10 +141,11 @@ def test_linking_again_changes_nothing(ledger: LedgerDriver) -> None:
         ),
         ("DELETE FROM people.sealed WHERE field LIKE 'identifier:%'", "identifiers_can_be_read"),
         ("DELETE FROM ledger.identifier WHERE kind = 'phone'", "identifiers_can_be_read"),
-        (
-            "UPDATE ledger.identifier SET value = repeat('0', 64) WHERE kind = 'email'",
-            "identifiers_can_be_read",
-        ),
+        ("UPDATE ledger.identifier SET value = repeat('0', 64) WHERE kind = 'email'", "sealed_values_open"),
+        ("UPDATE ledger.identifier SET identifier_id = gen_random_uuid()", "identifiers_can_be_read"),
+        ("UPDATE ledger.identifier SET indexed_by = 2 WHERE kind = 'phone'", "sealed_values_open"),
+        ("UPDATE people.index_key SET generation = 2", "sealed_values_open"),
+        ("DELETE FROM people.index_key", "sealed_values_open"),
         (
             "INSERT INTO people.data_key SELECT gen_random_uuid(), kek, wrapped, made_at FROM people.data_key LIMIT 1",
             "sealed_values_are_members",
@@ -175,7 +176,7 @@ def test_a_value_swapped_with_its_index_is_seen(ledger: LedgerDriver) -> None:
     member_id, _ = ada(ledger)
     with ledger.database.unit_of_work() as session:
         [field] = session.scalars(
-            text("SELECT 'identifier:' || value FROM ledger.identifier WHERE kind = 'phone'")
+            text("SELECT 'identifier:' || identifier_id FROM ledger.identifier WHERE kind = 'phone'")
         )
         vault.put(session, member_id, {field: "+4930901821"})
     with ledger.database.reading() as session:

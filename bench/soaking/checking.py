@@ -1,0 +1,115 @@
+"""The check of the acknowledgements: all that was granted is there, once; nothing else is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import text
+
+from schema.ids import to_global
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sqlalchemy.orm import Session
+
+    from soaking.load import Acknowledged, Log
+
+_OF_A_VOUCHER = "voucher:"
+"""Keys that members gave stand apart from the partner's own."""
+# Their transaction has a key of its own, or they make none.
+_KEYED_ELSEWHERE = frozenset({"adjustPoints"})
+_POOLS = frozenset({"createPool", "inviteToPool", "acceptPoolInvitation", "leavePool"})
+_CARDS = frozenset({"blockIdentifier", "unblockIdentifier", "replaceCard"})
+_NO_POSTING = _POOLS | _CARDS | {"blockMember", "unblockMember"}
+
+
+def findings_of(session: Session, log: Log) -> Iterator[str]:
+    """What was acknowledged and is not there, is there twice, or is there and was refused."""
+    rows = session.execute(
+        text("""
+            SELECT t.member_id, t.business_date, t.transaction_id, t.kind, t.points, t.idempotency_key,
+                   i.available
+              FROM ledger.transaction t
+              LEFT JOIN ledger.idempotency i ON i.member_id = t.member_id AND i.partner_id = t.partner_id
+                                            AND i.key = t.idempotency_key
+             WHERE t.idempotency_key IS NOT NULL
+        """)
+    ).all()
+    stored: dict[str, list[Any]] = {}
+    by_id: Counter[str] = Counter()
+    for row in rows:
+        stored.setdefault(row.idempotency_key.removeprefix(_OF_A_VOUCHER), []).append(row)
+        by_id[_id(row)] += 1
+    for key, found in stored.items():
+        if len(found) > 1:
+            yield f"{key} has {len(found)} effects"
+        if key in log.refused:
+            yield f"{key} was refused ({log.refused[key]}) and is stored"
+        elif key not in log.acknowledged and not key.startswith("adjustment "):
+            yield f"{key} is stored, and nobody was told so"
+    for key, one in log.acknowledged.items():
+        if one.wish.mutation in _KEYED_ELSEWHERE:
+            if one.transaction is not None and by_id[one.transaction["id"]] != 1:
+                yield f"{key} was acknowledged, and its transaction is not there"
+        elif one.wish.mutation not in _NO_POSTING:
+            yield from _compared(one, stored.get(key, []))
+    yield from _adjustments(log, stored)
+    yield from _pools(session, log)
+
+
+def _compared(one: Acknowledged, found: list[Any]) -> Iterator[str]:
+    """A posting as it was told, beside the stored one."""
+    if not found:
+        yield f"{one.key} was acknowledged and is not there: {one.asked}"
+        return
+    row = found[0]
+    told = one.transaction
+    if told is not None and (told["id"], told["kind"], told["points"]) != (
+        _id(row),
+        row.kind.upper(),
+        str(row.points),
+    ):
+        yield f"{one.key} was told as {told}, and is stored as {row.kind} of {row.points}, {_id(row)}"
+    if row.available is None:
+        yield f"{one.key} is stored, and a replay would not find it"
+    elif one.answer["balance"]["available"] != str(row.available):
+        yield f"{one.key} was told {one.answer['balance']}, and a replay would be told {row.available}"
+
+
+def _adjustments(log: Log, stored: dict[str, list[Any]]) -> Iterator[str]:
+    told = sum(
+        one.transaction is not None
+        for one in log.acknowledged.values()
+        if one.wish.mutation in _KEYED_ELSEWHERE
+    )
+    there = sum(key.startswith("adjustment ") for key in stored)
+    if told != there:
+        yield f"{told} adjustments were acknowledged and {there} are there"
+
+
+def _pools(session: Session, log: Log) -> Iterator[str]:
+    """A pool was opened for each acknowledgement, and places were taken and left as often as was told."""
+    told = Counter(one.wish.mutation for one in log.acknowledged.values())
+    pools = set(session.execute(text("SELECT pool_id FROM ledger.pool")).scalars())
+    if len(pools) != told["createPool"]:
+        yield f"{told['createPool']} pools were acknowledged and {len(pools)} are there"
+    places = {
+        (to_global("Pool", row.pool_id), to_global("Member", row.member_id)): row.ended_at
+        for row in session.execute(
+            text("SELECT pool_id, member_id, ended_at FROM ledger.pool_member WHERE joined_at IS NOT NULL")
+        )
+    }
+    for key, one in log.acknowledged.items():
+        if one.wish.mutation not in _POOLS - {"inviteToPool"}:
+            continue
+        place = (one.answer["pool"]["id"], one.who)
+        if place not in places:
+            yield f"{key} ({one.wish.mutation}) was acknowledged, and the member never was in that pool"
+        elif one.wish.mutation == "leavePool" and places[place] is None:
+            yield f"{key} was acknowledged, and the member has not left"
+
+
+def _id(row: Any) -> str:
+    return str(to_global("Transaction", row.member_id, row.business_date, row.transaction_id))

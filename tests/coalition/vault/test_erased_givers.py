@@ -1,0 +1,71 @@
+"""Nothing comes back to somebody who was erased: not from a pool, which others drew on."""
+
+import pytest
+from driver import LedgerDriver
+
+from coalition.audit import run_audit
+from coalition.erasing import erase_member
+from coalition.errors import MemberErased, MemberHasHolds
+from coalition.ids import MemberId
+
+
+def erase(ledger: LedgerDriver, member: MemberId) -> None:
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, member)
+
+
+def clean(ledger: LedgerDriver) -> bool:
+    with ledger.database.reading() as session:
+        return list(run_audit(session)) == []
+
+
+@pytest.fixture
+def giver(ledger: LedgerDriver) -> MemberId:
+    return ledger.member(available=100)
+
+
+@pytest.fixture
+def spender(ledger: LedgerDriver, giver: MemberId) -> MemberId:
+    """The head of a pool with the giver; it has nothing of its own."""
+    spender = ledger.member()
+    ledger.pool(spender, giver)
+    return spender
+
+
+def test_who_gave_points_that_are_held_is_erased_when_they_are_not(
+    ledger: LedgerDriver, giver: MemberId, spender: MemberId
+) -> None:
+    hold = ledger.authorize(spender, 100, from_pool=True)
+    ledger.leave_pool(giver)
+    before = ledger.snapshot()
+    with pytest.raises(MemberHasHolds) as refusal:
+        erase(ledger, giver)
+    assert refusal.value.facts["held"] == 100
+    assert ledger.snapshot() == before
+    ledger.capture(hold.ref)
+    erase(ledger, giver)
+    assert clean(ledger)
+
+
+def test_the_points_of_a_survivor_are_asked_for_too(
+    ledger: LedgerDriver, giver: MemberId, spender: MemberId
+) -> None:
+    survivor = ledger.member()
+    ledger.authorize(spender, 100, from_pool=True)
+    ledger.leave_pool(giver)
+    ledger.merge(survivor, giver)
+    with pytest.raises(MemberHasHolds):
+        erase(ledger, survivor)
+
+
+def test_what_an_erased_member_gave_is_not_given_back(
+    ledger: LedgerDriver, giver: MemberId, spender: MemberId
+) -> None:
+    redeemed = ledger.redeem(spender, 100, from_pool=True)
+    ledger.leave_pool(giver)
+    erase(ledger, giver)
+    before = ledger.snapshot()
+    with pytest.raises(MemberErased):
+        ledger.reverse(redeemed.ref)
+    assert ledger.snapshot() == before
+    assert clean(ledger)

@@ -1,0 +1,171 @@
+"""The soak, for a short time with each kind of wish; and that its check of the acknowledgements can fail."""
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from api_driver import Api, Caller, serving_api
+from databases import TestDatabase
+from soaking.checking import findings_of
+from soaking.load import Acknowledged, Log
+from soaking.wishes import AT_TILLS, BY_THE_OPERATOR, IN_THE_APP
+
+from schema.ids import to_global
+
+SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak.py"
+WISHES = {wish.mutation: wish for wish in (*AT_TILLS, *IN_THE_APP, *BY_THE_OPERATOR)}
+
+
+def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, SOAK, *arguments], capture_output=True, text=True, timeout=400, check=False
+    )
+
+
+@pytest.mark.fire
+@pytest.mark.parametrize(
+    "kinds", ["holds,reversals,transfers", "merges,reversals,pools,vouchers,adjustments"]
+)
+def test_whoever_is_killed_what_was_acknowledged_is_there_once(kinds: str) -> None:
+    done = soak("--only", kinds, "--seed", "4", "--minutes", "0.3", "--every", "3")
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    for said in ("server killed", "database killed", "killed nights", "the audit is clean"):
+        assert said in done.stdout
+
+
+def test_its_help_teaches_and_bad_usage_is_told() -> None:
+    told = soak("--help")
+    assert told.returncode == 0
+    for word in ("exit codes", "--seed", "--only", "--minutes", "audit --chain"):
+        assert word in told.stdout
+    for wrong in (["--only", "miracles"], ["--minutes", "0"], ["--every", "-1"]):
+        refused = soak(*wrong)
+        assert refused.returncode == 2
+        assert "usage" in refused.stderr
+
+
+# -- that the check of the acknowledgements can fail ------------------------------------------------
+
+
+@pytest.fixture
+def api(test_database: TestDatabase) -> Iterator[Api]:
+    with serving_api(test_database) as api:
+        yield api
+
+
+def granted(caller: Caller, mutation: str, who: str, **asked: Any) -> Acknowledged:
+    wish = WISHES[mutation]
+    answer = caller.do(wish.document, **asked)
+    assert answer["userErrors"] == []
+    return Acknowledged(wish=wish, asked=asked, who=who, answer=answer)
+
+
+@pytest.fixture
+def log(api: Api) -> Log:
+    """One of each way in which a wish is found again, and one that was refused."""
+    grocer = api.coalition.trading("grocer")
+    ids = [api.coalition.member(of=grocer) for _ in range(2)]
+    ann, bob = (str(to_global("Member", one)) for one in ids)
+    till, at_ann, operator = api.client_of(grocer), api.member(ids[0]), api.operator()
+    log = Log()
+    pool = granted(at_ann, "createPool", ann, idempotencyKey="pool", name="Home")
+    for one in (
+        granted(till, "issuePoints", "grocer", idempotencyKey="issue", member={"id": ann}, points="90"),
+        granted(till, "redeemPoints", "grocer", idempotencyKey="redeem", member={"id": ann}, points="5"),
+        granted(at_ann, "transferPoints", ann, idempotencyKey="give", to={"id": bob}, points="5"),
+        granted(at_ann, "issueVoucher", ann, idempotencyKey="voucher", partner="grocer", points="5"),
+        granted(
+            operator,
+            "adjustPoints",
+            "operator",
+            idempotencyKey="adjust",
+            member={"id": ann},
+            points="-5",
+            reason="CORRECTION",
+        ),
+        pool,
+        granted(at_ann, "leavePool", ann, idempotencyKey="leave"),
+    ):
+        log.acknowledged[one.key] = one
+    refusal = till.do(
+        WISHES["redeemPoints"].document, idempotencyKey="dear", member={"id": bob}, points="4000"
+    )
+    log.refused["dear"] = refusal["userErrors"][0]["code"]
+    return log
+
+
+def found(api: Api, log: Log) -> list[str]:
+    with api.coalition.database.reading() as session:
+        return list(findings_of(session, log))
+
+
+def test_where_all_is_as_it_was_told_nothing_is_found(api: Api, log: Log) -> None:
+    assert found(api, log) == []
+
+
+def _lost(log: Log) -> None:
+    lost = replace(log.acknowledged["redeem"], asked={"idempotencyKey": "lost"})
+    log.acknowledged["lost"] = lost
+
+
+def _untold(log: Log) -> None:
+    del log.acknowledged["give"]
+
+
+def _untold_voucher(log: Log) -> None:
+    del log.acknowledged["voucher"]
+
+
+def _refused(log: Log) -> None:
+    del log.acknowledged["redeem"]
+    log.refused["redeem"] = "INSUFFICIENT_POINTS"
+
+
+def _told(key: str, *path: str, otherwise: object) -> Callable[[Log], None]:
+    def damage(log: Log) -> None:
+        answer = deepcopy(log.acknowledged[key].answer)
+        inner = answer
+        for step in path[:-1]:
+            inner = inner[step]
+        inner[path[-1]] = otherwise
+        log.acknowledged[key] = replace(log.acknowledged[key], answer=answer)
+
+    return damage
+
+
+def _untold_adjustment(log: Log) -> None:
+    del log.acknowledged["adjust"]
+
+
+def _lost_pool(log: Log) -> None:
+    log.acknowledged["another"] = log.acknowledged["pool"]
+
+
+def _left_where_it_never_was(log: Log) -> None:
+    log.acknowledged["leave"] = replace(log.acknowledged["leave"], who="somebody")
+
+
+@pytest.mark.parametrize(
+    ("damage", "said"),
+    [
+        (_lost, "lost was acknowledged and is not there"),
+        (_untold, "give is stored, and nobody was told so"),
+        (_untold_voucher, "voucher is stored, and nobody was told so"),
+        (_refused, "redeem was refused (INSUFFICIENT_POINTS) and is stored"),
+        (_told("redeem", "transaction", "points", otherwise="6"), "redeem was told as"),
+        (_told("redeem", "transaction", "id", otherwise="another"), "redeem was told as"),
+        (_told("redeem", "balance", "available", otherwise="1"), "a replay would be told 85"),
+        (_told("adjust", "transaction", "id", otherwise="another"), "its transaction is not there"),
+        (_untold_adjustment, "0 adjustments were acknowledged and 1 are there"),
+        (_lost_pool, "2 pools were acknowledged and 1 are there"),
+        (_left_where_it_never_was, "the member never was in that pool"),
+    ],
+)
+def test_each_untruth_is_found(api: Api, log: Log, damage: Callable[[Log], None], said: str) -> None:
+    damage(log)
+    assert [one for one in found(api, log) if said in one], found(api, log)

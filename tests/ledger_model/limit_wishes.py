@@ -1,0 +1,156 @@
+"""What operators wish of limits: publish one, end one, decide on a wish that one of them held."""
+
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Self
+from uuid import UUID, uuid4
+
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from coalition import reviewing
+from partners.limits import end_limit
+
+from . import limits
+from .ledger import Ledger
+from .programme import Programme, Refused
+from .wishing import Wish, names, nth_of, nths, rarely
+
+REVIEW = text(
+    "SELECT review_id FROM ledger.review WHERE member_id = :member AND partner_id = :partner AND key = :key"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limit(Wish):
+    number: int
+    of_card: bool
+    posting: str
+    by_points: bool
+    hours: int | None
+    most: int
+    review: bool
+    partner: str
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls,
+            number=st.integers(0, 2),
+            of_card=st.sampled_from([False, False, True]),
+            posting=st.sampled_from(["issue", "redeem", "both", "both", "transfer"]),
+            by_points=st.booleans(),
+            hours=st.none() | st.integers(1, 50),
+            most=st.integers(0, 3),
+            review=st.booleans(),
+            partner=names,
+        )
+    )
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return len(p.rules) < 2
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def rule(self) -> limits.Limit:
+        of_transfers = self.posting == "transfer"
+        return limits.Limit(
+            self.number,
+            self.of_card and not of_transfers,
+            self.posting,
+            self.by_points,
+            None if self.hours is None else timedelta(hours=self.hours),
+            self.most * 40 if self.by_points else self.most,
+            self.review,
+            None if of_transfers else self.partner,
+        )
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.rules[self.number] = self.rule()
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        rule = self.rule()
+        ledger.driver.limit(
+            code_of(ledger, self.number),
+            scope="card" if rule.of_card else "member",
+            posting=rule.posting,
+            measure="points" if rule.by_points else "count",
+            period=rule.period,
+            action="review" if rule.review else "refuse",
+            most=rule.most,
+            partner_id=None if rule.partner is None else ledger.partner(rule.partner),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class EndLimit(Wish):
+    number: int
+    strategy = staticmethod(lambda cls: st.builds(cls, number=st.integers(0, 2)))
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return bool(p.rules)
+
+    def settle(self, p: Programme) -> Self:
+        return self if not p.rules else replace(self, number=sorted(p.rules)[self.number % len(p.rules)])
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        if p.rules.pop(self.number, None) is None:
+            raise Refused("LIMIT_UNKNOWN", {})
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        end(ledger, self.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Review(Wish):
+    nth: int | None
+    to: str
+    review: int | None = None
+    weight = 4
+    names = ("Review released", "Review rejected")
+    strategy = staticmethod(
+        lambda cls: st.builds(
+            cls, nth=rarely(nths, st.none()), to=st.sampled_from(["released", "released", "rejected"])
+        )
+    )
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(one.state == "waiting" for one in p.reviews)
+
+    def name(self, p: Programme) -> str:
+        return f"{super().name(p)} {self.to}"
+
+    def settle(self, p: Programme) -> Self:
+        return replace(self, nth=None, review=nth_of(self.nth, len(p.reviews)))
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        limits.decide(p, review=self.review, to=self.to)
+
+    def which(self, ledger: Ledger, p: Programme) -> tuple[int, UUID]:
+        if self.review is None:
+            return 0, uuid4()
+        known = p.reviews[self.review]
+        party = ledger.party(known.partner)
+        wanted = {"member": ledger.member(known.member), "partner": party, "key": known.key}
+        return known.member, ledger.unit(lambda session: session.execute(REVIEW, wanted).scalar_one())
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        member, review = self.which(ledger, p)
+        act = reviewing.release if self.to == "released" else reviewing.reject
+        ledger.unit(lambda session: act(session, ledger.member(member), review, by="ada"))
+
+
+def code_of(ledger: Ledger, number: int) -> str:
+    return f"{ledger.store.lower()}-{number}"
+
+
+def end(ledger: Ledger, number: int) -> None:
+    ledger.unit(lambda session: end_limit(session, code=code_of(ledger, number), published_by="test"))
