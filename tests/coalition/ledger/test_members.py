@@ -100,7 +100,7 @@ def test_identifiers_are_written_in_one_order_whatever_the_order_they_came_in(le
     with ledger.database.unit_of_work() as session:
         call(
             session,
-            "SELECT ledger.enrol(%s, %s, %s, %s::uuid[], %s, now())",
+            "SELECT ledger.enrol(%s, %s, %s, %s::uuid[], %s, now(), NULL, 1)",
             (uuid4(), ledger.any_partner(), kinds, owners, values),
         )
     assert ledger.rows("SELECT kind, partner_id, left(value, 1) FROM ledger.identifier ORDER BY ctid") == [
