@@ -1,5 +1,6 @@
 """Cards that are blocked, replaced and unlinked: named refusals under the member's lock, and a history that stays."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -403,3 +404,12 @@ def test_it_has_one_normal_form(
 def test_what_has_no_normal_form_is_refused_by_name(kind: IdentifierKind, written: str) -> None:
     with pytest.raises(IdentifierInvalid, match=kind.value):
         Identifier.of(kind, written, partner_id=NETWORK)
+
+
+@pytest.mark.parametrize("kind", IdentifierKind)
+def test_one_of_absurd_length_is_refused_at_once(kind: IdentifierKind) -> None:
+    # The letter is eighteen in its compatible form: an address of a megabyte took thirteen seconds.
+    began = time.monotonic()
+    with pytest.raises(IdentifierInvalid, match=kind.value):
+        Identifier.of(kind, "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 300_000, partner_id=NETWORK)
+    assert time.monotonic() - began < 0.5
