@@ -1,9 +1,10 @@
 """Load a small coalition with everything that its API can do, kill what serves it, and prove the books after.
 
 Three partners' tills, the members' app and the operator ask over HTTP with tokens of their own: issues,
-redemptions, holds, partial reversals, transfers, pools, vouchers, adjustments, merges. Meanwhile `kill -9` hits
-the server, the database and the night, at times that the seed decides; the clock moves on by days, and each
-window is settled. Who gets no answer asks again under the same key.
+redemptions, batches, holds, partial reversals, transfers, pools, vouchers, adjustments, merges, cards that are
+blocked and replaced. Meanwhile `kill -9` hits the server, the database and the night, at times that the seed
+decides; the clock moves on by days, and each window is settled. Who gets no answer asks again under the same
+key.
 
 In the end everybody sees his last wish through, and three things must hold:
   1. what was acknowledged is there, once, as it was told; what was refused is not there, nor anything else;

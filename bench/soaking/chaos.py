@@ -37,6 +37,7 @@ _AGAIN: Final = 200
 _RECOVERY: Final = 90  # seconds until the load must go on after a kill
 _EVENTS: Final = ("night", "server", "database", "killed night")
 _CALM: Final = 6  # seconds between two nights where nothing is killed
+_BAR: Final = 20  # columns
 _PROGRESS: Final = 5  # seconds between two lines, where nobody watches
 
 
@@ -56,6 +57,8 @@ class Chaos:
     coming: list[str] = field(default_factory=list)
     """What is left of this round."""
     rounds: int = 0
+    seconds: float = 1
+    """How long the load is to last."""
 
     def __post_init__(self) -> None:
         self.port = _free_port()
@@ -67,6 +70,7 @@ class Chaos:
 
     def run(self, *, seconds: float) -> list[str]:
         """Load, kill and settle for so long; then what is wrong."""
+        self.seconds = seconds
         self.desks = desks(
             self.coalition, self.url, self.chance, families=self.families, log=self.log, stop=self.stop
         )
@@ -269,6 +273,8 @@ class Chaos:
         """The progress line: written over where a person watches, else one now and then."""
         watched = sys.stdout.isatty()
         now = time.monotonic()
+        done = min(1.0, (now - self.started) / self.seconds)
+        bar = f"[{'#' * int(done * _BAR):<{_BAR}}]"
         if not last and not watched and now - self._told < _PROGRESS:
             return
         self._told = now
@@ -278,7 +284,9 @@ class Chaos:
             f" {len(self.log.refused):,} refused, {self.log.asked_again:,} asked again; "
             + ", ".join(f"{what} {count}" for what, count in sorted(self.done.items()))
         )
-        print(f"\r{line:<110}" if watched else line, end="\n" if last or not watched else "", flush=True)
+        print(
+            f"\r{bar} {line:<110}" if watched else line, end="\n" if last or not watched else "", flush=True
+        )
 
 
 def _free_port() -> int:

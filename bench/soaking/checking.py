@@ -21,7 +21,8 @@ _OF_A_VOUCHER = "voucher:"
 # Their transaction has a key of its own, or they make none.
 _KEYED_ELSEWHERE = frozenset({"adjustPoints"})
 _POOLS = frozenset({"createPool", "inviteToPool", "acceptPoolInvitation", "leavePool"})
-_NO_POSTING = _POOLS | {"blockMember", "unblockMember"}
+_CARDS = frozenset({"blockIdentifier", "unblockIdentifier", "replaceCard"})
+_NO_POSTING = _POOLS | _CARDS | {"blockMember", "unblockMember"}
 
 
 def findings_of(session: Session, log: Log) -> Iterator[str]:

@@ -11,6 +11,7 @@ from coalition import members
 from coalition.amounts import Points
 from coalition.db import Database, migrating
 from coalition.db.owner import as_owner
+from coalition.identifiers import Identifier, IdentifierKind
 from coalition.programme import OpenProgramme, open_programme, set_transfer_limit
 from coalition.windows import open_window
 from partners.agreements import PublishAgreement, ReturnPolicy, publish_agreement
@@ -62,6 +63,8 @@ class Coalition:
     """Each partner's client id and secret by its code, and the operator's under `operator`."""
     members: Mapping[str, str]
     """Each member's own token, by the member's id."""
+    cards: tuple[str, ...]
+    """The number of each member's card."""
 
 
 def set_up(settings: Settings) -> Coalition:
@@ -82,14 +85,19 @@ def set_up(settings: Settings) -> Coalition:
         clients["operator"] = _client(database, None)
         tokens = Tokens(database, issuer=settings.issuer_url, audience=settings.audience)
         people = {}
-        for _ in range(MEMBERS):
+        cards = tuple(f"SOAK{number:04}" for number in range(MEMBERS))
+        for card in cards:
             with database.unit_of_work() as session:
                 member = members.enrol_member(
-                    session, members.EnrolMember(partner_id=partners["grocer"], identifiers=[])
+                    session,
+                    members.EnrolMember(
+                        partner_id=partners["grocer"],
+                        identifiers=[Identifier(kind=IdentifierKind.CARD, value=card)],
+                    ),
                 )
             token = tokens.mint_member_token(member, life=LONGEST_TOKEN_LIFE)
             people[str(to_global("Member", member))] = token
-    return Coalition(clients=clients, members=people)
+    return Coalition(clients=clients, members=people, cards=cards)
 
 
 def _partner(database: Database, code: str, terms: Mapping[str, Any]) -> PartnerId:

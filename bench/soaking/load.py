@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
-from soaking.wishes import AT_TILLS, BY_THE_OPERATOR, IN_THE_APP, Input, Seat, Wish
+from soaking.wishes import ALONE, AT_TILLS, BY_THE_OPERATOR, IN_THE_APP, Input, Seat, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,7 @@ class Desk:
                 given = wish.make(self.seat)
                 if given is None:
                     continue
-                asked = {"idempotencyKey": f"{self.seat.name}-{number}", **given}
+                asked = wish.with_key(given, f"{self.seat.name}-{number}")
                 who = self.client or self.seat.me
                 try:
                     answer = self.until_answered(http, wish, asked, who)
@@ -156,12 +156,23 @@ class Desk:
         return self.tokens[who]
 
     def note(self, wish: Wish, asked: Input, who: str, answer: dict[str, Any]) -> None:
-        """Write the answer down, and learn from it what can be wished next."""
+        """Write the answer down; of a batch that of each line, as if it had been sent alone."""
+        if wish.lines_are:
+            if len(answer["lines"]) != len(asked["lines"]):
+                self.log.faults.append(f"{wish.mutation} {asked} was answered {answer}")
+                return
+            for line, told in zip(asked["lines"], answer["lines"], strict=True):
+                self.note(ALONE[wish.lines_are], line, who, told)
+            return
         key = asked["idempotencyKey"]
         if answer["userErrors"]:
             self.log.refused[key] = answer["userErrors"][0]["code"]
             return
         self.log.acknowledged[key] = Acknowledged(wish=wish, asked=asked, who=who, answer=answer)
+        self.learn(wish, asked, who, answer)
+
+    def learn(self, wish: Wish, asked: Input, who: str, answer: dict[str, Any]) -> None:
+        """What can be wished next, now that this was granted."""
         match wish.teaches:
             case "hold":
                 self.seat.learn("hold", answer["hold"]["id"])
@@ -173,6 +184,8 @@ class Desk:
                 self.seat.learn("voucher", answer["voucher"]["token"])
             case "merge":
                 self.seat.learn("merge", f"{asked['survivor']['id']} {asked['merged']['id']}")
+            case "card":
+                self.seat.learn("card", asked["card"])
             case "issue" | "redemption":
                 self.seat.learn(wish.teaches, answer["transaction"]["id"])
 
@@ -197,11 +210,12 @@ def desks(
     places += [(f"app-{nth}", "", IN_THE_APP) for nth in (1, 2)]
     places += [("operator-1", "operator", BY_THE_OPERATOR)]
     vouchers: list[str] = []
+    cards = list(coalition.cards)
     found = []
     for name, client, all_wishes in places:
         wishes = [wish for wish in all_wishes if wish.family in families]
         seat = type(chance)(chance.random())
         if wishes:
-            known = {"voucher": vouchers} if client in {"", "grocer"} else {}
+            known = {"card": cards} | ({"voucher": vouchers} if client in {"", "grocer"} else {})
             found.append(Desk(url, coalition, Seat(name, seat, members, known), client, wishes, log, stop))
     return found

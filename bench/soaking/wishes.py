@@ -18,6 +18,10 @@ ANSWERS: Final = {
     "Adjustment": "adjustment { id } transaction { id kind points } balance { available }",
     "Pool": "pool { id }",
     "Member": "member { id }",
+    "Batch": (
+        "lines { replayed transaction { id kind points } balance { available }"
+        " userErrors { code retryable } }"
+    ),
 }
 
 
@@ -73,6 +77,8 @@ class Wish:
     weight: int = 2
     teaches: str = ""
     """What the id that it answers with can be used for."""
+    lines_are: str = ""
+    """Of a batch: the mutation by which a line could be sent alone."""
 
     @property
     def document(self) -> str:
@@ -82,6 +88,37 @@ class Wish:
             f"mutation($input: {kind}Input!) {{ {self.mutation}(input: $input) {{ replayed"
             f" {ANSWERS[self.answer]} userErrors {{ code retryable }} }} }}"
         )
+
+    def with_key(self, asked: Input, key: str) -> Input:
+        """The input with its key, or with one for each of its lines."""
+        if "lines" not in asked:
+            return {"idempotencyKey": key, **asked}
+        lines = [{"idempotencyKey": f"{key}.{nth}", **line} for nth, line in enumerate(asked["lines"])]
+        return {**asked, "lines": lines}
+
+
+def _card(seat: Seat) -> Input | None:
+    number = seat.one_of("card")
+    return None if number is None else {"identifier": {"kind": "CARD", "value": number}}
+
+
+def _by_card(seat: Seat, most: int) -> Input | None:
+    named = _card(seat)
+    return None if named is None else {"member": named, "points": seat.points(most)}
+
+
+def _changing_card(seat: Seat, **more: Any) -> Input | None:
+    named = _card(seat)
+    return None if named is None else {"identifier": named, **more}
+
+
+def _lines(seat: Seat, most: int) -> Input:
+    return {
+        "lines": [
+            {"member": seat.anybody(), "points": seat.points(most), "receipt": _receipt(seat)}
+            for _ in range(seat.chance.randint(1, 8))
+        ]
+    }
 
 
 def _receipt(seat: Seat) -> Input:
@@ -204,6 +241,35 @@ AT_TILLS: Final = (
         make=lambda seat: _of(seat, "voucher", "voucher", use_up=seat.mostly(), points=_part(seat, 20)),
         teaches="redemption",
     ),
+    Wish(
+        mutation="issuePoints",
+        family="cards",
+        answer="Points",
+        make=lambda seat: _by_card(seat, 30),
+        teaches="issue",
+    ),
+    Wish(
+        mutation="redeemPoints",
+        family="cards",
+        answer="Points",
+        make=lambda seat: _by_card(seat, 30),
+        weight=3,
+        teaches="redemption",
+    ),
+    Wish(
+        mutation="issuePointsBatch",
+        family="batches",
+        answer="Batch",
+        make=lambda seat: _lines(seat, 20),
+        lines_are="issuePoints",
+    ),
+    Wish(
+        mutation="redeemPointsBatch",
+        family="batches",
+        answer="Batch",
+        make=lambda seat: _lines(seat, 20),
+        lines_are="redeemPoints",
+    ),
 )
 
 IN_THE_APP: Final = (
@@ -284,6 +350,28 @@ BY_THE_OPERATOR: Final = (
         weight=4,
     ),
     Wish(
+        mutation="blockIdentifier",
+        family="cards",
+        answer="Member",
+        make=_changing_card,
+        weight=1,
+    ),
+    Wish(
+        mutation="unblockIdentifier",
+        family="cards",
+        answer="Member",
+        make=_changing_card,
+        weight=3,
+    ),
+    Wish(
+        mutation="replaceCard",
+        family="cards",
+        answer="Member",
+        make=lambda seat: _changing_card(seat, card=f"{seat.chance.getrandbits(60):X}"),
+        weight=1,
+        teaches="card",
+    ),
+    Wish(
         mutation="blockMember",
         family="blocks",
         answer="Member",
@@ -298,5 +386,8 @@ BY_THE_OPERATOR: Final = (
         weight=3,
     ),
 )
+
+ALONE: Final = {wish.mutation: wish for wish in reversed(AT_TILLS) if wish.answer == "Points"}
+"""What a batch's line could be sent as."""
 
 FAMILIES: Final = tuple(sorted({wish.family for wish in (*AT_TILLS, *IN_THE_APP, *BY_THE_OPERATOR)}))

@@ -45,7 +45,8 @@ def scene_for(ledger: LedgerDriver, operations: Sequence[Operation], *, ann_last
     scene = Scene.fresh(ledger, ann_last=ann_last)
     for operation in operations:
         operation.prepare(scene)
-    for operation in operations:
+    # The block after all else: nothing of the others' could be prepared once it is there.
+    for operation in sorted(operations, key=lambda one: one.name == "unblock"):
         operation.prepare_last(scene)
     ledger.pass_time(seconds=LATER.total_seconds())
     return scene
