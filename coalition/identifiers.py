@@ -52,7 +52,10 @@ class Identifier:
             IdentifierInvalid: the value is not one of its kind; says what is expected.
         """
         owner = partner_id if kind is IdentifierKind.PARTNER_REFERENCE else NETWORK
-        normalised = _NORMALISE[kind](unicodedata.normalize("NFKC", value).strip())
+        # Before anything looks at it: one of a megabyte would keep the normaliser busy for seconds.
+        normalised = None
+        if len(value) <= _LONGEST:
+            normalised = _NORMALISE[kind](unicodedata.normalize("NFKC", value).strip())
         if normalised is None:
             raise IdentifierInvalid(field=field, kind=kind.value, expected=expected(kind))
         return cls(kind=kind, value=normalised, partner_id=owner)
@@ -99,6 +102,8 @@ def _reference(value: str) -> str | None:
 
 
 _MAX_REFERENCE: Final = 128
+_LONGEST: Final = 1_024
+"""Characters, as they are written; no normal form has more than 320, however it is composed."""
 _NORMALISE: Final[dict[IdentifierKind, Callable[[str], str | None]]] = {
     IdentifierKind.CARD: _card,
     IdentifierKind.PHONE: _phone,

@@ -19,6 +19,17 @@ class Cost:
 
 
 @strawberry.schema_directive(
+    name="costPerLine",
+    locations=[Location.FIELD_DEFINITION],
+    description="What a batch costs more for each of its lines, whatever is asked of them.",
+)
+class CostPerLine:
+    """A batch is as much work where nothing is asked of its lines."""
+
+    weight: int = strawberry.directive_field(name="weight")
+
+
+@strawberry.schema_directive(
     name="listSize",
     locations=[Location.FIELD_DEFINITION],
     description="How long a list is reckoned to be, and which arguments bound it. What lies below costs so"
@@ -42,4 +53,6 @@ BATCH = ListSize(assumed_size=1_000, slicing_arguments=["input.lines"])
 FEW = ListSize(assumed_size=10)
 """A plain list, of which there are few."""
 WRITES = Cost(weight=10)
+WRITES_LINE = CostPerLine(weight=1)
+"""A line of a batch."""
 """A mutation: a database transaction of its own."""

@@ -13,7 +13,7 @@ from partners import till
 from partners.batches import MAX_LINES, post_batch
 from partners.scopes import Scope
 from schema.context import Context, Info
-from schema.cost import BATCH, ONE, WRITES
+from schema.cost import BATCH, ONE, WRITES, WRITES_LINE
 from schema.ids import member_in
 from schema.inputs import NOBODY, IssuePointsInput, MemberBy, RedeemPointsInput
 from schema.mutations.payloads import Payload
@@ -202,7 +202,7 @@ class BatchMutations:
     @strawberry.mutation(
         description="Give points to many members in one call." + _HOW,
         extensions=[Requires(Scope.POINTS_ISSUE)],
-        directives=[WRITES],
+        directives=[WRITES, WRITES_LINE],
     )
     def issue_points_batch(self, info: Info, input: IssuePointsBatchInput) -> PointsBatchPayload:
         """Issue points."""
@@ -226,7 +226,7 @@ class BatchMutations:
     @strawberry.mutation(
         description="Spend points of many members at your business in one call." + _HOW,
         extensions=[Requires(Scope.POINTS_REDEEM)],
-        directives=[WRITES],
+        directives=[WRITES, WRITES_LINE],
     )
     def redeem_points_batch(self, info: Info, input: RedeemPointsBatchInput) -> PointsBatchPayload:
         """Redeem points."""

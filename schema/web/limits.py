@@ -32,7 +32,7 @@ from graphql import (
 )
 from graphql.language import DocumentNode
 
-from schema.cost import BATCH, Cost, ListSize
+from schema.cost import BATCH, Cost, CostPerLine, ListSize
 
 MAX_TOKENS: Final = 2_000
 MAX_DEPTH: Final = 16
@@ -170,12 +170,15 @@ class Meter:
             return own, 1
         definition = field.extensions.get("strawberry-definition")
         times = 1
+        lines = 0
         for directive in definition.directives if definition else ():
             if isinstance(directive, Cost):
                 own = directive.weight
+            elif isinstance(directive, CostPerLine):
+                lines += directive.weight * self._length(node, BATCH)
             elif isinstance(directive, ListSize):
                 times = self._length(node, directive)
-        return own, times
+        return own + lines, times
 
     def _length(self, node: FieldNode, size: ListSize) -> int:
         if size == BATCH:

@@ -16,7 +16,7 @@ from coalition.redeeming import RedeemPoints
 from .ledger import Ledger
 from .programme import Answer, Programme, Refused
 from .till_wishes import Issue, Redeem
-from .wishing import Wish, someone
+from .wishing import Wish, rarely, someone
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,16 +24,19 @@ class Batch(Wish):
     partner: str
     atomic: bool
     lines: tuple[Issue | Redeem, ...]
-    weight = 3
+    pooled: bool = False
+    """Whether it draws on pools; else what can be is posted together."""
+    weight = 5
     names = ("Batch", "Batch atomic")
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,
             partner=someone,
             atomic=st.booleans(),
-            lines=st.lists(Issue.strategy(Issue) | Redeem.strategy(Redeem), min_size=1, max_size=6).map(
-                tuple
-            ),
+            lines=st.lists(
+                rarely(Issue.strategy(Issue), Redeem.strategy(Redeem), odds=4), min_size=1, max_size=6
+            ).map(tuple),
+            pooled=rarely(st.just(value=False), st.booleans(), odds=4),
         )
     )
 
@@ -46,6 +49,8 @@ class Batch(Wish):
         for line in self.lines:
             taken = {(type(earlier), earlier.receipt) for earlier in lines}
             receipt = None if (type(line), line.receipt) in taken else line.receipt
+            if isinstance(line, Redeem) and not self.pooled:
+                line = replace(line, from_pool=False)  # noqa: PLW2901
             lines.append(replace(line, partner=self.partner, receipt=receipt).settle(p))
         return replace(self, lines=tuple(lines))
 

@@ -36,6 +36,15 @@ _EMPTY = """
     END $$
 """
 
+# A test that alters the schema would leave it so to all that come after it: here it fails, and is not asked.
+_KEEP_THE_SCHEMA = """
+    CREATE FUNCTION public.keep_the_schema() RETURNS event_trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'the schema is shared by all tests of mutants'; END $$;
+    CREATE EVENT TRIGGER no_drop ON sql_drop EXECUTE FUNCTION public.keep_the_schema();
+    CREATE EVENT TRIGGER no_change ON ddl_command_start WHEN TAG IN ('ALTER FUNCTION')
+    EXECUTE FUNCTION public.keep_the_schema();
+"""
+
 
 class Laboratory:
     """A migrated database whose rows can be put back to those of a fresh one within milliseconds."""
@@ -65,6 +74,7 @@ class Laboratory:
             name = sql.Identifier(database.name)
             for setting in (f"statement_timeout = '{STATEMENT_SECONDS}s'", "track_functions = 'all'"):
                 superuser.execute(sql.SQL("ALTER DATABASE {} SET ").format(name) + sql.SQL(setting))
+            superuser.execute(_KEEP_THE_SCHEMA)
             superuser.execute("SET session_replication_role = 'replica'")
             owner.execute("SET search_path = ledger, pg_temp")
             yield cls(owner, superuser, database)

@@ -50,15 +50,28 @@ def known_ground(paths: list[str]) -> tuple[Ground, list[str]]:
     stored = json.loads(GROUND.read_text(encoding="utf-8"))
     stale = [path for path in paths if stored["keys"].get(path) != _key(path)]
     ground = Ground(**stored["ground"])
-    for name in [name for name in ground.seconds if not name.startswith(tuple(set(paths) - set(stale)))]:
-        del ground.seconds[name], ground.calls[name]
+    fresh = tuple(set(paths) - set(stale))
+    for part in (ground.seconds, ground.calls, ground.failing):
+        for name in [name for name in part if not name.startswith(fresh)]:
+            del part[name]
     return ground, stale
 
 
 def remember_ground(paths: list[str], ground: Ground) -> None:
+    """Write down what was found out about the tests of these paths, beside what is known of others."""
+    stored = json.loads(GROUND.read_text(encoding="utf-8")) if GROUND.exists() else {"keys": {}, "ground": {}}
+    told = {
+        part: {
+            name: known
+            for name, known in stored["ground"].get(part, {}).items()
+            if not name.startswith(tuple(paths))
+        }
+        | new
+        for part, new in asdict(ground).items()
+    }
+    keys = stored["keys"] | {path: _key(path) for path in paths}
     GROUND.parent.mkdir(exist_ok=True)
-    keys = {path: _key(path) for path in paths}
-    GROUND.write_text(json.dumps({"keys": keys, "ground": asdict(ground)}), encoding="utf-8")
+    GROUND.write_text(json.dumps({"keys": keys, "ground": told}), encoding="utf-8")
 
 
 def _key(path: str) -> str:

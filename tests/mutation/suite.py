@@ -29,6 +29,13 @@ TESTS = (
     "tests/coalition/ledger/test_limits.py",
     "tests/coalition/ledger/test_orders_and_keys.py",
     "tests/coalition/ledger/test_hostile.py",
+    "tests/coalition/ledger/test_members.py",
+    "tests/coalition/ledger/test_blocking.py",
+    "tests/coalition/ledger/test_adjusting.py",
+    "tests/coalition/ledger/test_reviewing.py",
+    "tests/coalition/ledger/test_waiting.py",
+    "tests/coalition/ledger/test_identifiers.py",
+    "tests/coalition/ledger/test_batches.py",
     "tests/coalition/vault/test_erasing.py",
     "tests/partners/test_expiry.py",
     "tests/partners/test_earning.py",
@@ -48,18 +55,22 @@ NEAR = {
     ),
     "05": ("test_issuing", "test_every_posting", "erased", "test_kept_alive"),
     "06": ("test_redeeming", "test_every_posting", "erased", "refusals_of_a_pool"),
+    "08": ("test_members", "block", "test_identifiers", "erased", "nobody_joins"),
     "07": ("test_reversing", "test_claims", "reverse"),
     "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
     "11": ("test_proof",),
     "13": ("changing_hands",),
     "14": ("changing_hands", "merge"),
-    "15": ("changing_hands",),
+    "15": ("adjust",),
     "16": ("pool",),
     "17": ("pool",),
     "18": ("limits",),
-    "19": ("limits", "review"),
+    "19": ("review",),
     "20": ("refusals",),
     "21": ("voucher",),
+    "22": ("erasing",),
+    "23": ("identifiers",),
+    "24": ("batches",),
 }
 
 # Asked where none of those reaches a function.
@@ -100,7 +111,11 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
         outcome = state.outcome(other)
         if outcome and outcome.test:
             kills[outcome.test] += 1
-    near = ("goes_on_from", *RACES) if mutant.operator == "lock" else NEAR.get(mutant.file[:2], ())
+    near = (
+        ("goes_on_from", "test_waiting", *RACES)
+        if mutant.operator == "lock"
+        else NEAR.get(mutant.file[:2], ())
+    )
     return sorted(
         calling,
         key=lambda name: (

@@ -62,7 +62,9 @@ def work(channel: Connection, paths: list[str]) -> None:
     # The terminal belongs to the progress bar.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    arguments = ["-p", "no:cacheprovider", "-p", "no:xdist", "--tb=line", "-q", *paths]
+    # Of many tests in one process, what one left to the garbage collector would be said of another.
+    without = ("cacheprovider", "xdist", "unraisableexception")
+    arguments = [*(f"-pno:{plugin}" for plugin in without), "--tb=line", "-q", *paths]
     code = pytest.main(arguments, plugins=[_Judge(channel)])
     with contextlib.suppress(OSError):
         channel.send(f"the tests could not be collected: pytest ended with {code}")

@@ -162,6 +162,20 @@ def test_what_a_batch_costs_goes_by_its_lines(api: Api) -> None:
     assert error["extensions"]["code"] == "TOO_COSTLY"
 
 
+def test_a_batch_of_whose_lines_nothing_is_asked_costs_no_less(api: Api) -> None:
+    grocer = api.coalition.trading()
+    till = api.client_of(grocer)
+    member = api.enrolled(grocer)
+    lines = [line(member, f"k{number}") for number in range(MAX_LINES)]
+    batches = " ".join(f"b{number}: issuePointsBatch(input: $input) {{ replayed }}" for number in range(25))
+    with api.nothing_moves():
+        sent = till.send(
+            f"mutation($input: IssuePointsBatchInput!) {{ {batches} }}", {"input": {"lines": lines}}
+        )
+    [error] = sent.json()["errors"]
+    assert error["extensions"]["code"] == "TOO_COSTLY"
+
+
 def test_refusals_of_lines_are_in_the_register(api: Api) -> None:
     grocer = api.coalition.trading()
     till = api.client_of(grocer)

@@ -1,5 +1,6 @@
 """Cards that are blocked, replaced and unlinked: named refusals under the member's lock, and a history that stays."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
@@ -24,6 +25,7 @@ from coalition.errors import (
     IdentifierTaken,
     IdentifierUnknown,
     IdentifierUnlinked,
+    MemberMerged,
 )
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
@@ -161,6 +163,123 @@ def test_a_replaced_card_stays_out_of_use_and_an_unlinked_one_is_anybodys(ledger
     assert clean(ledger)
 
 
+def changes(ledger: LedgerDriver, one: UUID) -> list[tuple[Any, ...]]:
+    return ledger.rows(
+        "SELECT number, kind, state, changed_at, party_id, changed_by, reason IS NULL FROM ledger.identifier_change"
+        " WHERE identifier_id = :one ORDER BY number",
+        one=one,
+    )
+
+
+def named(ledger: LedgerDriver, number: str) -> UUID:
+    with ledger.database.reading() as session:
+        found = members.find_named(session, card(number))
+    assert found is not None
+    assert found.identifier_id is not None
+    return found.identifier_id
+
+
+def test_each_change_says_what_when_and_who_and_what_is_so_already_is_none(ledger: LedgerDriver) -> None:
+    baker = ledger.partner()
+    member, one = joined(ledger, "ONE1", at=baker)
+    with ledger.database.unit_of_work() as session:
+        members.link_identifier(
+            session, members.LinkIdentifier(member_id=member, partner_id=baker, identifier=card("TWO1"))
+        )
+    two = named(ledger, "TWO1")
+    linked_at = ledger.now
+    at_baker = Actor(name="till", party_id=baker)
+    itself = Actor(name="ada", party_id=None, member_id=member)
+    written = [(1, "card", "active", linked_at, baker, None, True)]
+    for act, by, state in (
+        (identifier_changes.unblock, itself, None),  # it is not blocked
+        (identifier_changes.block, itself, "blocked"),
+        (identifier_changes.block, itself, None),
+        (identifier_changes.block, at_baker, "blocked"),  # whose word counts for more
+        (identifier_changes.block, at_baker, None),
+        (identifier_changes.block, itself, None),
+        (identifier_changes.block, OPERATOR, "blocked"),
+        (identifier_changes.block, OPERATOR, None),
+        (identifier_changes.block, at_baker, None),
+        (identifier_changes.unblock, OPERATOR, "active"),
+        (identifier_changes.unlink, at_baker, "unlinked"),
+    ):
+        moment = ledger.pass_time(minutes=1)
+        change(ledger, act, member, one, by=by)
+        if state:
+            written.append((len(written) + 1, "card", state, moment, by.party_id, by.name, False))
+        assert changes(ledger, one) == written
+    assert changes(ledger, two) == [(1, "card", "active", linked_at, baker, None, True)]
+    assert set(ledger.rows("SELECT identifier_id, unlinked_at FROM ledger.identifier")) == {
+        (one, moment),
+        (two, None),
+    }
+    assert clean(ledger)
+
+
+def test_what_is_replaced_or_unlinked_changes_no_more(ledger: LedgerDriver) -> None:
+    member, old = joined(ledger, "OLD1")
+    replace_by(ledger, member, old, "NEW1")
+    new = named(ledger, "NEW1")
+    assert ledger.rows(
+        "SELECT replaced_by FROM ledger.identifier_change WHERE identifier_id = :old ORDER BY number", old=old
+    ) == [(None,), (new,)]
+    change(ledger, identifier_changes.unlink, member, new)
+    for one, refusal in ((old, CardReplaced), (new, IdentifierUnlinked)):
+        for act in (identifier_changes.block, identifier_changes.unblock, identifier_changes.unlink):
+            refused(ledger, refusal, lambda act=act, one=one: change(ledger, act, member, one))
+    stranger, _ = joined(ledger, "OTHER1")
+    refused(ledger, IdentifierUnknown, lambda: change(ledger, identifier_changes.block, stranger, old))
+    # A number that somebody once had is as good as any.
+    replace_by(ledger, stranger, named(ledger, "OTHER1"), "NEW1")
+    assert changes(ledger, new)[-1][2] == "unlinked"
+    ledger.redeem(stranger, 1, identifier_id=named(ledger, "NEW1"))
+    assert clean(ledger)
+
+
+def test_of_a_block_its_kind_is_told_and_only_cards_are_replaced(ledger: LedgerDriver) -> None:
+    mail = Identifier.of(IdentifierKind.EMAIL, "ada@example.org", partner_id=NETWORK)
+    partner = ledger.any_partner()
+    with ledger.database.unit_of_work() as session:
+        member = members.enrol_member(session, members.EnrolMember(partner_id=partner, identifiers=[mail]))
+        found = members.find_named(session, mail)
+    assert found is not None
+    assert found.identifier_id is not None
+    one = found.identifier_id
+    change(ledger, identifier_changes.block, member, one)
+    with pytest.raises(IdentifierBlocked) as told:
+        ledger.issue(member, 1, identifier_id=one)
+    assert told.value.facts == {"kind": "email"}
+    with pytest.raises(IdentifierBlocked) as told:
+        change(ledger, identifier_changes.unblock, member, one, by=Actor(name="till", party_id=partner))
+    assert told.value.facts == {"kind": "email"}
+    change(ledger, identifier_changes.unlink, member, one)
+    with pytest.raises(IdentifierUnlinked) as gone:
+        ledger.issue(member, 1, identifier_id=one)
+    assert gone.value.facts == {"kind": "email"}
+
+
+def test_a_card_of_the_merged_posts_for_the_survivor_until_they_are_apart(ledger: LedgerDriver) -> None:
+    survivor, own = joined(ledger, "OWN1")
+    merged, one = joined(ledger, "MERGED1")
+    ledger.merge(survivor, merged)
+    ledger.redeem(survivor, 1, identifier_id=one)
+    ledger.redeem(survivor, 1, identifier_id=own)
+    assert ledger.rows("SELECT card_id FROM ledger.transaction WHERE kind = 'redeem' ORDER BY sequence") == [
+        (one,),
+        (own,),
+    ]
+    change(ledger, identifier_changes.block, merged, one)
+    refused(ledger, IdentifierBlocked, lambda: ledger.redeem(survivor, 1, identifier_id=one))
+    change(ledger, identifier_changes.unblock, merged, one)
+    ledger.redeem(survivor, 1, identifier_id=one)
+    ledger.unmerge(survivor, merged)
+    refused(ledger, MemberMerged, lambda: ledger.redeem(survivor, 1, identifier_id=one))
+    refused(ledger, MemberMerged, lambda: ledger.redeem(merged, 1, identifier_id=own))
+    ledger.redeem(merged, 1, identifier_id=one)
+    assert clean(ledger)
+
+
 def test_a_redemption_that_races_with_a_block_was_before_it_or_is_refused(ledger: LedgerDriver) -> None:
     for number in range(10):
         member, one = joined(ledger, f"RACE{number}")
@@ -285,3 +404,12 @@ def test_it_has_one_normal_form(
 def test_what_has_no_normal_form_is_refused_by_name(kind: IdentifierKind, written: str) -> None:
     with pytest.raises(IdentifierInvalid, match=kind.value):
         Identifier.of(kind, written, partner_id=NETWORK)
+
+
+@pytest.mark.parametrize("kind", IdentifierKind)
+def test_one_of_absurd_length_is_refused_at_once(kind: IdentifierKind) -> None:
+    # The letter is eighteen in its compatible form: an address of a megabyte took thirteen seconds.
+    began = time.monotonic()
+    with pytest.raises(IdentifierInvalid, match=kind.value):
+        Identifier.of(kind, "\N{ARABIC LIGATURE SALLALLAHOU ALAYHE WASALLAM}" * 300_000, partner_id=NETWORK)
+    assert time.monotonic() - began < 0.5

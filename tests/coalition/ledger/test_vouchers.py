@@ -9,6 +9,7 @@ from coalition import errors, members
 from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.blocking import set_blocked
+from coalition.db import Database
 from coalition.ids import MemberId
 from coalition.ledger import TransactionRef
 from coalition.programme import set_consent_limit, set_voucher_limits
@@ -207,3 +208,93 @@ def test_a_voucher_asked_for_twice_is_one(ledger: LedgerDriver, member: MemberId
         ledger.voucher(member, 201, key="v")
     with ledger.database.reading() as session:
         assert members.get_balance(session, member).held == 200
+
+
+def _limits(ledger: LedgerDriver, points: int, *, good_for: int = 300, grace: int = 0) -> None:
+    with ledger.database.unit_of_work() as session:
+        set_voucher_limits(
+            session,
+            points=Points(points),
+            good_for=timedelta(seconds=good_for),
+            grace=timedelta(seconds=grace),
+        )
+
+
+def test_how_long_it_is_good_and_how_long_held_is_the_members_wish_and_the_programmes_rule(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    _limits(ledger, 400, good_for=420, grace=60)
+    moment = ledger.pass_time(minutes=1)
+    for seconds, good in ((None, 420), (1, 1), (3_600, 3_600)):
+        given = ledger.voucher(member, 7, seconds=seconds)
+        assert ledger.rows(
+            "SELECT points, authorized_at, redeem_by, lapses_at, confirmed FROM ledger.hold WHERE transaction_id = :id",
+            id=given.transaction_id,
+        ) == [
+            (7, moment, moment + timedelta(seconds=good), moment + timedelta(seconds=good + 60), True),
+        ]
+    with pytest.raises(errors.HoldTimeInvalid) as told:
+        ledger.voucher(member, 7, seconds=3_601)
+    assert told.value.facts == {"asked": 3_601, "longest": 3_600}
+
+
+def test_only_the_members_own_open_vouchers_fill_its_limit(ledger: LedgerDriver, member: MemberId) -> None:
+    _limits(ledger, 300)
+    before = ledger.snapshot()
+    with pytest.raises(errors.VoucherLimitExceeded) as told:
+        ledger.voucher(member, 301)
+    assert told.value.facts == {"allowed": 300, "requested": 301}
+    assert ledger.snapshot() == before
+    with ledger.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(1_000))
+    ledger.authorize(member, 100)
+    ledger.voucher(ledger.member(available=300), 300)
+    whole = ledger.voucher(member, 300)
+    _limits(ledger, 200)
+    with pytest.raises(errors.VoucherLimitExceeded) as told:
+        ledger.voucher(member, 1)
+    assert told.value.facts == {"allowed": 0, "requested": 1}
+    ledger.void(whole.ref)
+    ledger.voucher(member, 200)
+
+
+def test_a_purchase_in_the_moment_in_which_it_ends_is_not_paid(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    _limits(ledger, 300, grace=3_600)
+    made_at = ledger.now
+    given = ledger.voucher(member, 200, seconds=600).ref
+    end = made_at + timedelta(minutes=10)
+    ledger.pass_time(minutes=20)
+    told = _refused(ledger, errors.VoucherExpired, given, occurred_at=end)
+    assert told.facts == {
+        "since": made_at.isoformat(),
+        "redeem_by": end.isoformat(),
+        "present_by": (end + timedelta(hours=1)).isoformat(),
+    }
+    assert ledger.redeem_voucher(given, 200, occurred_at=end - timedelta(microseconds=1)).points == 200
+
+
+def test_where_it_was_taken_is_written_down(ledger: LedgerDriver, member: MemberId) -> None:
+    given = ledger.voucher(member, 200).ref
+    ledger.redeem_voucher(given, 1, receipt=receipt("R-9", line=3))
+    assert ledger.rows(
+        "SELECT store, terminal, receipt_number, receipt_line, points FROM ledger.transaction WHERE kind = 'capture'"
+    ) == [("S-1", "T-1", "R-9", 3, 1)]
+    assert ledger.rows("SELECT kind, number, line FROM ledger.receipt") == [("redeem", "R-9", 3)]
+
+
+def test_the_most_that_a_voucher_takes(ledger: LedgerDriver) -> None:
+    most = 1_000_000_000
+    rich = ledger.member(available=most)
+    _limits(ledger, most)
+    given = ledger.voucher(rich, most).ref
+    for points in (0, -1, most + 1):
+        assert _refused(ledger, errors.PointsInvalid, given, points).facts == {"points": points}
+    assert ledger.redeem_voucher(given, most).points == most
+    _clean(ledger)
+
+
+def test_limits_of_vouchers_are_a_programmes(database: Database) -> None:
+    with pytest.raises(errors.ProgrammeNotOpen), database.unit_of_work() as session:
+        set_voucher_limits(session, points=Points(1), good_for=timedelta(minutes=5), grace=timedelta(0))

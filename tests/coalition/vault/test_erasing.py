@@ -15,10 +15,11 @@ from databases import TestDatabase
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
 
-from coalition import members, vault
+from coalition import identifier_changes, members, vault
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment, propose_adjustment
 from coalition.amounts import Points
 from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.blocking import set_blocked
 from coalition.clock import wall
 from coalition.erasing import Erasure, erase_member
 from coalition.errors import (
@@ -30,7 +31,8 @@ from coalition.errors import (
     MemberMerged,
     MemberUnknown,
 )
-from coalition.ids import MemberId
+from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.ids import NETWORK, MemberId
 from coalition.ledger.posting import call
 from coalition.members import EnrolMember, Identifier, IdentifierKind, LinkIdentifier
 
@@ -105,6 +107,7 @@ def test_erasing_again_changes_nothing(ledger: LedgerDriver) -> None:
     member_id = known(ledger)
     first = erase(ledger, member_id)
     before = ledger.snapshot(), people(ledger)
+    ledger.pass_time(hours=1)
     again = erase(ledger, member_id)
     assert (again.erased_at, again.replayed) == (first.erased_at, True)
     assert (ledger.snapshot(), people(ledger)) == before
@@ -119,7 +122,7 @@ def test_the_same_address_can_join_again_as_somebody_new(ledger: LedgerDriver) -
 
 def has_points(ledger: LedgerDriver) -> MemberId:
     member_id = known(ledger)
-    ledger.issue(member_id, 5)
+    ledger.issue(member_id, 1)
     return member_id
 
 
@@ -139,8 +142,8 @@ def owes(ledger: LedgerDriver) -> MemberId:
 
 def has_holds(ledger: LedgerDriver) -> MemberId:
     member_id = known(ledger)
-    ledger.issue(member_id, 10)
-    ledger.authorize(member_id, 10)
+    ledger.issue(member_id, 1)
+    ledger.authorize(member_id, 1)
     return member_id
 
 
@@ -359,3 +362,91 @@ def test_the_kernel_alone_is_no_erasure_that_the_audit_would_pass(ledger: Ledger
     with ledger.database.unit_of_work() as session:
         call(session, "SELECT * FROM ledger.erase_member(%s, %s)", (member_id, wall()))
     assert not clean(ledger)
+
+
+def test_what_is_in_the_way_is_told_in_points(ledger: LedgerDriver) -> None:
+    holder, pending = has_holds(ledger), ledger.member()
+    ledger.issue(pending, 5, matures_at=ledger.now + timedelta(days=3))
+    ledger.issue(pending, 2)
+    merged = ledger.member()
+    ledger.merge(pending, merged)
+    for member_id, refusal, facts in (
+        (holder, MemberHasHolds, {"held": 1}),
+        (pending, MemberHasPoints, {"available": 2, "pending": 5, "deficit": 0}),
+        (merged, MemberMerged, {"survivor": str(pending)}),
+    ):
+        with pytest.raises(refusal) as told:
+            erase(ledger, member_id)
+        assert told.value.facts == facts
+
+
+def test_nothing_of_anybody_else_is_touched(ledger: LedgerDriver) -> None:
+    """Reasons, notes, names of pools and places in them: the erased one's go, the others' stay."""
+
+    def living(number: int) -> MemberId:
+        member_id = known(ledger, f"{number}@example.org")
+        with ledger.database.unit_of_work() as session:
+            propose_adjustment(
+                session,
+                ProposeAdjustment(
+                    member_id=member_id,
+                    points=Points(-1),
+                    reason=AdjustmentReason.FRAUD,
+                    note="rang",
+                    by="op",
+                ),
+            )
+            set_blocked(session, member_id, blocked=True, by="op", reason="stolen")
+        with ledger.database.unit_of_work() as session:
+            set_blocked(session, member_id, blocked=False, by="op")
+        [(identifier,)] = ledger.rows(
+            "SELECT identifier_id FROM ledger.identifier WHERE member_id = :id", id=member_id
+        )
+        with ledger.database.unit_of_work() as session:
+            identifier_changes.block(
+                session,
+                ChangeIdentifier(
+                    member_id=member_id,
+                    identifier_id=identifier,
+                    by=Actor(name="op", party_id=NETWORK),
+                    reason="lost",
+                ),
+            )
+        return member_id
+
+    def of(member_id: MemberId) -> list[list[Any]]:
+        return [
+            ledger.rows(f"SELECT t::text FROM ledger.{table} t WHERE {column} = :id ORDER BY 1", id=member_id)
+            for table, column in (
+                ("identifier", "member_id"),
+                ("identifier_change", "member_id"),
+                ("member_block", "member_id"),
+                ("adjustment", "member_id"),
+                ("pool", "head_id"),
+                ("pool_member", "member_id"),
+                ("member_head", "member_id"),
+            )
+        ]
+
+    gone, other = living(1), living(2)
+    ledger.pool(gone, name="The Gones")
+    ledger.pass_time(minutes=1)
+    left_at = ledger.now
+    ledger.leave_pool(gone)
+    ledger.pool(other, name="The Others")
+    ledger.pass_time(minutes=1)
+    ledger.invite(other, gone)
+    others = of(other)
+    moment = ledger.pass_time(minutes=1)
+    assert erase(ledger, gone).erased_at == moment
+    assert of(other) == others
+    assert ledger.rows("SELECT reason FROM ledger.identifier_change WHERE member_id = :id", id=gone) == [
+        (None,),
+        (None,),
+    ]
+    assert ledger.rows(
+        "SELECT ended_at, erased_at FROM ledger.pool_member JOIN ledger.member_head h USING (member_id)"
+        " WHERE member_id = :id ORDER BY 1",
+        id=gone,
+    ) == [(left_at, moment), (moment, moment)]
+    assert clean(ledger)

@@ -1,0 +1,156 @@
+"""Wishes that wait for an operator: what is remembered of them, how many wait, and who decides once."""
+
+from typing import Any
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+from driver import LedgerDriver, receipt
+
+from coalition import clock, errors
+from coalition.ids import MemberId
+from coalition.ledger.posting import call
+from coalition.reviewing import queue_review, reject, release
+
+
+def ask(ledger: LedgerDriver, member: MemberId, key: str, **more: Any) -> errors.UnderReview:
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(member, 60, key=key, **more)
+    return refusal.value
+
+
+def queue(ledger: LedgerDriver, refusal: errors.UnderReview) -> bool:
+    with ledger.database.unit_of_work() as session:
+        return queue_review(session, refusal)
+
+
+def held(ledger: LedgerDriver, member: MemberId, key: str) -> UUID:
+    """The review of a wish that waits."""
+    assert queue(ledger, ask(ledger, member, key))
+    [(review,)] = ledger.rows(
+        "SELECT review_id FROM ledger.review WHERE member_id = :member AND key = :key", member=member, key=key
+    )
+    assert isinstance(review, UUID)
+    return review
+
+
+def decide(ledger: LedgerDriver, how: Any, member: MemberId, review: UUID, *, by: str = "ada") -> None:
+    with ledger.database.unit_of_work() as session:
+        how(session, member, review, by=by)
+
+
+@pytest.fixture
+def member(ledger: LedgerDriver) -> MemberId:
+    """One of whom every issue of more than fifty points is looked at."""
+    found = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+    return found
+
+
+def test_what_is_remembered_is_the_wish_the_rule_and_the_moment(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    partner, moment = ledger.any_partner(), ledger.pass_time(minutes=3)
+    refusal = ask(ledger, member, "k", receipt=receipt("R-7"))
+    assert queue(ledger, refusal)
+    assert ledger.rows(
+        "SELECT member_id, partner_id, key, kind, points, store, terminal, receipt_number, limit_code, asked_at,"
+        " state, decided_by, decided_at, transaction_id FROM ledger.review"
+    ) == [
+        (member, partner, "k", "issue", 60, "S-1", "T-1", "R-7", "large", moment, "waiting", None, None, None)
+    ]
+    [(facts,)] = ledger.rows("SELECT facts FROM ledger.review")
+    assert facts == {name: value for name, value in refusal.facts.items() if name != "wish"}
+
+
+def test_a_decision_is_of_one_wish_alone_and_says_who_and_when(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    other = ledger.member()
+    mine, second, others = held(ledger, member, "a"), held(ledger, member, "b"), held(ledger, other, "a")
+    moment = ledger.pass_time(minutes=3)
+    for of, review in ((member, others), (other, mine), (member, uuid4())):
+        before = ledger.snapshot()
+        with pytest.raises(errors.ReviewUnknown):
+            decide(ledger, release, of, review)
+        assert ledger.snapshot() == before
+    decide(ledger, release, member, mine)
+    ledger.pass_time(minutes=1)
+    decide(ledger, release, member, mine, by="grace")  # it is so already
+    decided = "SELECT review_id, state, decided_by, decided_at FROM ledger.review"
+    assert set(ledger.rows(decided)) == {
+        (mine, "released", "ada", moment),
+        (second, "waiting", None, None),
+        (others, "waiting", None, None),
+    }
+    decide(ledger, release, member, second)
+    posted = ledger.issue(member, 60, key="a")
+    states = "SELECT review_id, state, transaction_id, business_date FROM ledger.review"
+    assert set(ledger.rows(states)) == {
+        (mine, "posted", posted.ref.transaction_id, posted.ref.business_date),
+        (second, "released", None, None),
+        (others, "waiting", None, None),
+    }
+    before = ledger.snapshot()
+    decide(ledger, release, member, mine, by="grace")
+    with pytest.raises(errors.ReviewDecided) as refusal:
+        decide(ledger, reject, member, mine)
+    assert refusal.value.facts == {"state": "posted"}
+    assert ledger.snapshot() == before
+
+
+def test_one_that_waits_can_be_rejected_at_once_and_stays_so(ledger: LedgerDriver, member: MemberId) -> None:
+    review = held(ledger, member, "k")
+    decide(ledger, reject, member, review)
+    before = ledger.snapshot()
+    decide(ledger, reject, member, review, by="grace")
+    with pytest.raises(errors.ReviewDecided) as refusal:
+        decide(ledger, release, member, review)
+    assert refusal.value.facts == {"state": "rejected"}
+    with pytest.raises(errors.ReviewRejected):
+        ledger.issue(member, 60, key="k")
+    assert ledger.snapshot() == before
+
+
+def test_who_waits_again_after_the_decision_waits_no_more(ledger: LedgerDriver, member: MemberId) -> None:
+    refusal = ask(ledger, member, "k")
+    other = ask(ledger, member, "another")
+    review = held(ledger, member, "k")
+    decide(ledger, release, member, review)
+    assert queue(ledger, other)
+    assert not queue(ledger, refusal)
+
+
+def test_only_who_waits_takes_one_of_the_twenty_places_and_each_member_has_its_own(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    held(ledger, ledger.member(), "other")
+    reviews = [held(ledger, member, f"k{number}") for number in range(20)]
+    full = ask(ledger, member, "full")
+    assert not queue(ledger, full)
+    decide(ledger, reject, member, reviews[0])
+    assert queue(ledger, full)
+    assert not queue(ledger, ask(ledger, member, "full again"))
+
+
+def test_a_key_that_is_held_for_another_wish_is_a_conflict(ledger: LedgerDriver, member: MemberId) -> None:
+    held(ledger, member, "k")
+    before = ledger.snapshot()
+    with pytest.raises(errors.IdempotencyConflict):
+        ledger.issue(member, 61, key="k")
+    with pytest.raises(errors.UnderReview):
+        ledger.issue(member, 61, key="k", by=ledger.partner())
+    assert ledger.snapshot() == before
+
+
+@pytest.mark.parametrize("decision", ["waiting", "posted", "maybe"])
+def test_a_decision_is_one_of_two(ledger: LedgerDriver, member: MemberId, decision: str) -> None:
+    review = held(ledger, member, "k")
+    before = ledger.snapshot()
+    with pytest.raises(psycopg.errors.AssertFailure), ledger.database.unit_of_work() as session:
+        call(
+            session,
+            "SELECT ledger.decide_review(%s, %s, %s, %s, %s)",
+            (member, review, decision, "ada", clock.wall()),
+        )
+    assert ledger.snapshot() == before

@@ -1,0 +1,289 @@
+"""Who waits for a member's lock decides by what the other has left; who has a slow clock writes nothing before it."""
+
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta, tzinfo
+from functools import partial
+from typing import Any
+from uuid import UUID
+
+import pytest
+from concurrency.interleaving import HeldDatabase
+from driver import LedgerDriver
+
+from coalition import adjusting, clock, errors, identifier_changes
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment
+from coalition.amounts import Points
+from coalition.audit import run_audit
+from coalition.blocking import set_blocked
+from coalition.db import Database
+from coalition.erasing import erase_member
+from coalition.errors import CoalitionError
+from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.ids import NETWORK, MemberId
+from coalition.reviewing import queue_review, reject, release
+
+Act = Callable[[LedgerDriver], Any]
+
+
+def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
+    """The second's answer, or refusal, who waited while the first had acted and not committed."""
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.unit_of_work() as session:
+            first(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
+            later = pool.submit(second, ledger)
+            _until_somebody_waits(ledger)
+        try:
+            return later.result()
+        except CoalitionError as refusal:
+            return refusal
+
+
+def _until_somebody_waits(ledger: LedgerDriver) -> None:
+    for _ in range(200):
+        [(waiting,)] = ledger.rows(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        )
+        if waiting:
+            return
+        time.sleep(0.01)
+    pytest.fail("nobody waited")
+
+
+def clean(ledger: LedgerDriver) -> bool:
+    with ledger.database.reading() as session:
+        return run_audit(session) == []
+
+
+def block(member: MemberId, *, blocked: bool = True) -> Act:
+    def act(ledger: LedgerDriver) -> None:
+        with ledger.database.unit_of_work() as session:
+            set_blocked(session, member, blocked=blocked, by="ada")
+
+    return act
+
+
+def erase(member: MemberId) -> Act:
+    def act(ledger: LedgerDriver) -> Any:
+        with ledger.database.unit_of_work() as session:
+            return erase_member(session, member)
+
+    return act
+
+
+def decide(how: Callable[..., None], member: MemberId, review: Any) -> Act:
+    def act(ledger: LedgerDriver) -> None:
+        with ledger.database.unit_of_work() as session:
+            how(session, member, review, by="ada")
+
+    return act
+
+
+def queue(refusal: errors.UnderReview) -> Act:
+    def act(ledger: LedgerDriver) -> bool:
+        with ledger.database.unit_of_work() as session:
+            return queue_review(session, refusal)
+
+    return act
+
+
+def held(ledger: LedgerDriver, member: MemberId, key: str) -> errors.UnderReview:
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(member, 60, key=key)
+    return refusal.value
+
+
+def test_of_two_who_block_at_once_one_writes_a_line(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    assert one_after_another(ledger, block(member), block(member)) is None
+    assert ledger.rows("SELECT number, blocked FROM ledger.member_block") == [(1, True)]
+    assert clean(ledger)
+
+
+def test_of_two_who_post_what_is_due_one_finds_nothing_due(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.issue(member, 5, matures_at=ledger.now + timedelta(hours=1))
+    ledger.pass_time(hours=2)
+
+    def due(ledger: LedgerDriver) -> int:
+        return ledger.bring_up_to_date(member)
+
+    assert one_after_another(ledger, due, due) == 0
+    assert ledger.kinds(member) == [("issue", 5), ("mature", 5)]
+    assert clean(ledger)
+
+
+def test_who_gets_points_meanwhile_is_not_erased(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    refusal = one_after_another(ledger, lambda held: held.issue(member, 5), erase(member))
+    assert isinstance(refusal, errors.MemberHasPoints)
+    assert ledger.rows("SELECT available, erased_at FROM ledger.member_head") == [(5, None)]
+    assert clean(ledger)
+
+
+def test_who_is_merged_meanwhile_is_erased_as_one_person_or_not_at_all(ledger: LedgerDriver) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    ledger.card(merged)
+    answer = one_after_another(ledger, lambda held: held.merge(survivor, merged), erase(survivor))
+    erased = {at is not None for (at,) in ledger.rows("SELECT erased_at FROM ledger.member_head")}
+    assert erased == {not isinstance(answer, CoalitionError)}
+    erase(survivor)(ledger)
+    assert ledger.rows("SELECT FROM ledger.identifier") == []
+    assert ledger.rows("SELECT count(*) FROM ledger.member_head WHERE erased_at IS NULL") == [(0,)]
+
+
+def test_a_wish_that_is_rejected_while_it_is_sent_again_is_refused(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+    queue(held(ledger, member, "k"))(ledger)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    decide(release, member, review)(ledger)
+    refusal = one_after_another(
+        ledger, decide(reject, member, review), lambda ledger: ledger.issue(member, 60, key="k")
+    )
+    assert isinstance(refusal, errors.ReviewRejected)
+    assert ledger.balance(member).available == 0
+
+
+def test_of_two_who_decide_the_second_finds_it_decided(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+    queue(held(ledger, member, "k"))(ledger)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    answer = one_after_another(ledger, decide(reject, member, review), decide(release, member, review))
+    assert isinstance(answer, errors.ReviewDecided)
+    assert ledger.rows("SELECT state FROM ledger.review") == [("rejected",)]
+
+
+def test_of_two_who_want_the_last_place_one_waits_for_an_operator(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
+    for number in range(19):
+        queue(held(ledger, member, f"k{number}"))(ledger)
+    first, second = held(ledger, member, "first"), held(ledger, member, "second")
+    assert one_after_another(ledger, queue(first), queue(second)) is False
+    assert ledger.rows("SELECT count(*) FROM ledger.review") == [(20,)]
+
+
+def test_of_two_who_decide_on_an_adjustment_the_second_finds_it_decided(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=50)
+    wish = ProposeAdjustment(member_id=member, points=Points(-5), reason=AdjustmentReason.FRAUD, by="ada")
+    with ledger.database.unit_of_work() as session:
+        first, second = (adjusting.propose_adjustment(session, wish) for _ in range(2))
+
+    def post(ledger: LedgerDriver, adjustment: UUID) -> Any:
+        with ledger.database.single_call() as session:
+            return adjusting.post_adjustment(session, member, adjustment, by="grace")
+
+    def no(ledger: LedgerDriver, adjustment: UUID) -> None:
+        with ledger.database.unit_of_work() as session:
+            adjusting.reject_adjustment(session, member, adjustment, by="grace")
+
+    assert one_after_another(
+        ledger, partial(post, adjustment=first), partial(post, adjustment=first)
+    ).replayed
+    for early, late in ((no, post), (post, no)):
+        refusal = one_after_another(
+            ledger, partial(early, adjustment=second), partial(late, adjustment=second)
+        )
+        assert isinstance(refusal, errors.AdjustmentDecided)
+        second = _proposed(ledger, wish)
+    assert ledger.balance(member).available == 40
+    assert clean(ledger)
+
+
+def _proposed(ledger: LedgerDriver, wish: ProposeAdjustment) -> UUID:
+    with ledger.database.unit_of_work() as session:
+        return adjusting.propose_adjustment(session, wish)
+
+
+def test_points_that_come_meanwhile_are_there_to_be_taken(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    adjustment = _proposed(
+        ledger,
+        ProposeAdjustment(member_id=member, points=Points(-5), reason=AdjustmentReason.FRAUD, by="ada"),
+    )
+
+    def post(ledger: LedgerDriver) -> Any:
+        with ledger.database.single_call() as session:
+            return adjusting.post_adjustment(session, member, adjustment, by="grace")
+
+    assert one_after_another(ledger, lambda held: held.issue(member, 7), post).balance.available == 2
+    assert clean(ledger)
+
+
+def test_a_card_that_is_blocked_meanwhile_posts_nothing_and_a_second_block_is_none(
+    ledger: LedgerDriver,
+) -> None:
+    member = ledger.member(available=10)
+    card = ledger.card(member)
+
+    def block_card(ledger: LedgerDriver) -> None:
+        with ledger.database.unit_of_work() as session:
+            identifier_changes.block(
+                session,
+                ChangeIdentifier(
+                    member_id=member, identifier_id=card, by=Actor(name="test", party_id=NETWORK)
+                ),
+            )
+
+    assert one_after_another(ledger, block_card, block_card) is None
+    assert ledger.rows("SELECT state FROM ledger.identifier_change ORDER BY number") == [
+        ("active",),
+        ("blocked",),
+    ]
+
+
+class _Slow(datetime):
+    """A caller's clock that is three seconds behind the database's."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(seconds=3)
+
+
+def test_a_callers_slow_clock_writes_no_change_before_the_one_before(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    member = ledger.member()
+    card = ledger.card(member)
+    block(member)(ledger)
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    block(member, blocked=False)(ledger)
+    with ledger.database.unit_of_work() as session:
+        identifier_changes.block(
+            session,
+            ChangeIdentifier(member_id=member, identifier_id=card, by=Actor(name="test", party_id=NETWORK)),
+        )
+    for table in ("member_block", "identifier_change"):
+        [(first,), (second,)] = ledger.rows(f"SELECT changed_at FROM ledger.{table} ORDER BY number")
+        assert first == second
+    assert clean(ledger)
+
+
+def test_nobody_is_erased_before_the_last_posting(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    member = ledger.member(available=5)
+    ledger.redeem(member, 5)
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    erase(member)(ledger)
+    assert ledger.rows("SELECT erased_at = last_recorded_at FROM ledger.member_head") == [(True,)]
+
+
+def test_a_pool_is_not_left_before_it_was_joined_though_the_clock_is_slow(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    head, invited = ledger.member(), ledger.member()
+    ledger.pool(head)
+    ledger.invite(head, invited)
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    erase(invited)(ledger)
+    assert ledger.rows(
+        "SELECT ended_at = invited_at FROM ledger.pool_member WHERE member_id = :id", id=invited
+    ) == [(True,)]
