@@ -5,6 +5,8 @@ without the prefix, may stand in a TOML file that `COALITION_CONFIG` names; the 
 """
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import time
 from functools import lru_cache
 from pathlib import Path
@@ -152,6 +154,9 @@ def postgres_url(value: SecretStr) -> URL:
     return url.set(drivername="postgresql+psycopg")
 
 
+_in_place: list[Settings] = []
+
+
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     """This process's settings.
@@ -159,6 +164,8 @@ def get_settings() -> Settings:
     Raises:
         SettingsError: a variable or the file makes no sense.
     """
+    if _in_place:
+        return _in_place[-1]
     file = os.environ.get(CONFIG_FILE_VARIABLE)
     if file and not Path(file).is_file():
         raise SettingsError(f"{CONFIG_FILE_VARIABLE} names {file}, which is no file")
@@ -168,6 +175,18 @@ def get_settings() -> Settings:
         raise SettingsError(
             "; ".join(_told(error["loc"], error["msg"]) for error in refusal.errors())
         ) from None
+
+
+@contextmanager
+def settings_in_place(settings: Settings) -> Iterator[None]:
+    """Have the process act by these settings: for a command with a database of its own, as the demo has."""
+    _in_place.append(settings)
+    get_settings.cache_clear()
+    try:
+        yield
+    finally:
+        _in_place.pop()
+        get_settings.cache_clear()
 
 
 def _told(where: tuple[int | str, ...], message: str) -> str:

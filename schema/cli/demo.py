@@ -15,7 +15,7 @@ import click
 from coalition.audit import AUDIT, TERMS
 from coalition.audit.side_by_side import run_audit_side_by_side
 from coalition.cli.console import ExitCode, print_table, progress
-from coalition.config import Settings, get_settings
+from coalition.config import Settings, get_settings, settings_in_place
 from coalition.db import Database
 from partners.tokens import Tokens
 from schema.demo import cast, documents, opening, rule, story
@@ -78,13 +78,19 @@ def demo(*, days: int, once: bool, seed: int, host: str, port: int, data_dir: Pa
                 "database_url": None,
                 "migration_url": None,
                 "embedded_port": None,
+                "vault_keys": None,
+                "vault_keys_file": None,
                 "data_dir": home,
                 "statements_dir": home / "statements",
                 "issuer_url": url,
             }
         )
         click.echo(f"The demo's own database is made in {home}; its server listens at {url}.")
-        with fresh_database(settings) as database, server(settings, listening, url) as process:
+        with (
+            settings_in_place(settings),
+            fresh_database(settings) as database,
+            server(settings, listening, url) as process,
+        ):
             address = listening.getsockname()[:2]
             listening.close()
             clean = asyncio.run(
