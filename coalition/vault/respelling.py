@@ -98,7 +98,10 @@ def _batch(
     session: Session, generation: int, after: tuple[UUID, UUID]
 ) -> tuple[int, tuple[UUID, UUID] | None]:
     """So many identifiers after one; returns how many, and after which to go on: None at the end."""
-    [current] = [one for one in index_keys(session, make=False) if one.generation == generation]
+    current = next((one for one in index_keys(session, make=False) if one.generation == generation), None)
+    if current is None:
+        # Another run ended this replacement, and yet another destroyed its key: nothing is left to spell by it.
+        return 0, None
     place = tuple_(_i.c.member_id, _i.c.identifier_id)
     rows = session.execute(
         select(_i.c.member_id, _i.c.identifier_id, _i.c.kind, _i.c.partner_id)

@@ -226,6 +226,22 @@ def test_who_is_erased_while_it_runs_holds_nothing_up(
     assert clean(ledger)
 
 
+def test_one_that_others_overtook_twice_ends_without_harm(
+    ledger: LedgerDriver, everybody: list[MemberId]
+) -> None:
+    overtaken: list[int] = []
+
+    def overtake(count: int) -> None:
+        if not overtaken:
+            overtaken.append(count)
+            replace(ledger)  # goes on with the same key, and ends
+            replace(ledger)  # and another
+
+    replace(ledger, overtake)
+    assert found(ledger) == everybody
+    assert clean(ledger)
+
+
 def test_one_that_cannot_be_read_keeps_the_old_key(
     ledger: LedgerDriver, everybody: list[MemberId], superuser_engine: Engine
 ) -> None:
