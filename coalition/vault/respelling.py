@@ -100,7 +100,7 @@ def _batch(
     """So many identifiers after one; returns how many, and after which to go on: None at the end."""
     current = next((one for one in index_keys(session, make=False) if one.generation == generation), None)
     if current is None:
-        # Another run ended this replacement, and yet another destroyed its key: nothing is left to spell by it.
+        # Another run ended this replacement, and yet another destroyed its key: nothing is left to do.
         return 0, None
     place = tuple_(_i.c.member_id, _i.c.identifier_id)
     rows = session.execute(
