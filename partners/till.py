@@ -283,18 +283,20 @@ class _Part:
     amount_before: Decimal = Decimal(0)
 
 
+_REVERSIBLE: Final = frozenset({"issue", "redeem", "capture"})
+
+
 def _part(session: Session, wish: Reverse) -> _Part:
     """How many points a reversal undoes; None: all that is left, as the kernel finds it."""
     if wish.amount is None:
         return _Part(points=None if wish.points is None else Points(wish.points))
     posted = find_transaction(session, wish.reference, partner_id=wish.partner_id)
-    if posted is None or posted.kind != "issue":
+    if posted is None or posted.kind not in _REVERSIBLE:
         # The kernel refuses both in their place in the order; how many points, it does not come to.
         return _Part(points=None)
     if posted.amount is None or posted.agreement_id is None:
-        raise InvalidInput(
-            "This issue was posted as points, not as money; give points.", field=("input", "amount")
-        )
+        # No redemption is posted as money: the points of a part of it can't be worked out of any.
+        raise InvalidInput("This was posted as points, not as money; give points.", field=("input", "amount"))
     before = amount_returned(session, wish.reference)
     rest = posted.amount - before - wish.amount
     if rest <= 0:

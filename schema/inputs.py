@@ -225,7 +225,7 @@ class ReverseTransactionInput:
     amount: Decimal | None = strawberry.field(
         default=None,
         description="Or the money that goes back, of an issue that was posted as money: what it had earned"
-        " is undone.",
+        " is undone. A redemption is of points alone: give those, or its receipt line.",
     )
     reason: str | None = strawberry.field(
         default=None,

@@ -254,6 +254,8 @@ def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:
                 WHEN t.agreement_id IS DISTINCT FROM r.agreement_id THEN
                     format('carries agreement %s, what it reverses carries %s', r.agreement_id,
                             t.agreement_id)
+                WHEN r.amount IS NOT NULL AND t.amount IS NULL THEN
+                    format('gives %s of money back of what was not posted as money', r.amount)
                 ELSE format('undoes %s points and moves %s, what it reverses moved %s', r.undone_points,
                             r.points, t.points)
            END AS message
@@ -268,20 +270,21 @@ def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:
             OR t.sequence >= r.sequence
             OR t.partner_id <> r.partner_id
             OR t.agreement_id IS DISTINCT FROM r.agreement_id
+            OR (r.amount IS NOT NULL AND t.amount IS NULL)
             -- Without a key it takes what a hold released, which the reversal before it had counted.
             OR (r.idempotency_key IS NOT NULL AND r.points > r.undone_points)
             OR (r.idempotency_key IS NULL AND r.undone_points <> 0)
             OR (r.kind = 'reverse_redemption' AND r.points <> r.undone_points))
      UNION ALL
     SELECT concat_ws('/', r.member_id, r.reverses_date, r.reverses_id),
-           format('of its %s points %s were undone and %s moved back', t.points, sum(r.undone_points),
-                  sum(r.points))
+           format('of its %s points %s were undone and %s moved back, and of its money %s of %s', t.points,
+                  sum(r.undone_points), sum(r.points), coalesce(sum(r.amount), 0), coalesce(t.amount, 0))
       FROM ledger.transaction r
       JOIN ledger.transaction t
         ON t.member_id = r.member_id AND t.business_date = r.reverses_date
                 AND t.transaction_id = r.reverses_id
-     GROUP BY r.member_id, r.reverses_date, r.reverses_id, t.points
-    HAVING sum(r.undone_points) > t.points OR sum(r.points) > t.points
+     GROUP BY r.member_id, r.reverses_date, r.reverses_id, t.points, t.amount
+    HAVING sum(r.undone_points) > t.points OR sum(r.points) > t.points OR sum(r.amount) > t.amount
         OR (t.points = 0 AND count(*) > 1)
      ORDER BY 1
     """

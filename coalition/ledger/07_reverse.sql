@@ -53,7 +53,8 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'another reversal took money meanwhile';
     END IF;
     undone := coalesce(p_points, target.points - before.points);
-    IF undone > target.points - before.points OR p_wish.amount > target.amount - before.amount THEN
+    -- What was not posted as money, as no redemption is, has none to give back.
+    IF undone > target.points - before.points OR p_wish.amount > coalesce(target.amount, 0) - before.amount THEN
         PERFORM ledger.refuse('REVERSAL_EXCEEDED', jsonb_build_object('left', target.points - before.points, 'requested', undone));
     END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);

@@ -158,12 +158,6 @@ class Reverse(OfEarlier):
         )
     )
 
-    def settle(self, p: Programme) -> Self:
-        settled = super().settle(p)
-        if settled.target and p.members[settled.target[0]].journal[settled.target[1]].amount is None:
-            return replace(settled, amount=None)  # the till gives money back only where there was some
-        return settled
-
     def expect(self, p: Programme, key: str) -> Answer:
         return reversing.reverse(p, **self.expected(p, key), amount=self.amount)
 

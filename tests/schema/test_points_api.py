@@ -68,6 +68,16 @@ def test_a_reversal_gives_the_points_back(api: Api) -> None:
     assert codes(till.reverse(spent["transaction"]["id"])) == ["ALREADY_REVERSED"]
 
 
+def test_no_money_goes_back_of_what_was_not_posted_as_money(api: Api) -> None:
+    grocer = api.coalition.trading()
+    member, till = api.enrolled(grocer), api.client_of(grocer)
+    postings = [till.issue(member, points=100), till.redeem(member, points=60)]
+    with api.nothing_moves():
+        for posting in postings:
+            [error] = till.reverse(posting["transaction"]["id"], amount="5.00")["userErrors"]
+            assert (error["code"], error["field"]) == ("INVALID_INPUT", ["input", "amount"])
+
+
 @pytest.mark.parametrize(
     ("given", "code", "field"),
     [

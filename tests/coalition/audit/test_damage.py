@@ -132,6 +132,7 @@ CASES = (
     journal(
         "reversals_name_what_they_undo", "reverses_id = gen_random_uuid()", "kind = 'reverse_redemption'"
     ),
+    journal("reversals_name_what_they_undo", "amount = 5", "kind = 'reverse_redemption'"),
     journal(
         "reversals_name_what_they_undo",
         f"partner_id = {FLORIST}",

@@ -129,6 +129,18 @@ def test_money_that_went_back_meanwhile_is_noticed_and_no_more_goes_back_than_wa
     _clean(ledger)
 
 
+def test_no_money_goes_back_of_what_was_not_posted_as_money(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued, redeemed = ledger.issue(member, 100), ledger.redeem(member, 40)
+    before = ledger.snapshot()
+    for posting in (issued, redeemed):
+        for points in (None, 1):
+            with pytest.raises(errors.ReversalExceeded):
+                ledger.reverse(posting.ref, points, amount=Decimal("5.00"))
+    assert ledger.snapshot() == before
+    _clean(ledger)
+
+
 def test_a_redemption_goes_back_in_parts_the_last_drawn_first(ledger: LedgerDriver) -> None:
     member = ledger.member()
     for days in (1, 2, 3):
