@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING
 
@@ -63,7 +63,13 @@ def run_audit_side_by_side(
         keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         snapshot = keeper.execute(text("SELECT pg_export_snapshot()")).scalar_one()
         try:
-            parts = [part for each in pool.map(work, [snapshot] * jobs) for part in each]
+            working = [pool.submit(work, snapshot) for _ in range(jobs)]
+            # Not one result after the other: who fails is heard while others are at long checks.
+            wait(working, return_when=FIRST_EXCEPTION)
+            for one in working:
+                if one.done():
+                    one.result()
+            parts = [part for one in working for part in one.result()]
         except BaseException:
             _stop(waiting, at_work)
             raise
