@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import text
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
     from coalition.audit.finding import Check, Finding
     from coalition.db import Database
+
+_PAUSE: Final = 0.1  # seconds between two attempts at stopping a session
 
 
 def run_audit_side_by_side(
@@ -47,23 +50,24 @@ def run_audit_side_by_side(
     def work(snapshot: str) -> list[tuple[int, list[Finding]]]:
         found: list[tuple[int, list[Finding]]] = []
         with database.reading() as session:
-            at_work.append(driver_of(session))
+            connection = driver_of(session)
+            at_work.append(connection)
             # The first thing that the transaction does; it takes no parameter.
             session.execute(text(f"SET TRANSACTION SNAPSHOT '{snapshot}'"))
-            while True:
-                try:
+            with suppress(Empty):
+                while True:
                     number, check = waiting.get_nowait()
-                except Empty:
-                    return found
-                found.append(
-                    (number, run_audit(session, checks=[check], per_check=per_check, started=started))
-                )
+                    one = run_audit(session, checks=[check], per_check=per_check, started=started)
+                    found.append((number, one))
+            at_work.remove(connection)
+        return found
 
     with database.reading() as keeper, ThreadPoolExecutor(jobs) as pool:
         keeper.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
         snapshot = keeper.execute(text("SELECT pg_export_snapshot()")).scalar_one()
+        working: list[Future[list[tuple[int, list[Finding]]]]] = []
         try:
-            working = [pool.submit(work, snapshot) for _ in range(jobs)]
+            working += [pool.submit(work, snapshot) for _ in range(jobs)]
             # Not one result after the other: who fails is heard while others are at long checks.
             wait(working, return_when=FIRST_EXCEPTION)
             for one in working:
@@ -71,14 +75,21 @@ def run_audit_side_by_side(
                     one.result()
             parts = [part for one in working for part in one.result()]
         except BaseException:
-            _stop(waiting, at_work)
+            _stop(waiting, at_work, working)
             raise
     return [one for _, found in sorted(parts, key=lambda part: part[0]) for one in found]
 
 
-def _stop(waiting: SimpleQueue[tuple[int, Check]], at_work: list[Connection]) -> None:
+def _stop(
+    waiting: SimpleQueue[tuple[int, Check]],
+    at_work: list[Connection],
+    working: Sequence[Future[list[tuple[int, list[Finding]]]]],
+) -> None:
     """Nobody waits minutes for the other checks when one has failed, or the operator has had enough."""
-    while not waiting.empty():
-        waiting.get_nowait()
-    for connection in at_work:
-        connection.cancel_safe()
+    with suppress(Empty):
+        while True:
+            waiting.get_nowait()
+    # Again and again: to cancel a session between two statements does nothing.
+    while wait(working, timeout=_PAUSE).not_done:
+        for connection in tuple(at_work):
+            connection.cancel_safe()
