@@ -174,9 +174,11 @@ _show(
     LimitScope,
     "Whose postings a limit counts together.",
     {
-        "MEMBER": "A member's. Exact.",
-        "CARD": "Those that named the member by one card. Exact.",
-        "STORE": "Those whose receipt names one store of a partner. Acts on a figure some seconds old.",
+        "MEMBER": "A member's. Exact, of what was posted to its own record: what a record did before it was"
+        " merged in is not counted.",
+        "CARD": "Those that named the member by one card. Exact, likewise.",
+        "STORE": "Those whose receipt names one store of a partner: no authorisation does. Acts on a figure"
+        " some seconds old.",
         "PARTNER": "A partner's. Acts on a figure some seconds old.",
     },
 )
