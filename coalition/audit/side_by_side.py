@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
@@ -68,12 +68,8 @@ def run_audit_side_by_side(
         working: list[Future[list[tuple[int, list[Finding]]]]] = []
         try:
             working += [pool.submit(work, snapshot) for _ in range(jobs)]
-            # Not one result after the other: who fails is heard while others are at long checks.
-            wait(working, return_when=FIRST_EXCEPTION)
-            for one in working:
-                if one.done():
-                    one.result()
-            parts = [part for one in working for part in one.result()]
+            # As they end: who fails is heard while others are at long checks.
+            parts = [part for one in as_completed(working) for part in one.result()]
         except BaseException:
             _stop(waiting, at_work, working)
             raise
