@@ -23,11 +23,11 @@ from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting, TransactionRef
 from coalition.ledger.posting import TermsSuperseded
+from coalition.reasons import check_reason
 from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
 from partners.agreements import agreement_in_force, get_agreements
-from partners.checks import check_text
 from partners.earning import points_for
 from partners.memory import Memory, memory_of
 from partners.terms import Evaluation, check_amount, check_points, evaluate, local_date
@@ -35,7 +35,6 @@ from partners.terms import Evaluation, check_amount, check_points, evaluate, loc
 T = TypeVar("T")
 
 _TRIES: Final = 3
-_MAX_REASON: Final = 200
 _NO_PLAN: Final = FundingPlanId(UUID(int=0))
 """A plan that never exists: the kernel refuses it in its place in the order."""
 
@@ -136,8 +135,7 @@ def reverse(session: Session, wish: Reverse) -> Posting:
         has moved.
         IdempotencyConflict: the key was used for a different request.
     """
-    if wish.reason is not None:
-        check_text(wish.reason, field="reason", longest=_MAX_REASON)
+    check_reason(wish.reason)
     if wish.points is not None and wish.amount is not None:
         raise InvalidInput("give points, an amount of money, or neither for all", field=("input", "points"))
     if wish.points is not None:

@@ -9,7 +9,7 @@ from coalition.errors import InvalidInput
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
 from coalition.merging import MergeMembers, merge_members, unmerge_members
-from partners.checks import check_text
+from coalition.reasons import check_reason
 from partners.scopes import Scope
 from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
@@ -58,8 +58,7 @@ def _changed(
     def work(session: "Session") -> Posting:
         attempt.member_id = survivor = _named(session, wish.survivor, field="survivor")
         merged = _named(session, wish.merged, field="merged")
-        if wish.reason is not None:
-            check_text(wish.reason, field="reason")
+        check_reason(wish.reason)
         return post(
             session,
             MergeMembers(

@@ -9,8 +9,8 @@ from coalition.amounts import Points
 from coalition.errors import CoalitionError, InvalidInput, MemberUnknown
 from coalition.ids import NETWORK
 from coalition.ledger import Posting
+from coalition.reasons import check_reason
 from coalition.transferring import TransferPoints, transfer_points
-from partners.checks import check_text
 from partners.scopes import Scope
 from partners.terms import check_points
 from schema.context import Context, Info, Outcome
@@ -55,8 +55,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
 
     def post(session: "Session") -> Posting:
         attempt.member_id = giver = acting_for(context, session, wish.from_member, field="from")
-        if wish.reason is not None:
-            check_text(wish.reason, field="reason")
+        check_reason(wish.reason)
         check_points(wish.points)
         try:
             named = wish.to.exactly(session, partner_id=NETWORK, in_use=True)
