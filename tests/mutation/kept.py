@@ -78,7 +78,7 @@ def keep_connections() -> Callable[[], list[KeptDatabase]]:
 
     Database.connect = connect_kept
     # psycopg forgets what was prepared at each ROLLBACK, since a table may be gone by it; here none is ever made.
-    PrepareManager.clear = lambda self: False
+    PrepareManager.clear = lambda _: False
     # A cursor in the server plans its statement each time; what tests read is small, and prepared once.
     PGExecutionContext_psycopg.create_server_side_cursor = PGExecutionContext_psycopg.create_default_cursor
     # Reads a folder of a thousand files for each programme that is opened.
