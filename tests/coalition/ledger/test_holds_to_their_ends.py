@@ -260,3 +260,19 @@ def test_a_hold_with_points_of_others_is_over_at_the_moment_at_which_it_lapses(l
             end(hold.ref)
         assert refusal.value.facts == {"lapsed_at": lapses.isoformat()}
     assert ledger.snapshot() == before
+
+
+def test_what_has_matured_is_held_and_what_has_expired_is_not(ledger: LedgerDriver) -> None:
+    member, moment = ledger.member(), ledger.now + timedelta(hours=1)
+    ledger.issue(member, 7, expires_at=moment)
+    ledger.issue(member, 5, matures_at=moment)
+    ledger.pass_time(hours=1)
+    before = ledger.snapshot()
+    for hold in (ledger.authorize, ledger.voucher):
+        with pytest.raises(errors.InsufficientPoints) as refusal:
+            hold(member, 6)
+        assert refusal.value.facts == {"available": 5, "requested": 6}
+    assert ledger.snapshot() == before
+    assert ledger.authorize(member, 5).balance.held == 5
+    assert ledger.kinds(member)[-3:] == [("mature", 5), ("expire", 7), ("authorize", 5)]
+    _clean(ledger)
