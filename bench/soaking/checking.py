@@ -95,20 +95,31 @@ def _pools(session: Session, log: Log) -> Iterator[str]:
     pools = set(session.execute(text("SELECT pool_id FROM ledger.pool")).scalars())
     if len(pools) != told["createPool"]:
         yield f"{told['createPool']} pools were acknowledged and {len(pools)} are there"
-    places = {
-        (to_global("Pool", row.pool_id), to_global("Member", row.member_id)): row.ended_at
-        for row in session.execute(
-            text("SELECT pool_id, member_id, ended_at FROM ledger.pool_member WHERE joined_at IS NOT NULL")
-        )
-    }
-    for key, one in log.acknowledged.items():
-        if one.wish.mutation not in _POOLS - {"inviteToPool"}:
-            continue
-        place = (one.answer["pool"]["id"], one.who)
-        if place not in places:
-            yield f"{key} ({one.wish.mutation}) was acknowledged, and the member never was in that pool"
-        elif one.wish.mutation == "leavePool" and places[place] is None:
-            yield f"{key} was acknowledged, and the member has not left"
+    yield from _places(session, log)
+
+
+def _places(session: Session, log: Log) -> Iterator[str]:
+    """Who left a pool may join it again: a member has a place for each time."""
+    joined: Counter[tuple[str, str]] = Counter()
+    ended: Counter[tuple[str, str]] = Counter()
+    for row in session.execute(
+        text("SELECT pool_id, member_id, ended_at FROM ledger.pool_member WHERE joined_at IS NOT NULL")
+    ):
+        place = (to_global("Pool", row.pool_id), to_global("Member", row.member_id))
+        joined[place] += 1
+        ended[place] += row.ended_at is not None
+    taken: Counter[tuple[str, str]] = Counter()
+    left: Counter[tuple[str, str]] = Counter()
+    for one in log.acknowledged.values():
+        if one.wish.mutation in _POOLS - {"inviteToPool"}:
+            place = (one.answer["pool"]["id"], one.who)
+            (left if one.wish.mutation == "leavePool" else taken)[place] += 1
+    for place in sorted(joined.keys() | taken.keys() | left.keys()):
+        # Who accepts once more while in the pool is told that it is in.
+        if not bool(taken[place]) <= joined[place] <= taken[place]:
+            yield f"{place} was told {taken[place]} times that it joined, and did {joined[place]} times"
+        if ended[place] < left[place]:
+            yield f"{place} was told {left[place]} times that it left, and did {ended[place]} times"
 
 
 def _id(row: Any) -> str:

@@ -60,7 +60,20 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
         -- pool, follows it in the same moment: a group.
         SELECT *, count(*) FILTER (WHERE idempotency_key IS NOT NULL
                                       OR NOT (kind IN ('recovery', 'expire', 'reverse_issue', 'unpool_out')
-                                              OR (kind = 'merge_in' AND kind_before = 'unpool_out'))
+                                              OR (kind = 'merge_in' AND kind_before = 'unpool_out'
+                                                  AND EXISTS (
+                                                      -- Who got points back passed them on at once.
+                                                      SELECT FROM ledger.transaction back
+                                                        JOIN ledger.transaction got
+                                                          ON (got.member_id, got.transaction_id)
+                                                             = (back.other_member_id, back.other_id)
+                                                        JOIN ledger.transaction passed_on
+                                                          ON passed_on.member_id = got.member_id
+                                                         AND passed_on.kind = 'merge_out'
+                                                         AND passed_on.sequence > got.sequence
+                                                         AND passed_on.recorded_at = got.recorded_at
+                                                       WHERE back.member_id = ordered.member_id
+                                                         AND back.sequence = ordered.sequence - 1)))
                                       OR recorded_at IS DISTINCT FROM recorded_before)
                 OVER (PARTITION BY member_id ORDER BY sequence) AS number
           FROM ordered

@@ -163,7 +163,7 @@ def _left_where_it_never_was(log: Log) -> None:
         (_told("adjust", "transaction", "id", otherwise="another"), "its transaction is not there"),
         (_untold_adjustment, "0 adjustments were acknowledged and 1 are there"),
         (_lost_pool, "2 pools were acknowledged and 1 are there"),
-        (_left_where_it_never_was, "the member never was in that pool"),
+        (_left_where_it_never_was, "told 1 times that it left, and did 0 times"),
     ],
 )
 def test_each_untruth_is_found(api: Api, log: Log, damage: Callable[[Log], None], said: str) -> None:

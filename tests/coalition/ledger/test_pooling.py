@@ -269,6 +269,21 @@ def test_a_spender_who_was_merged_gives_back_all_the_same(ledger: LedgerDriver) 
     _clean(ledger)
 
 
+def test_what_others_do_in_the_same_moment_is_not_taken_for_an_answer(ledger: LedgerDriver) -> None:
+    """Points went back to Ben under a key; what reaches Ada through Cleo, merged into her, is another's doing."""
+    ada, ben, cleo, dan = (ledger.member(available=10) for _ in range(4))
+    ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 20, from_pool=True)
+    ledger.pool(dan, cleo)
+    others = ledger.redeem(dan, 20, from_pool=True)
+    ledger.leave_pool(cleo)
+    ledger.merge(ada, cleo)
+    ledger.reverse(spent.ref)
+    ledger.reverse(others.ref)
+    assert _spendable(ledger, ada, ben, cleo, dan) == [20, 10, 0, 10]
+    _clean(ledger)
+
+
 def test_joining_needs_both_sides(ledger: LedgerDriver) -> None:
     ada, ben, cleo = ledger.member(), ledger.member(), ledger.member()
     pool = ledger.pool(ada, most_members=2)
