@@ -83,7 +83,7 @@ BEGIN
                       '|', h.points, '|', h.partner_id, '|', h.agreement_id, '|', h.confirmed, '|', h.pooled) INTO began
         FROM hold h WHERE h.member_id = p.member_id AND h.business_date = p.business_date AND h.transaction_id = p.transaction_id;
     END IF;
-    RETURN ledger.legs_and_balances(concat_ws(E'\n', legs, began, other), p.inserted_at,
+    RETURN ledger.legs_and_balances(nullif(concat_ws(E'\n', legs, began, other), ''), p.inserted_at,
                                     p.available_after, p.pending_after, p.held_after, p.deficit_after);
 END $$;
 
