@@ -24,6 +24,7 @@ from coalition.erasing import erase_member
 from coalition.errors import CoalitionError
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.ids import NETWORK, MemberId
+from coalition.ledger.posting import TermsSuperseded
 from coalition.reviewing import queue_review, reject, release
 
 Act = Callable[[LedgerDriver], Any]
@@ -236,6 +237,21 @@ def test_points_that_come_meanwhile_are_there_to_be_taken(ledger: LedgerDriver) 
             return adjusting.post_adjustment(session, member, adjustment, by="grace")
 
     assert one_after_another(ledger, lambda held: held.issue(member, 7), post).balance.available == 2
+    assert clean(ledger)
+
+
+def test_what_is_reversed_while_its_member_is_merged_is_not_reversed_on_the_merged_record(
+    ledger: LedgerDriver,
+) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    issued = ledger.issue(merged, 7)
+    with pytest.raises(TermsSuperseded):  # the caller tries again
+        one_after_another(
+            ledger, lambda held: held.merge(survivor, merged), lambda late: late.reverse(issued.ref, 2)
+        )
+    assert ledger.balance(survivor).available == 7
+    ledger.reverse(issued.ref, 2)
+    assert ledger.balance(survivor).available == 5
     assert clean(ledger)
 
 
