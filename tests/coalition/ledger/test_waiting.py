@@ -367,6 +367,25 @@ def test_a_pool_is_not_left_before_it_was_joined_though_the_clock_is_slow(
     ) == [(True,)]
 
 
+def test_the_night_holds_no_member_while_it_waits_for_one_before(database: Database) -> None:
+    """Of members it brings up to date together, and who gets points back from them, it locks the first id first."""
+    ledger = LedgerDriver(database).open()
+    giver, other, spender = sorted(ledger.member(available=10) for _ in range(3))
+    ledger.pool(spender, giver)
+    ledger.authorize(spender, 15, from_pool=True)
+    ledger.pass_time(hours=1)
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.unit_of_work() as session:
+            till = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
+            till.redeem(giver, 1)
+            night = pool.submit(ledger.bring_up_to_date, other, spender)
+            _until_somebody_waits(ledger)
+            till.redeem(other, 1)
+        # The hold lapsed and the giver has its points back.
+        assert night.result() == 2
+    assert [ledger.balance(one).available for one in (giver, other, spender)] == [9, 9, 10]
+
+
 def test_a_hold_of_others_points_lapses_no_earlier_than_what_was_posted_since(
     database: Database, owner_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
