@@ -89,6 +89,14 @@ def as_lines(shown: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def headline(shown: dict[str, Any]) -> str:
+    """What it did, where and when, in one line."""
+    return (
+        f"{shown['kind']} of {shown['points']:,} points by {shown['partner']}, window {shown['window']},"
+        f" recorded {shown['recordedAt']}, occurred {shown['occurredAt']}{' (late)' if shown['late'] else ''}"
+    )
+
+
 def receipt_line(receipt: dict[str, Any]) -> str:
     """A receipt line in one word: store, terminal, number and line, and the revision where there is one."""
     revision = f" rev {receipt['revision']}" if receipt["revision"] else ""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeVar
-from uuid import uuid4
 
 import click
 
@@ -13,14 +11,13 @@ from coalition.cli import console
 from coalition.cli.naming import TRANSACTION, member_named
 from coalition.errors import TransactionUnknown
 from coalition.global_ids import spell_reference
-from coalition.history import Transactions, find_by_receipt
+from coalition.history import Transactions
 from coalition.ledger.tables import KINDS
 from coalition.paging import PageRequest
-from coalition.receipts import Receipt
-from partners import on_behalf
 from partners.cli import journal
-from partners.cli.parameters import DECIMAL, party_id
-from partners.directory import get_partner_by_code
+from partners.cli.parameters import party_id
+from partners.cli.receipts import by_receipt, which_one
+from partners.cli.reversing import reverse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -130,141 +127,10 @@ def show(which: TransactionRef | None, as_json: bool, **receipt: Any) -> None:
         _print(shown)
 
 
-def by_receipt(command: click.Command) -> click.Command:
-    """Have a command name its TRANSACTION by a partner's receipt line too, as the API does."""
-    command.params += [
-        click.Option(
-            ["--partner", "code"], help="With --receipt: the code of the partner whose receipt it is."
-        ),
-        click.Option(
-            ["--receipt"],
-            nargs=3,
-            metavar="STORE TERMINAL NUMBER",
-            help="In place of TRANSACTION: what the partner posted for a line of this receipt.",
-        ),
-        click.Option(
-            ["--line"], type=click.IntRange(min=1), default=1, show_default=True, help="Which line."
-        ),
-        click.Option(["--revision"], type=click.IntRange(min=0), default=0, show_default=True),
-        click.Option(
-            ["--redeemed", "redeemed"],
-            is_flag=True,
-            help="The redemption of that line; the issue if not given. One line can have both.",
-        ),
-    ]
-    return command
-
-
-def which_one(
-    session: Session,
-    which: TransactionRef | None,
-    *,
-    code: str | None,
-    receipt: tuple[str, str, str] | None,
-    line: int,
-    revision: int,
-    redeemed: bool,
-) -> TransactionRef:
-    """The transaction that a command names, by its id or by its receipt line.
-
-    Raises:
-        PartnerUnknown: no partner has that code.
-        TransactionUnknown: nothing was posted for that line.
-    """
-    if (which is None) == (receipt is None) or (receipt is None) != (code is None):
-        raise click.UsageError("Name TRANSACTION, or --partner and --receipt.")
-    if which is not None:
-        return which
-    assert receipt is not None
-    assert code is not None
-    store, terminal, number = receipt
-    found = find_by_receipt(
-        session,
-        partner_id=get_partner_by_code(session, code).partner_id,
-        kind="redeem" if redeemed else "issue",
-        receipt=Receipt(store=store, terminal=terminal, number=number, line=line, revision=revision),
-    )
-    if found is None:
-        raise TransactionUnknown
-    return found
-
-
 by_receipt(show)
 
 
-@transaction.command()
-@click.argument("which", metavar="[TRANSACTION]", type=TRANSACTION, required=False)
-@click.option("--points", type=click.IntRange(min=1), help="Undo so many of its points.")
-@click.option(
-    "--amount", type=DECIMAL, help="Or what so much of the money had earned that it was posted for."
-)
-@click.option("--reason", help="Why, in your words. The partner and the member read it.")
-@click.option("--key", help="The same key again is the same reversal; made up if not given.")
-@click.option("--yes", is_flag=True, help="Do not ask.")
-@console.by_option
-@console.json_option
-def reverse(
-    which: TransactionRef | None,
-    points: int | None,
-    amount: Decimal | None,
-    reason: str | None,
-    key: str | None,
-    yes: bool,
-    by: str,
-    as_json: bool,
-    **receipt: Any,
-) -> None:
-    """Undo an issue, a redemption or a capture in its partner's name: a part of it, or all that is left.
-
-    It is a transaction of its own, at the prices that the other was made at, and settled with the partner as
-    if its till had sent it. All that the partner would be refused is refused. How much of a spent issue comes
-    back, the partner's return policy says. `coalition transaction show` tells who did it, and why.
-
-    What is about to be undone is shown first, and asked about.
-
-    \b
-    Examples:
-      coalition transaction reverse 5daf46cc-…/2026-03-02/6dffad72-… --reason "till sent it twice"
-      coalition transaction reverse --partner grocer --receipt berlin-1 till-4 2026-0815 --amount 12.50
-    """  # noqa: D301 - click's mark of lines to keep
-    if points is not None and amount is not None:
-        raise click.UsageError("Give --points, --amount, or neither for all that is left.")
-    with console.open_database() as database:
-        with database.reading() as session:
-            ref = which_one(session, which, **receipt)
-            found = history.find_transaction(session, ref)
-            if found is None:
-                raise TransactionUnknown
-            before = journal.whole(session, found)
-        if not yes:
-            click.echo(_told(before), err=True)
-            click.confirm(f"Undo {_part(before, points, amount)} of it?", abort=True, err=True)
-        with database.unit_of_work() as session:
-            wish = on_behalf.Reverse(
-                reference=ref, key=key or str(uuid4()), by=by, points=points, amount=amount, reason=reason
-            )
-            done = on_behalf.reverse(session, wish)
-            posted = history.find_transaction(session, done.ref)
-            assert posted is not None, "it was just posted, or under this key before"
-            shown = journal.whole(session, posted) | {"replayed": done.replayed}
-    if as_json:
-        console.print_json(shown)
-        return
-    missing = shown["undonePoints"] - shown["points"]
-    click.echo(f"{shown['undonePoints']:,} points are undone: {shown['transaction']}")
-    if missing > 0:
-        click.echo(f"{missing:,} of them were not there any more; the partner's return policy says what now")
-
-
-by_receipt(reverse)
-
-
-def _part(before: dict[str, Any], points: int | None, amount: Decimal | None) -> str:
-    if points is not None:
-        return f"{points:,} points"
-    if amount is not None:
-        return f"what {amount} of the money earned"
-    return f"all {before['reversiblePoints'] or 0:,} points that are left"
+transaction.add_command(reverse)
 
 
 def _list(
@@ -306,16 +172,9 @@ def _list(
         click.echo(f"There are more: --after {spell_reference(page.items[-1].ref)}", err=True)
 
 
-def _told(shown: dict[str, Any]) -> str:
-    return (
-        f"{shown['kind']} of {shown['points']:,} points by {shown['partner']}, window {shown['window']},"
-        f" recorded {shown['recordedAt']}, occurred {shown['occurredAt']}{' (late)' if shown['late'] else ''}"
-    )
-
-
 def _print(shown: dict[str, Any]) -> None:
     click.echo(f"transaction {shown['transaction']}")
-    click.echo(_told(shown))
+    click.echo(journal.headline(shown))
     reimbursed = shown["reimbursement"]
     facts = {
         "money spent": shown["amount"],
