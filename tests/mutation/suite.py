@@ -75,7 +75,7 @@ NEAR = {
     "24": ("batches",),
 }
 
-# Asked where none of those reaches a function.
+# Asked after those.
 WIDER = (
     "tests/partners/test_agreements.py",
     "tests/partners/test_directory.py",
@@ -107,28 +107,45 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
     """
     asked = [name for name in ground.seconds if mutant.operator == "lock" or not name.startswith(RACES)]
     calling = [name for name in asked if mutant.function in ground.calls[name]] or asked
-    calling = [name for name in calling if not name.startswith(WIDER)] or calling
-    kills: Counter[str] = Counter()
-    for other in _of_function(mutant.function):
-        outcome = state.outcome(other)
-        if outcome and outcome.test:
-            kills[outcome.test] += 1
+    kills, kills_of_file = _kills(mutant.function, "", state), _kills("", mutant.file, state)
     near = (
         ("goes_on_from", "test_waiting", *RACES)
         if mutant.operator == "lock"
         else NEAR.get(mutant.file[:2], ())
     )
-    return sorted(
+    ordered = sorted(
         calling,
         key=lambda name: (
             -kills[name],
             "written_down" not in name,
             not any(word in name for word in near),
+            name.startswith(WIDER),
+            -kills_of_file[name],
             ground.seconds[name],
         ),
     )
+    # Not all the cases of one test before the first of the next.
+    seen: Counter[str] = Counter()
+    place: dict[str, int] = {}
+    for name in ordered:
+        test = name.partition("[")[0]
+        seen[test] += 1
+        place[name] = 0 if kills[name] else seen[test]
+    return sorted(
+        ordered, key=lambda name: (place[name] > 0 and not any(word in name for word in near), place[name])
+    )
+
+
+def _kills(function: str, file: str, state: State) -> Counter[str]:
+    """How many mutants of a function or a file each test has killed."""
+    outcomes = (state.outcome(mutant) for mutant in _of(function, file))
+    return Counter(outcome.test for outcome in outcomes if outcome and outcome.test)
 
 
 @cache
-def _of_function(function: str) -> list[Mutant]:
-    return [mutant for mutant in kernel_mutants() if mutant.function == function]
+def _of(function: str, file: str) -> list[Mutant]:
+    return [
+        mutant
+        for mutant in kernel_mutants()
+        if function in {"", mutant.function} and file in {"", mutant.file}
+    ]
