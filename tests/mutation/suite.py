@@ -12,6 +12,7 @@ from mutation.worker import Ground
 TESTS = (
     "tests/coalition/ledger/test_written_down.py",
     "tests/coalition/ledger/test_every_posting.py",
+    "tests/coalition/ledger/test_programme.py",
     "tests/coalition/ledger/test_claims.py",
     "tests/coalition/ledger/test_coming_due.py",
     "tests/coalition/ledger/test_kept_alive.py",
@@ -45,7 +46,7 @@ TESTS = (
 
 # Where a file's own tests are, to be asked before others that call it by the way.
 NEAR = {
-    "02": ("test_night",),
+    "02": ("test_programme", "test_night", "test_waiting"),
     "03": ("test_revisions", "receipt"),
     "04": (
         "test_claims",
