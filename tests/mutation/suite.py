@@ -39,6 +39,7 @@ TESTS = (
     "tests/coalition/ledger/test_waiting.py",
     "tests/coalition/ledger/test_identifiers.py",
     "tests/coalition/ledger/test_batches.py",
+    "tests/coalition/ledger/test_order_of_locks.py",
     "tests/coalition/vault/test_erasing.py",
     "tests/partners/test_expiry.py",
     "tests/partners/test_earning.py",
@@ -73,7 +74,7 @@ NEAR = {
     "21": ("voucher",),
     "22": ("erasing",),
     "23": ("identifiers",),
-    "24": ("batches",),
+    "24": ("batches", "test_order_of_locks"),
 }
 
 # Asked after those.
@@ -110,7 +111,7 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
     calling = [name for name in asked if mutant.function in ground.calls[name]] or asked
     kills, kills_of_file = _kills(mutant.function, "", state), _kills("", mutant.file, state)
     near = (
-        ("goes_on_from", "test_waiting", *RACES)
+        ("goes_on_from", "test_waiting", "test_order_of_locks", *RACES)
         if mutant.operator == "lock"
         else NEAR.get(mutant.file[:2], ())
     )

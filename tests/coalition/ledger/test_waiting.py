@@ -23,6 +23,7 @@ from coalition.erasing import erase_member
 from coalition.errors import CoalitionError
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.ids import NETWORK, MemberId
+from coalition.redeeming import redeem_points
 from coalition.reviewing import queue_review, reject, release
 
 Act = Callable[[LedgerDriver], Any]
@@ -317,3 +318,16 @@ def test_who_seals_while_another_does_finds_it_sealed(ledger: LedgerDriver) -> N
         "SELECT sum(entries) FROM ledger.window_total WHERE business_date = :day", day=day
     ) == [(2,)]
     assert ledger.balance(member).available == 5
+
+
+def test_a_batch_that_waited_for_a_posting_goes_on_from_what_that_one_left(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    spend, earn = ledger.to_redeem(member, 60), ledger.to_issue(member, 7)
+
+    def redeem(by: LedgerDriver) -> None:
+        with by.database.single_call() as session:
+            redeem_points(session, spend)
+
+    [answer] = one_after_another(ledger, redeem, lambda after: after.batch(earn))
+    assert answer.balance.available == 47
+    assert clean(ledger)
