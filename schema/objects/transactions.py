@@ -245,7 +245,7 @@ class Transaction(Node):
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""
         record = self._record(info)
-        if record.kind not in {"issue", "redeem", "capture"}:
+        if record.kind not in history.REVERSIBLE:
             return None
         undone = sum(one.points for one in info.context.loaded.reversals.get(self.ref) or [])
         return Points(record.points - undone)

@@ -9,13 +9,14 @@ from uuid import UUID
 
 import strawberry
 
+from coalition import global_ids
 from coalition.errors import ClientUnknown, WindowUnknown
 from coalition.ids import AgreementId, FundingPlanId, PartyId
 from coalition.windows import find_window
 from partners import clients
 from partners.scopes import Scope
 from schema.context import Context, Info
-from schema.ids import from_global, hold_in, member_in, transaction_in
+from schema.ids import hold_in, member_in, transaction_in
 from schema.objects.clients import Client
 from schema.objects.holds import visible_hold
 from schema.objects.nodes import Node
@@ -114,7 +115,7 @@ class NodeQueries:
     )
     def node(self, info: Info, id: strawberry.ID) -> Node | None:
         """Any object."""
-        kind, rest = from_global(str(id)) or ("", "")
+        kind, rest = global_ids.read(str(id)) or ("", "")
         found: Node | None = None
         if kind in _BY_PART:
             found = _BY_PART[kind](info.context, rest)

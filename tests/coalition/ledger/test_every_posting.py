@@ -11,6 +11,7 @@ import pytest
 from driver import LedgerDriver, receipt
 
 from coalition import clock, errors
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment, post_adjustment, propose_adjustment
 from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.db import Database
@@ -72,6 +73,18 @@ def _transfer(ledger: LedgerDriver, member: MemberId) -> Prepared:
     return lambda: ledger.transfer(member, 7, to=other)
 
 
+def _adjust(ledger: LedgerDriver, member: MemberId) -> Prepared:
+    wish = ProposeAdjustment(member_id=member, points=Points(-7), reason=AdjustmentReason.FRAUD, by="ada")
+    with ledger.database.unit_of_work() as session:
+        adjustment = propose_adjustment(session, wish)
+
+    def post() -> Posting:
+        with ledger.database.single_call() as session:
+            return post_adjustment(session, member, adjustment, by="ada")
+
+    return post
+
+
 BY_A_TILL = (
     _issue,
     _redeem,
@@ -82,7 +95,7 @@ BY_A_TILL = (
     _reverse_redemption,
     _redeem_voucher,
 )
-ALL = (*BY_A_TILL, _voucher, _transfer)
+ALL = (*BY_A_TILL, _voucher, _transfer, _adjust)
 named = pytest.mark.parametrize
 
 
@@ -218,6 +231,15 @@ def test_one_who_was_merged_gets_and_gives_nothing_more(
     with pytest.raises(errors.MemberMerged) as refusal:
         post()
     assert refusal.value.facts == {"survivor": str(survivor)}
+    assert ledger.snapshot() == before
+
+
+@named("post", ("issue", "redeem", "authorize", "voucher"))
+def test_one_whom_nobody_knows_gets_and_gives_nothing(ledger: LedgerDriver, post: str) -> None:
+    ledger.member(available=10)
+    before = ledger.snapshot()
+    with pytest.raises(errors.MemberUnknown):
+        getattr(ledger, post)(MemberId(uuid4()), 5)
     assert ledger.snapshot() == before
 
 
