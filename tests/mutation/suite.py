@@ -41,6 +41,8 @@ TESTS = (
     "tests/coalition/ledger/test_batches.py",
     "tests/coalition/ledger/test_order_of_locks.py",
     "tests/coalition/vault/test_erasing.py",
+    "tests/coalition/vault/test_erased_givers.py",
+    "tests/coalition/vault/test_respelling.py",
     "tests/partners/test_expiry.py",
     "tests/partners/test_earning.py",
 )
@@ -59,7 +61,7 @@ NEAR = {
     ),
     "05": ("test_issuing", "test_every_posting", "erased", "test_kept_alive"),
     "06": ("test_redeeming", "test_every_posting", "erased", "refusals_of_a_pool"),
-    "08": ("test_members", "block", "test_identifiers", "erased", "nobody_joins"),
+    "08": ("test_members", "block", "test_identifiers", "respelling", "erased", "nobody_joins"),
     "07": ("test_reversing", "test_claims", "reverse"),
     "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
     "11": ("test_proof",),
