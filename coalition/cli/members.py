@@ -10,7 +10,7 @@ import click
 from coalition import blocking, members
 from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
-from coalition.cli.naming import identifier_of, member_named
+from coalition.cli.naming import identifier_of, member_named, spelled
 from coalition.cli.people import erase, export
 from coalition.ids import NETWORK, PartnerId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
@@ -123,7 +123,7 @@ def transfer(
         console.print_json(
             {
                 "member": str(posting.member_id),
-                "transaction": str(posting.transaction_id),
+                "transaction": spelled(posting.ref),
                 "points": posting.points,
                 "available": posting.balance.available,
                 "replayed": posting.replayed,
@@ -183,7 +183,7 @@ def _change(
         console.print_json(
             {
                 "survivor": str(posting.member_id),
-                "transaction": str(posting.transaction_id),
+                "transaction": spelled(posting.ref),
                 "points": posting.points,
                 "available": posting.balance.available,
                 "replayed": posting.replayed,

@@ -10,7 +10,7 @@ import click
 from coalition import adjusting
 from coalition.adjusting import Adjustment, AdjustmentReason, AdjustmentState
 from coalition.cli import console
-from coalition.cli.naming import member_named
+from coalition.cli.naming import member_named, spelled
 from coalition.errors import AdjustmentUnknown
 from coalition.ids import MemberId
 from coalition.paging import LARGEST_SIZE, PageRequest
@@ -200,7 +200,7 @@ def _rows(session: Session, found: list[Adjustment]) -> list[dict[str, Any]]:
             "proposedAt": one.proposed_at.isoformat(timespec="seconds"),
             "decidedBy": one.decided_by,
             "decidedAt": one.decided_at.isoformat(timespec="seconds") if one.decided_at else None,
-            "transaction": str(one.posted.transaction_id) if one.posted else None,
+            "transaction": spelled(one.posted) if one.posted else None,
         }
         for one in found
     ]

@@ -85,7 +85,7 @@ def _is_open(outcome: Outcome | None, *, again: bool, anew: bool) -> bool:
 
 def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, most: int | None) -> None:
     crew = [_Worker(paths) for _ in range(min(workers, len(mutants)))]
-    ground = _ground(crew[0], paths)
+    ground = _ground(crew, paths)
     for name, said in ground.failing.items():
         console.print(
             f"Not asked, since it fails with nothing changed: {name}\n  {said[-300:]}", markup=False
@@ -124,18 +124,22 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, 
             worker.end()
 
 
-def _ground(worker: "_Worker", paths: list[str]) -> Ground:
+def _ground(crew: list["_Worker"], paths: list[str]) -> Ground:
     known, stale = known_ground(paths)
-    if stale:
-        console.print("Running the tests with nothing changed, to see what each calls.")
-        worker.channel.send(tuple(stale))
+    if not stale:
+        return known
+    console.print("Running the tests with nothing changed, to see what each calls.")
+    shares = [tuple(stale[nth :: len(crew)]) for nth in range(len(crew))]
+    for worker, share in zip(crew, shares, strict=True):
+        worker.channel.send(share)
+    for worker in crew:
         found = worker.channel.recv()
         if not isinstance(found, Ground):
             sys.exit(str(found))
         known.seconds.update(found.seconds)
         known.calls.update(found.calls)
         known.failing.update(found.failing)
-        remember_ground(paths, known)
+    remember_ground(paths, known)
     return known
 
 

@@ -1,6 +1,6 @@
 """One database that is emptied between tests instead of made anew, in which functions are replaced."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -9,6 +9,7 @@ from databases import TestCluster, TestDatabase
 from psycopg import sql
 
 from coalition.db import roles
+from mutation.kept import KeptDatabase, keep_connections
 
 STATEMENT_SECONDS = 10
 _TABLES = """
@@ -56,6 +57,7 @@ class Laboratory:
         self._superuser = superuser
         self._database = database
         self._emptied = 0
+        self._kept: Callable[[], list[KeptDatabase]] = keep_connections()
         # What the migrations themselves have written.
         self._given: dict[str, list[tuple[object, ...]]] = {}
         for table in self._tables():
@@ -125,4 +127,5 @@ class Laboratory:
             WHERE datname = current_database() AND pid <> ALL (%s) AND backend_type = 'client backend'
         """
         own = [self._superuser.info.backend_pid, self._owner.info.backend_pid]
-        self._superuser.execute(others, (own,))
+        kept = [backend for database in self._kept() for backend in database.idle()]
+        self._superuser.execute(others, ([*own, *kept],))

@@ -1,6 +1,7 @@
 """A process that has collected the tests once and runs them again for each mutant."""
 
 import contextlib
+import gc
 import os
 import re
 import signal
@@ -64,7 +65,7 @@ def work(channel: Connection, paths: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Of many tests in one process, what one left to the garbage collector would be said of another.
     without = ("cacheprovider", "xdist", "unraisableexception")
-    arguments = [*(f"-pno:{plugin}" for plugin in without), "--tb=line", "-q", *paths]
+    arguments = [*(f"-pno:{plugin}" for plugin in without), "--tb=native", "-q", *paths]
     code = pytest.main(arguments, plugins=[_Judge(channel)])
     with contextlib.suppress(OSError):
         channel.send(f"the tests could not be collected: pytest ended with {code}")
@@ -91,6 +92,8 @@ class _Judge:
         with databases.running_cluster() as cluster, Laboratory.on(cluster) as laboratory:
             self._laboratory = laboratory
             _give_everybody(laboratory)
+            gc.collect()
+            gc.freeze()
             while (task := self._channel.recv()) is not None:
                 self._channel.send(self._judge(task) if isinstance(task, Task) else self._survey(task))
         os._exit(0)

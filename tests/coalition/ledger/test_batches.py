@@ -10,7 +10,7 @@ import pytest
 from databases import TestCluster
 from driver import START, LedgerDriver, receipt
 from listing import listing
-from sqlalchemy import Engine, text
+from sqlalchemy import text
 
 from coalition import identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
@@ -258,28 +258,35 @@ def _unnamed(outcome: Any) -> Any:
     return outcome
 
 
-def test_what_needs_nothing_else_is_posted_by_one_statement(
-    ledger: LedgerDriver, superuser_engine: Engine
-) -> None:
+def statements_of(ledger: LedgerDriver, posted: Sequence[Posting | CoalitionError]) -> list[str]:
+    """For each posting what those have in common that one statement wrote: any other has a savepoint of its own."""
+    wrote = dict(ledger.rows("SELECT transaction_id, xmin::text FROM ledger.transaction"))
+    return [wrote[one.ref.transaction_id] for one in posted if isinstance(one, Posting)]
+
+
+def test_what_needs_nothing_else_is_posted_by_one_statement(ledger: LedgerDriver) -> None:
     """Or the comparison above would compare one way with itself."""
     wishes = merely_issues(ledger)
-    with superuser_engine.begin() as connection:
-        connection.execute(text("ALTER FUNCTION ledger.post_line RENAME TO post_no_line"))
-    assert all(isinstance(one, Posting) for one in ledger.batch(*wishes))
+    posted = ledger.batch(*wishes)
+    assert all(isinstance(one, Posting) for one in posted)
+    assert len(set(statements_of(ledger, posted))) == 1
     assert whole(ledger)
 
 
-def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(
-    ledger: LedgerDriver, superuser_engine: Engine
-) -> None:
-    first, second = ledger.member(), ledger.member()
+def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: LedgerDriver) -> None:
+    first, second, third = ledger.member(), ledger.member(), ledger.member()
     ledger.limit("often", posting="both", measure="count", most=2)
     ledger.limit("much", scope="partner", posting="issue", measure="points", most=100)
-    with superuser_engine.begin() as connection:
-        connection.execute(text("ALTER FUNCTION ledger.post_line RENAME TO post_no_line"))
-    ledger.batch(*(ledger.to_issue(member, 10) for member in (first, second, first, second)))
-    with pytest.raises(Exception, match="post_line"):
-        ledger.batch(ledger.to_issue(first, 10))
+    posted = ledger.batch(*(ledger.to_issue(member, 10) for member in (first, second, first, second)))
+    assert len(set(statements_of(ledger, posted))) == 1
+    refused, *posted = ledger.batch(*(ledger.to_issue(member, 10) for member in (first, third, third)))
+    assert isinstance(refused, LimitExceeded)
+    assert len(set(statements_of(ledger, posted))) == 1
+    # Each of these has its own, since one more would be too many.
+    fourth = ledger.member()
+    posted = ledger.batch(*(ledger.to_issue(fourth, 1) for _ in range(3)))
+    assert [type(one) for one in posted] == [Posting, Posting, LimitExceeded]
+    assert len(set(statements_of(ledger, posted))) == 2
 
 
 # -- outcomes --------------------------------------------------------------------------------------
