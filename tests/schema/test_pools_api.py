@@ -150,8 +150,9 @@ def test_a_till_asks_beforehand_what_a_pool_would_give(api: Api) -> None:
     grocer = api.coalition.trading("grocer")
     ada, ben = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
     api.coalition.issue(ben, grocer, points=300)
-    pool = api.member(ada).do(CREATE, name="Home", spenderLimitPoints=200)["pool"]["id"]
-    api.member(ada).do(INVITE, invited=named(_id(ben)))
+    at_ada = api.member(ada)
+    pool = at_ada.do(CREATE, name="Home", spenderLimitPoints=200)["pool"]["id"]
+    at_ada.do(INVITE, invited=named(_id(ben)))
     api.member(ben).do(ACCEPT, pool=pool)
     till = api.client_of(grocer)
     ask = """query($input: QuoteRedemptionInput!) { quoteRedemption(input: $input) {
