@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from decimal import Decimal
 
 import pytest
 from audit_books import Books, Damage, everything_happens, opened
@@ -10,8 +11,10 @@ from audit_hands import points_change_hands
 from databases import TestCluster, TestDatabase
 from sqlalchemy import text
 
+from coalition.amounts import Points
 from coalition.audit import CHAIN, run_audit
 from coalition.db import Database
+from coalition.issuing import IssuePoints, issue_points
 
 MAY_CHANGE = {
     "transaction": set[str](),
@@ -47,7 +50,21 @@ def busy(cluster: TestCluster) -> Iterator[tuple[TestDatabase, Books]]:
         books = opened(test_database, database)
         everything_happens(books)
         points_change_hands(books)
+        money_by_a_card(books)
         yield test_database, books
+
+
+def money_by_a_card(books: Books) -> None:
+    member = books.member()
+    with books.database.unit_of_work() as session:
+        [card] = session.scalars(
+            text("SELECT identifier_id FROM ledger.identifier WHERE member_id = :member"), {"member": member}
+        )
+        wish = IssuePoints(
+            member_id=member, partner_id=books.baker.partner_id, agreement_id=books.baker.agreement_id,
+            points=Points(3), amount=Decimal("3.50"), identifier_id=card, idempotency_key="by card", request={},
+        )  # fmt: skip
+        issue_points(session, wish)
 
 
 @pytest.mark.parametrize("table", MAY_CHANGE)

@@ -182,6 +182,20 @@ def test_a_callers_slow_clock_records_nothing_before_what_the_member_has(
     _clean(ledger)
 
 
+@named("prepare", (_transfer, _adjust), ids=_name)
+def test_what_no_till_posts_occurs_when_it_is_recorded(
+    database: Database, monkeypatch: pytest.MonkeyPatch, prepare: Callable[..., Prepared]
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    post = prepare(ledger, ledger.member(available=100))
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    posted = post()
+    assert ledger.rows(
+        "SELECT occurred_at = recorded_at FROM ledger.transaction WHERE transaction_id = :id",
+        id=posted.transaction_id,
+    ) == [(True,)]
+
+
 @named("prepare", ALL, ids=_name)
 def test_a_posting_that_waited_for_another_goes_on_from_what_that_one_left(
     ledger: LedgerDriver, prepare: Callable[..., Prepared]
