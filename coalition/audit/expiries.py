@@ -91,18 +91,20 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
 
 
 def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
-    """A lot expires on the day it came with, which the chain seals, but where something moved that to later."""
-    # Activity moves it, to a day that is counted from the activity; and giving points back may, by a grace period.
+    """A lot expires on the day it came with, which the chain seals, but where something moved that."""
+    # Activity moves it, to a day that is counted from the activity; giving points back may, by a grace period.
     query = """
     SELECT concat_ws('/', l.member_id, l.lot_id) AS id,
            format('expires %s and came with %s, and nothing moved it there',
-                  coalesce(l.expires_at::text, 'never'), coalesce(l.first_expires_at::text, 'never')) AS message
+                  coalesce(l.expires_at::text, 'never'), coalesce(l.first_expires_at::text, 'never'))
+                  AS message
       FROM ledger.lot l
       LEFT JOIN partners.agreement a USING (agreement_id)
      CROSS JOIN ledger.programme p
      WHERE l.expires_at IS DISTINCT FROM l.first_expires_at
        AND NOT EXISTS (
-           SELECT FROM ledger.entry e JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+           SELECT FROM ledger.entry e
+             JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
             WHERE e.member_id = l.member_id AND e.lot_id = l.lot_id
               AND t.kind IN ('reverse_redemption', 'unmerge_in', 'unpool_in'))
        AND NOT EXISTS (
