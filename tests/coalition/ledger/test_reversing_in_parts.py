@@ -161,16 +161,19 @@ def test_a_redemption_goes_back_in_parts_the_last_drawn_first(ledger: LedgerDriv
     _clean(ledger)
 
 
-def test_what_comes_back_is_due_again_when_its_lot_expires(ledger: LedgerDriver) -> None:
+def test_what_comes_back_is_due_again_when_the_first_of_its_lots_expires(ledger: LedgerDriver) -> None:
     member, expires = ledger.member(), ledger.now + timedelta(days=5)
-    ledger.issue(member, 10, expires_at=expires)
-    redeemed = ledger.redeem(member, 10)
+    ledger.issue(member, 10, expires_at=ledger.now + timedelta(days=2))
+    ledger.redeem(member, 10)
+    for later in (0, 1):
+        ledger.issue(member, 10, expires_at=expires + timedelta(days=later))
+    redeemed = ledger.redeem(member, 20)
     ledger.issue(member, 1, matures_at=ledger.now + timedelta(days=1))
     ledger.pass_time(days=1)
     ledger.bring_up_to_date(member)
     due = "SELECT next_due_at FROM ledger.member_head WHERE member_id = :member"
     assert ledger.rows(due, member=member) == [(None,)]
-    ledger.reverse(redeemed.ref, 1)
+    ledger.reverse(redeemed.ref, 11)
     assert ledger.rows(due, member=member) == [(expires,)]
 
 
