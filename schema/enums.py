@@ -137,9 +137,11 @@ _show(
     ReturnPolicy,
     "How much of an issue can be taken back by reversing it.",
     {
-        "PENDING_ONLY": "Only while nothing of it has matured.",
-        "AVAILABLE": "What the member still has; what was spent is forgone.",
-        "UNLIMITED": "What the member still has; what was spent the member owes.",
+        "PENDING_ONLY": "Only what is pending: to undo more is refused with RETURN_POLICY_FORBIDS.",
+        "AVAILABLE": "What the member still has. To undo more is not refused: the reversal takes less than"
+        " was asked, and the rest is forgone. Read Transaction.points and missingPoints of its answer.",
+        "UNLIMITED": "All. The reversal takes what the member still has, and what was spent the member owes"
+        " (missingPoints): its next points pay it off.",
     },
 )
 

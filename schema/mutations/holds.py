@@ -2,7 +2,7 @@
 
 import datetime as dt
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -181,7 +181,16 @@ class HoldMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def authorize_redemption(self, info: Info, input: AuthorizeRedemptionInput) -> HoldPayload:
+    def authorize_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            AuthorizeRedemptionInput,
+            strawberry.argument(
+                description="Whose points, how many at the most, and for how long they stay set aside."
+            ),
+        ],
+    ) -> HoldPayload:
         """Set points aside."""
         return HoldPayload.of(authorize(info.context, info.context.viewer.acting_partner(), input))
 
@@ -191,7 +200,16 @@ class HoldMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def capture_redemption(self, info: Info, input: CaptureRedemptionInput) -> HoldPayload:
+    def capture_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            CaptureRedemptionInput,
+            strawberry.argument(
+                description="Which hold, how much of it you take, and the receipt line that it pays."
+            ),
+        ],
+    ) -> HoldPayload:
         """Take what was set aside."""
         outcome = capture(info.context, info.context.viewer.acting_partner(), input)
         return HoldPayload.of(outcome, hold_in(str(input.hold_id)))
@@ -201,7 +219,16 @@ class HoldMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def void_redemption(self, info: Info, input: VoidRedemptionInput) -> HoldPayload:
+    def void_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            VoidRedemptionInput,
+            strawberry.argument(
+                description="Which hold you give up, as a whole. To take a part of one, capture that part."
+            ),
+        ],
+    ) -> HoldPayload:
         """Let them go."""
         outcome = void(info.context, info.context.viewer.acting_partner(), input)
         return HoldPayload.of(outcome, hold_in(str(input.hold_id)))

@@ -226,11 +226,26 @@ class Transaction(Node):
         return None if ref is None else Transaction.of_ref(ref)
 
     @strawberry.field(
-        description="How many points of what it undid it took back, whether they were still there or not."
+        description="A reversal's: how many points of the other transaction it undoes, as was asked. `points`"
+        " is how many came back; they are fewer where some were not there any more (missingPoints)."
     )
     def undone_points(self, info: Info) -> Points | None:
         """A reversal's size, of the other transaction."""
         return self._record(info).undone_points
+
+    @strawberry.field(
+        description="A reversal's: how many of undonePoints it did not take back, since the member did not"
+        " have them any more; 0 where all came back, as of a redemption all do. It is granted all the same."
+        " Points that the member had spent are lost to the issuer where its return policy is AVAILABLE,"
+        " and owed to it where that is UNLIMITED. Such as a hold has leave when the hold ends, by a"
+        " transaction of their own, if it releases them. Expired ones were gone already."
+    )
+    def missing_points(self, info: Info) -> Points | None:
+        """What a reversal did not find."""
+        record = self._record(info)
+        if record.undone_points is None:
+            return None
+        return Points(max(record.undone_points - record.points, 0))
 
     @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW])
     def reversed_by(self, info: Info) -> list["Transaction"]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import strawberry
@@ -113,7 +113,13 @@ class NodeQueries:
     @strawberry.field(
         description="An object by its global id. Null where there is none, or none that you may see."
     )
-    def node(self, info: Info, id: strawberry.ID) -> Node | None:
+    def node(
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID, strawberry.argument(description="The `id` of an object as the API gave it.")
+        ],
+    ) -> Node | None:
         """Any object."""
         kind, rest = global_ids.read(str(id)) or ("", "")
         found: Node | None = None

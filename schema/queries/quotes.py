@@ -1,6 +1,7 @@
 """What would come of an issue or a redemption: the very evaluation that the mutation makes; nothing moves."""
 
 import datetime as dt
+from typing import Annotated
 
 import strawberry
 from sqlalchemy.orm import Session
@@ -65,7 +66,16 @@ class QuoteQueries:
     @strawberry.field(
         description="What would a member get? Nothing moves.", extensions=[Requires(Scope.POINTS_ISSUE)]
     )
-    def quote_issue(self, info: Info, input: QuoteIssueInput) -> QuoteIssuePayload:
+    def quote_issue(
+        self,
+        info: Info,
+        input: Annotated[
+            QuoteIssueInput,
+            strawberry.argument(
+                description="The wish as issuePoints would take it, without key and receipt."
+            ),
+        ],
+    ) -> QuoteIssuePayload:
         """Preview an issue."""
         partner_id = info.context.viewer.acting_partner()
 
@@ -101,7 +111,16 @@ class QuoteQueries:
         description="Could a member spend so many points here? Nothing moves.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
     )
-    def quote_redemption(self, info: Info, input: QuoteRedemptionInput) -> QuoteRedemptionPayload:
+    def quote_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            QuoteRedemptionInput,
+            strawberry.argument(
+                description="The wish as redeemPoints would take it, without key, receipt and confirmation."
+            ),
+        ],
+    ) -> QuoteRedemptionPayload:
         """Preview a redemption."""
         partner_id = info.context.viewer.acting_partner()
 
