@@ -234,3 +234,17 @@ def test_of_what_comes_back_to_who_spent_of_a_pool_its_own_pays_and_nothing_else
     balance = ledger.reverse(spent.ref).balance
     assert (balance.available, balance.deficit, ledger.balance(giver).available) == (7, 10, 50)
     _clean(ledger)
+
+
+def test_a_claim_is_paid_by_the_terms_that_hold_when_it_is_made(ledger: LedgerDriver) -> None:
+    claimant, member = ledger.partner(), ledger.member()
+    issued = ledger.issue(member, 10, by=claimant)
+    ledger.redeem(member, 10)
+    now_in_force = ledger.agreement(claimant)
+    ledger.reverse(issued.ref, by=claimant)
+    ledger.issue(member, 10)
+    assert ledger.rows("SELECT agreement_id FROM ledger.deficit") == [(now_in_force,)]
+    assert ledger.rows("SELECT agreement_id FROM ledger.transaction WHERE kind = 'recovery'") == [
+        (now_in_force,)
+    ]
+    _clean(ledger)
