@@ -176,8 +176,7 @@ _show(
     LimitScope,
     "Whose postings a limit counts together.",
     {
-        "MEMBER": "A member's. Exact, of what was posted to its own record: what a record did before it was"
-        " merged in is not counted.",
+        "MEMBER": "A member's, and of the records that are merged into it. Exact.",
         "CARD": "Those that named the member by one card. Exact, likewise.",
         "STORE": "Those whose receipt names one store of a partner: no authorisation does. Acts on a figure"
         " some seconds old.",
