@@ -11,11 +11,11 @@ from uuid import UUID
 
 import pytest
 from concurrency.interleaving import HeldDatabase
-from driver import LedgerDriver
+from driver import START, LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
 
-from coalition import adjusting, clock, errors, identifier_changes
+from coalition import adjusting, clock, errors, identifier_changes, windows
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
 from coalition.audit import run_audit
@@ -28,6 +28,7 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger.posting import TermsSuperseded
 from coalition.members import EnrolMember, enrol_member
+from coalition.redeeming import redeem_points
 from coalition.reviewing import queue_review, reject, release
 
 Act = Callable[[LedgerDriver], Any]
@@ -365,6 +366,49 @@ def test_a_pool_is_not_left_before_it_was_joined_though_the_clock_is_slow(
     assert ledger.rows(
         "SELECT ended_at = invited_at FROM ledger.pool_member WHERE member_id = :id", id=invited
     ) == [(True,)]
+
+
+def test_who_sets_the_clock_after_another_sets_it_from_there(ledger: LedgerDriver) -> None:
+    def set_clock(*, days: int) -> Act:
+        def act(ledger: LedgerDriver) -> None:
+            with ledger.database.unit_of_work() as session:
+                clock.set_clock(session, to=START + timedelta(days=days))
+
+        return act
+
+    refused = one_after_another(ledger, set_clock(days=2), set_clock(days=1))
+    assert isinstance(refused, errors.ClockRefused)
+    assert ledger.now == START + timedelta(days=2)
+
+
+def test_who_seals_while_another_does_finds_it_sealed(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=5)
+    day = START.date()
+    with ledger.database.unit_of_work() as session:
+        windows.close_window(session, business_date=day, patience=timedelta(seconds=1))
+
+    def seal(by: LedgerDriver) -> bool:
+        with by.database.unit_of_work() as session:
+            return windows.seal_window(session, business_date=day)
+
+    assert one_after_another(ledger, seal, seal) is False
+    assert ledger.rows(
+        "SELECT sum(entries) FROM ledger.window_total WHERE business_date = :day", day=day
+    ) == [(2,)]
+    assert ledger.balance(member).available == 5
+
+
+def test_a_batch_that_waited_for_a_posting_goes_on_from_what_that_one_left(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    spend, earn = ledger.to_redeem(member, 60), ledger.to_issue(member, 7)
+
+    def redeem(by: LedgerDriver) -> None:
+        with by.database.single_call() as session:
+            redeem_points(session, spend)
+
+    [answer] = one_after_another(ledger, redeem, lambda after: after.batch(earn))
+    assert answer.balance.available == 47
+    assert clean(ledger)
 
 
 def test_the_night_holds_no_member_while_it_waits_for_one_before(database: Database) -> None:
