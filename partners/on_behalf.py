@@ -62,8 +62,6 @@ class Done:
     """What was posted."""
 
     ref: TransactionRef
-    by: str
-    """Who did it: of a replay, who did it then."""
     replayed: bool
 
 
@@ -153,4 +151,4 @@ def _once(
     result, replayed = operations.once(session, caller=COMMAND_LINE, key=key, request=request, work=work)
     ref = read_reference(result["transaction"])
     assert ref is not None, "it was spelt here"
-    return Done(ref=ref, by=result["by"], replayed=replayed)
+    return Done(ref=ref, replayed=replayed)

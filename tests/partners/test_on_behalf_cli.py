@@ -15,7 +15,7 @@ from coalition.holding import get_holds
 from coalition.ids import MemberId
 from coalition.ledger import Posting
 from coalition.receipts import Receipt
-from partners import holds
+from partners import holds, till
 from partners.agreements import ReturnPolicy
 from partners.directory import Partner, PartnerState, set_partner_state
 
@@ -101,6 +101,14 @@ def test_a_partners_own_key_is_not_taken_for_the_operators(
     assert terminal.data("transaction", "show", name_of(issue))["operator"] is None
     with coalition.nothing_moves():
         refused = terminal(*reverse(name_of(issue), "--key", "k"), exit_code=1)
+        assert "IDEMPOTENCY_CONFLICT" in refused.stderr
+    own = till.Reverse(
+        reference=issue.ref, partner_id=grocer.partner_id, idempotency_key="operator:own", points=5
+    )
+    with coalition.database.single_call() as session:
+        till.reverse(session, own)
+    with coalition.nothing_moves():  # though it is the very wish, and the ledger would answer it again
+        refused = terminal(*reverse(name_of(issue), "--points", "5", "--key", "own"), exit_code=1)
         assert "IDEMPOTENCY_CONFLICT" in refused.stderr
     other = coalition.member(of=grocer)
     undone = terminal.data(*reverse(name_of(coalition.issue(other, grocer, points=9)), "--key", "k"))
