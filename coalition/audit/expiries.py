@@ -92,7 +92,7 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
 
 def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
     """A lot expires on the day it came with, which the chain seals, but where something moved that."""
-    # Activity moves it, to a day that is counted from the activity; giving points back may, by a grace period.
+    # Activity moves it, to a day counted from the activity; and giving points back may, by a grace period.
     query = """
     SELECT concat_ws('/', l.member_id, l.lot_id) AS id,
            format('expires %s and came with %s, and nothing moved it there',
