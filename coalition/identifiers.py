@@ -38,7 +38,7 @@ class Identifier:
     partner_id: PartyId = NETWORK
 
     def __hash__(self) -> int:
-        # Of what tells them apart; a UUID's own is worked out in Python, for each of a file's lines many times.
+        # Of what tells them apart, since a UUID works its own out in Python, each time.
         return hash(self.value)
 
     @classmethod
