@@ -382,7 +382,7 @@ def test_posting_holds_two_chunks_and_reads_no_further(coalition: Coalition, gro
 
 
 def test_a_receipt_that_one_member_gave_back_goes_to_another_in_one_file(
-    coalition: Coalition, cards: list[str], tmp_path: Path
+    cards: list[str], tmp_path: Path
 ) -> None:
     """Lanes would do that in any order: the second must wait for the first."""
     when = "2026-03-02T11:00:00Z"
@@ -401,9 +401,7 @@ def test_a_receipt_that_one_member_gave_back_goes_to_another_in_one_file(
     assert json.loads(ended.stdout)["posted"] == {"issue": 16, "reverse_issue": 8}
 
 
-def test_lines_of_all_lanes_are_rejected_in_the_order_of_the_file(
-    coalition: Coalition, cards: list[str], tmp_path: Path
-) -> None:
+def test_lines_of_all_lanes_are_rejected_in_the_order_of_the_file(cards: list[str], tmp_path: Path) -> None:
     file = tmp_path / "till.csv"
     bad: list[str] = []
     lines: list[str] = []
@@ -424,8 +422,6 @@ def test_lines_of_all_lanes_are_rejected_in_the_order_of_the_file(
 
 @pytest.mark.parametrize("size", [1, 2, 3])
 def test_lanes_do_with_as_many_connections_as_there_are(
-    test_database: TestDatabase,
-    coalition: Coalition,
     cards: list[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
