@@ -17,6 +17,7 @@ from pathlib import Path
 
 import batches
 import costs
+import expiring
 import growth
 import night
 import postings
@@ -25,6 +26,8 @@ from stage import machine, stage
 RESULTS = Path(__file__).with_name("RESULTS.md")
 _BATCHING = 2
 """Connections that post batches, beside one alone."""
+
+_LOTS_EXPIRING = 2
 
 
 def main() -> None:
@@ -35,6 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batched", type=int, default=20_000, help="lines in batches, of each connection")
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the night's window")
+    parser.add_argument("--expiring", type=int, default=20_000, help="members whose points expire in a night")
     parser.add_argument("--lines", type=int, default=1_000_000, help="of the imported file; 0: none")
     parser.add_argument("--days", type=int, default=30, help="of the replay; 0: none")
     parser.add_argument("--growth", type=int, default=10_000_000, help="entries the books grow to; 0: none")
@@ -43,7 +47,7 @@ def main() -> None:
     asked = parser.parse_args()
     if asked.quick:
         asked.seconds, asked.rounds, asked.entries, asked.days = 2, 1, 60_000, 2
-        asked.batched = 5_000
+        asked.batched, asked.expiring = 5_000, 1_000
         asked.growth, asked.transactions, asked.lines = 100_000, 2_000, 20_000
 
     lines = []
@@ -60,6 +64,16 @@ def main() -> None:
         lines += _costs(costs.measure(scene, rounds=asked.rounds, seconds=asked.seconds))
         figures = night.measure(scene, entries=asked.entries, rounds=asked.rounds, directory=Path(papers))
         lines += _night(figures)
+    with stage(connections=2, members=asked.expiring) as scene, tempfile.TemporaryDirectory() as papers:
+        lines += _expiring(
+            expiring.measure(
+                scene,
+                members=asked.expiring,
+                lots_each=_LOTS_EXPIRING,
+                calm=asked.seconds,
+                directory=Path(papers),
+            )
+        )
     if asked.lines:
         with stage(connections=_BATCHING) as scene, tempfile.TemporaryDirectory() as folder:
             lines += _imported(batches.measure_import(scene, lines=asked.lines, folder=Path(folder)))
@@ -198,6 +212,23 @@ def _night(figures: dict[str, float]) -> list[str]:
         f"| GROUP BY with the journal joined | {figures['joined']:.2f} | {figures['joined'] / bare:.1f} |",
         f"| the night: close, seal, checks, run, papers | {figures['night']:.2f} | {figures['night'] / bare:.1f} |",
         f"| of it, the longest stall that postings saw | {figures['stall']:.3f} | |",
+        "",
+    ]
+
+
+def _expiring(figures: dict[str, float]) -> list[str]:
+    return [
+        f"## A till in the night in which {figures['lots']:,.0f} lots of {figures['members']:,.0f} members expire",
+        "",
+        f"The night took {figures['seconds']:.1f} seconds, from its start to its papers; one till went on at these members.",
+        "",
+        "| its redemptions, milliseconds | in a calm | in the night | ratio |",
+        "|---|---:|---:|---:|",
+        *(
+            f"| {said} | {figures[f'calm_{name}']:.1f} | {figures[f'night_{name}']:.1f}"
+            f" | {figures[f'night_{name}'] / figures[f'calm_{name}']:.1f} |"
+            for name, said in (("median", "median"), ("p99", "99th percentile"), ("most", "longest"))
+        ),
         "",
     ]
 

@@ -33,6 +33,8 @@ _l = tables.lot.c
 
 KEY_LENGTH: Final = 2
 """Columns of a cursor's key."""
+REVERSIBLE: Final = frozenset({"issue", "redeem", "capture"})
+"""The kinds of which a reversal can undo something."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +65,10 @@ class Transaction:
     words: str | None
     """Stands for a reason in somebody's words, which `coalition.reasons` reads."""
     available_after: Points
+    idempotency_key: str | None
+    """What the acting partner named its wish by."""
+    digest: bytes
+    """The member's chain up to it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,4 +355,6 @@ def _transaction(row: Any) -> Transaction:
         reason=row.reason if row.kind in _ADJUSTMENTS else None,
         words=None if row.kind in _ADJUSTMENTS else row.reason,
         available_after=row.available_after,
+        idempotency_key=row.idempotency_key,
+        digest=bytes(row.digest),
     )

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, date, datetime, timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import UUID, uuid4
 
 from sqlalchemy import select, text, true
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ConfirmRedemption",
     "Confirmation",
+    "Due",
     "EnrolMember",
     "Expiring",
     "Identifier",
@@ -553,26 +554,48 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
     return Confirmation(confirmation_id=confirmation_id, expires_at=expires_at)
 
 
-def members_due(
-    session: Session, *, at: datetime, limit: int, after: MemberId | None = None
-) -> list[MemberId]:
-    """Members for whom a maturity or expiry may be due, in the order of their ids."""
+class Due(NamedTuple):
+    """A member for whom a maturity, a lapse or an expiry may be due, and since when."""
+
+    due_at: datetime
+    member_id: MemberId
+
+
+_BEFORE_ALL: Final = Due(datetime.min.replace(tzinfo=UTC), MemberId(UUID(int=0)))
+
+
+def members_due(session: Session, *, at: datetime, limit: int, after: Due | None = None) -> list[Due]:
+    """Members for whom something may be due at a moment, whom it is due for longest first; a page of them.
+
+    Args:
+        session: A session.
+        at: The moment.
+        limit: How many at most.
+        after: The last one of the page before.
+    """
+    # In the order of its index: however many are due, a page costs no more than its own members.
     rows = session.execute(
         text("""
-            SELECT member_id FROM ledger.member_head
-            WHERE next_due_at <= :at AND (CAST(:after AS uuid) IS NULL OR member_id > :after)
-            ORDER BY member_id LIMIT :limit
+            SELECT next_due_at, member_id FROM ledger.member_head
+            WHERE next_due_at <= :at AND (next_due_at, member_id) > (:due_at, :member_id)
+            ORDER BY next_due_at, member_id LIMIT :limit
         """),
-        {"at": at, "after": after, "limit": limit},
+        {"at": at, "limit": limit, **(after or _BEFORE_ALL)._asdict()},
     )
-    return [MemberId(row.member_id) for row in rows]
+    return [Due(row.next_due_at, MemberId(row.member_id)) for row in rows]
 
 
-def bring_up_to_date(session: Session, member_id: MemberId) -> int:
-    """Post what has matured or expired by now for a member whom nobody touched.
+def bring_up_to_date(session: Session, member_ids: Sequence[MemberId]) -> int:
+    """Post what has matured, lapsed or expired by now for members whom nobody touched.
+
+    All of them are locked together first, in the order of their ids.
 
     Returns:
         How many transactions that made.
+
+    Raises:
+        MemberUnknown: one of them does not exist; nothing was posted for any.
     """
-    [(made,)] = call(session, "SELECT ledger.bring_member_up_to_date(%s, %s)", (member_id, clock.wall()))
+    statement = "SELECT ledger.bring_members_up_to_date(%s, %s)"
+    [(made,)] = call(session, statement, (list(member_ids), clock.wall()))
     return int(made)

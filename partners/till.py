@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from coalition.amounts import Points
 from coalition.db.engine import driver_of
 from coalition.errors import DatabaseUnavailable, InvalidInput, PointsInvalid
-from coalition.history import amount_returned, find_by_key, find_transaction
+from coalition.history import REVERSIBLE, amount_returned, find_by_key, find_transaction
 from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting, TransactionRef
@@ -281,15 +281,12 @@ class _Part:
     amount_before: Decimal = Decimal(0)
 
 
-_REVERSIBLE: Final = frozenset({"issue", "redeem", "capture"})
-
-
 def _part(session: Session, wish: Reverse) -> _Part:
     """How many points a reversal undoes; None: all that is left, as the kernel finds it."""
     if wish.amount is None:
         return _Part(points=None if wish.points is None else Points(wish.points))
     posted = find_transaction(session, wish.reference, partner_id=wish.partner_id)
-    if posted is None or posted.kind not in _REVERSIBLE:
+    if posted is None or posted.kind not in REVERSIBLE:
         # The kernel refuses both in their place in the order; how many points, it does not come to.
         return _Part(points=None)
     if posted.amount is None or posted.agreement_id is None:

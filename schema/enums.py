@@ -137,9 +137,11 @@ _show(
     ReturnPolicy,
     "How much of an issue can be taken back by reversing it.",
     {
-        "PENDING_ONLY": "Only while nothing of it has matured.",
-        "AVAILABLE": "What the member still has; what was spent is forgone.",
-        "UNLIMITED": "What the member still has; what was spent the member owes.",
+        "PENDING_ONLY": "Only what is pending: to undo more is refused with RETURN_POLICY_FORBIDS.",
+        "AVAILABLE": "What the member still has. To undo more is not refused: the reversal takes less than"
+        " was asked, and the rest is forgone. Read Transaction.points and missingPoints of its answer.",
+        "UNLIMITED": "All. The reversal takes what the member still has, and what was spent the member owes"
+        " (missingPoints): its next points pay it off.",
     },
 )
 
@@ -174,8 +176,7 @@ _show(
     LimitScope,
     "Whose postings a limit counts together.",
     {
-        "MEMBER": "A member's. Exact, of what was posted to its own record: what a record did before it was"
-        " merged in is not counted.",
+        "MEMBER": "A member's, and of the records that are merged into it. Exact.",
         "CARD": "Those that named the member by one card. Exact, likewise.",
         "STORE": "Those whose receipt names one store of a partner: no authorisation does. Acts on a figure"
         " some seconds old.",

@@ -2,42 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import datetime as dt
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from coalition.ids import MemberId, TransactionId
+from coalition import global_ids
+from coalition.ids import MemberId
 from coalition.ledger import TransactionRef
 
 if TYPE_CHECKING:
     from strawberry import ID
 
-_LONGEST = 256
-
 
 def to_global(kind: str, *parts: object) -> ID:
     """The global id of an object of that type."""
-    plain = ":".join([kind, *map(str, parts)])
-    return base64.urlsafe_b64encode(plain.encode()).rstrip(b"=").decode()  # type: ignore[return-value]
-
-
-def from_global(given: str) -> tuple[str, str] | None:
-    """The type's name and the rest; None if it is nothing that we ever gave out."""
-    if len(given) > _LONGEST:
-        return None
-    try:
-        plain = base64.urlsafe_b64decode(given.encode() + b"=" * (-len(given) % 4)).decode()
-    except (binascii.Error, UnicodeError):
-        return None
-    kind, colon, rest = plain.partition(":")
-    return (kind, rest) if colon else None
+    return global_ids.spell(kind, *parts)  # type: ignore[return-value]
 
 
 def uuid_in(given: str, kind: str) -> UUID | None:
     """The UUID in the global id of an object of that type; None if it is not one."""
-    match from_global(given):
+    match global_ids.read(given):
         case (found, rest) if found == kind:
             return _uuid(rest)
     return None
@@ -56,7 +39,7 @@ def transaction_id(ref: TransactionRef) -> ID:
 
 def transaction_in(given: str) -> TransactionRef | None:
     """The transaction that the global id names; whether it exists is not asked."""
-    return _reference_in(given, "Transaction")
+    return global_ids.reference_in(given, "Transaction")
 
 
 def hold_id(ref: TransactionRef) -> ID:
@@ -66,7 +49,7 @@ def hold_id(ref: TransactionRef) -> ID:
 
 def hold_in(given: str) -> TransactionRef | None:
     """The hold that the global id names; whether it exists is not asked."""
-    return _reference_in(given, "Hold")
+    return global_ids.reference_in(given, "Hold")
 
 
 def review_id(member: MemberId, review: UUID) -> ID:
@@ -100,35 +83,13 @@ def adjustment_in(given: str) -> tuple[MemberId, UUID] | None:
 
 
 def _of_member_in(given: str, kind: str) -> tuple[MemberId, UUID] | None:
-    match from_global(given):
+    match global_ids.read(given):
         case (found, rest) if found == kind:
             member, _, own = rest.partition(":")
             named = _uuid(member), _uuid(own)
             if named[0] is not None and named[1] is not None:
                 return MemberId(named[0]), named[1]
     return None
-
-
-def _reference_in(given: str, kind: str) -> TransactionRef | None:
-    match from_global(given):
-        case (found, rest) if found == kind:
-            return _reference(rest.split(":"))
-    return None
-
-
-def _reference(parts: list[str]) -> TransactionRef | None:
-    if len(parts) != len(("member", "date", "id")):
-        return None
-    member, transaction = _uuid(parts[0]), _uuid(parts[2])
-    try:
-        date = dt.date.fromisoformat(parts[1])
-    except ValueError:
-        return None
-    if member is None or transaction is None:
-        return None
-    return TransactionRef(
-        member_id=MemberId(member), business_date=date, transaction_id=TransactionId(transaction)
-    )
 
 
 def _uuid(text: str) -> UUID | None:

@@ -221,7 +221,11 @@ class ReverseTransactionInput:
     receipt: TransactionByReceipt | None = strawberry.field(
         default=None, description="The receipt line that it was posted for."
     )
-    points: Points | None = strawberry.field(default=None, description="How many of its points to undo.")
+    points: Points | None = strawberry.field(
+        default=None,
+        description="How many of its points to undo. Where the member has spent some of an issue's, fewer can"
+        " come back; Transaction.missingPoints tells.",
+    )
     amount: Decimal | None = strawberry.field(
         default=None,
         description="Or the money that goes back, of an issue that was posted as money: what it had earned"
@@ -258,6 +262,11 @@ class QuoteRedemptionInput:
     points: Points = strawberry.field(description="How many.")
     occurred_at: dt.datetime | None = strawberry.field(
         default=None, description="When; now where nothing is said."
+    )
+    from_pool: bool = strawberry.field(
+        default=False,
+        description="Whether the others of the member's household pool would give what the member lacks, by"
+        " the pool's rules. Never without being asked for.",
     )
 
 

@@ -187,8 +187,7 @@ def _prepare(db: Database) -> None:
     while True:
         with db.unit_of_work() as session:
             due = members.members_due(session, at=clock.now(session), limit=_MEMBERS_AT_ONCE, after=last)
-            for member in due:
-                members.bring_up_to_date(session, member)
+            members.bring_up_to_date(session, [one.member_id for one in due])
         if len(due) < _MEMBERS_AT_ONCE:
             break
         last = due[-1]

@@ -498,9 +498,9 @@ class LedgerDriver:
                 session, members.ConfirmRedemption(member_id=member_id, partner_id=at, points=Points(points))
             ).confirmation_id
 
-    def bring_up_to_date(self, member_id: MemberId) -> int:
+    def bring_up_to_date(self, *member_ids: MemberId) -> int:
         with self.database.single_call() as session:
-            return members.bring_up_to_date(session, member_id)
+            return members.bring_up_to_date(session, member_ids)
 
     def limit(self, code: str, **rule: Any) -> Limit:
         """A rule that holds from now on; a member's redemptions in the window where nothing is said."""

@@ -844,7 +844,7 @@ CREATE TABLE ledger.member_head (
 )
  WITH (fillfactor = 70);
 
-CREATE INDEX members_due ON ledger.member_head (next_due_at) WHERE next_due_at IS NOT NULL;
+CREATE INDEX members_due ON ledger.member_head (next_due_at, member_id) WHERE next_due_at IS NOT NULL;
 
 CREATE INDEX members_merged ON ledger.member_head (merged_into) WHERE merged_into IS NOT NULL;
 

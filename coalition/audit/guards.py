@@ -19,40 +19,75 @@ def limits_of_members_held(session: Session) -> Iterator[Finding]:
     # A minute's grace after it was published: what was under way then was judged by what held before. What a
     # void gave back counts no more, so this sees less than the guard did and never too much.
     query = """
-    WITH rules AS (
+    WITH RECURSIVE rules AS (
         SELECT r.*, coalesce(make_interval(secs => r.period_seconds), '1000 years') AS period,
                r.published_at + interval '1 minute' AS since,
                coalesce((SELECT min(n.published_at) FROM partners.limit_rule n
                           WHERE n.code = r.code AND n.version > r.version), 'infinity') AS until
           FROM partners.limit_rule r
          WHERE r.scope IN ('member', 'card') AND r.action = 'refuse' AND r.most IS NOT NULL
+    ), used AS (
+        SELECT r.code, r.version, r.period, u.*
+          FROM rules r
+         CROSS JOIN LATERAL (
+            SELECT member_id, business_date, transaction_id, recorded_at, card, day, weight,
+                   sum(weight) OVER (PARTITION BY member_id, card, day ORDER BY recorded_at
+                                     RANGE BETWEEN r.period - interval '1 microsecond' PRECEDING
+                                               AND CURRENT ROW) AS own
+              FROM (
+                SELECT t.member_id, t.business_date, t.transaction_id, t.recorded_at,
+                       CASE r.scope WHEN 'card' THEN t.card_id END AS card,
+                       CASE WHEN r.period_seconds IS NULL THEN t.business_date END AS day,
+                       CASE WHEN r.measure = 'count' THEN 1
+                            WHEN h.state = 'captured' THEN h.captured
+                            ELSE t.points END AS weight
+                  FROM ledger.transaction t
+                  LEFT JOIN ledger.hold h USING (member_id, business_date, transaction_id)
+                 WHERE CASE WHEN t.kind = 'transfer_out' THEN r.posting = 'transfer'
+                            WHEN t.kind = 'issue' THEN r.posting IN ('issue', 'both')
+                            WHEN t.kind = 'redeem' THEN r.posting IN ('redeem', 'both')
+                            WHEN t.kind = 'authorize'
+                            THEN r.posting IN ('redeem', 'both') AND h.state IN ('open', 'captured')
+                            ELSE false END
+                   AND (r.partner_id IS NULL OR t.partner_id = r.partner_id)
+                   AND (r.scope = 'member' OR t.card_id IS NOT NULL)
+              ) AS counted
+         ) AS u
+    ), merged AS (
+        SELECT t.member_id AS record, t.other_member_id AS holder, t.recorded_at AS since,
+               coalesce((SELECT min(u.recorded_at) FROM ledger.transaction u
+                          WHERE u.member_id = t.member_id AND u.kind = 'unmerge_in'
+                            AND u.sequence > t.sequence), 'infinity') AS until
+          FROM ledger.transaction t
+         WHERE t.kind = 'merge_out' AND EXISTS (SELECT FROM rules)
+         UNION
+        -- And into whom the holder was merged while the record was merged into it.
+        SELECT m.record, t.other_member_id, greatest(m.since, t.recorded_at),
+               least(m.until, (SELECT min(u.recorded_at) FROM ledger.transaction u
+                                WHERE u.member_id = t.member_id AND u.kind = 'unmerge_in'
+                                  AND u.sequence > t.sequence))
+          FROM merged m
+          JOIN ledger.transaction t ON t.member_id = m.holder AND t.kind = 'merge_out'
+         WHERE m.since < m.until
+    ), brought AS (
+        -- What a record did counts for its holder as long as it is merged into it.
+        SELECT p.code, p.version, p.member_id, p.business_date, p.transaction_id, sum(q.weight) AS weight
+          FROM merged m
+          JOIN used q ON q.member_id = m.record
+          JOIN used p ON p.member_id = m.holder AND (p.code, p.version) = (q.code, q.version)
+         WHERE p.recorded_at > m.since AND p.recorded_at < m.until
+           AND q.recorded_at > p.recorded_at - p.period AND q.recorded_at <= p.recorded_at
+           AND (q.card, q.day) IS NOT DISTINCT FROM (p.card, p.day)
+         GROUP BY 1, 2, 3, 4, 5
     )
     SELECT concat_ws('/', u.member_id, u.business_date, u.transaction_id) AS id,
            format('limit %s allows %s %s, and with it %s were used', r.code, r.most,
-                  CASE r.measure WHEN 'count' THEN 'postings' ELSE 'points' END, u.used) AS message
-      FROM rules r
-     CROSS JOIN LATERAL (
-        SELECT t.member_id, t.business_date, t.transaction_id, t.recorded_at,
-               sum(CASE WHEN r.measure = 'count' THEN 1
-                        WHEN h.state = 'captured' THEN h.captured
-                        ELSE t.points END)
-                 OVER (PARTITION BY t.member_id, CASE r.scope WHEN 'card' THEN t.card_id END,
-                                    CASE WHEN r.period_seconds IS NULL THEN t.business_date END
-                           ORDER BY t.recorded_at
-                           RANGE BETWEEN r.period - interval '1 microsecond' PRECEDING
-                                     AND CURRENT ROW) AS used
-          FROM ledger.transaction t
-          LEFT JOIN ledger.hold h USING (member_id, business_date, transaction_id)
-         WHERE CASE WHEN t.kind = 'transfer_out' THEN r.posting = 'transfer'
-                    WHEN t.kind = 'issue' THEN r.posting IN ('issue', 'both')
-                    WHEN t.kind = 'redeem' THEN r.posting IN ('redeem', 'both')
-                    WHEN t.kind = 'authorize'
-                    THEN r.posting IN ('redeem', 'both') AND h.state IN ('open', 'captured')
-                    ELSE false END
-           AND (r.partner_id IS NULL OR t.partner_id = r.partner_id)
-           AND (r.scope = 'member' OR t.card_id IS NOT NULL)
-     ) AS u
-     WHERE u.used > r.most AND u.recorded_at > r.since AND u.recorded_at < r.until
+                  CASE r.measure WHEN 'count' THEN 'postings' ELSE 'points' END,
+                  u.own + coalesce(b.weight, 0)) AS message
+      FROM used u
+      JOIN rules r USING (code, version)
+      LEFT JOIN brought b USING (code, version, member_id, business_date, transaction_id)
+     WHERE u.own + coalesce(b.weight, 0) > r.most AND u.recorded_at > r.since AND u.recorded_at < r.until
      ORDER BY 1
     """
     return findings(limits_of_members_held, session, subject="transaction", query=query)

@@ -12,6 +12,7 @@ from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
 from coalition.cli.naming import identifier_of, member_named
 from coalition.cli.people import erase, export
+from coalition.global_ids import spell_reference
 from coalition.ids import NETWORK, PartnerId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.transferring import TransferPoints, transfer_points
@@ -123,7 +124,7 @@ def transfer(
         console.print_json(
             {
                 "member": str(posting.member_id),
-                "transaction": str(posting.transaction_id),
+                "transaction": spell_reference(posting.ref),
                 "points": posting.points,
                 "available": posting.balance.available,
                 "replayed": posting.replayed,
@@ -183,7 +184,7 @@ def _change(
         console.print_json(
             {
                 "survivor": str(posting.member_id),
-                "transaction": str(posting.transaction_id),
+                "transaction": spell_reference(posting.ref),
                 "points": posting.points,
                 "available": posting.balance.available,
                 "replayed": posting.replayed,

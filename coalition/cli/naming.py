@@ -1,4 +1,4 @@
-"""How commands read whom and what is meant: MEMBER, and KIND:VALUE.
+"""How commands read whom and what is meant: MEMBER, KIND:VALUE, TRANSACTION and HOLD.
 
 What is typed is not repeated in an error: it may be somebody's address.
 """
@@ -10,10 +10,11 @@ from uuid import UUID
 
 import click
 
-from coalition import members
+from coalition import global_ids, members
 from coalition.errors import MemberUnknown
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
+from coalition.ledger import TransactionRef
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -54,3 +55,29 @@ def member_named(session: Session, who: str, *, merged: bool = False) -> MemberI
     if not members.member_exists(session, member_id):
         raise MemberUnknown
     return member_id
+
+
+class Reference(click.ParamType[TransactionRef]):
+    """A transaction, or a hold by its authorisation: MEMBER/DATE/ID, or the id that the API gave it."""
+
+    name = "reference"
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def convert(
+        self, value: str | TransactionRef, param: click.Parameter | None, ctx: click.Context | None
+    ) -> TransactionRef:
+        """Read it, or say what is wrong; whether it exists is not asked."""
+        if isinstance(value, TransactionRef):
+            return value
+        found = global_ids.read_reference(value) or global_ids.reference_in(value, self._kind)
+        if found is None:
+            self.fail(
+                f"is no {self._kind.lower()}: MEMBER/DATE/ID, or the id that the API gave it", param, ctx
+            )
+        return found
+
+
+TRANSACTION: Final = Reference("Transaction")
+HOLD: Final = Reference("Hold")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import date
-from uuid import UUID
-
 import click
 
-from coalition.cli import console
+from coalition.cli import console, naming
 from coalition.errors import CoalitionError
-from coalition.ids import MemberId, TransactionId
 from coalition.ledger import TransactionRef
 from coalition.proving import prove_inclusion
 
@@ -21,27 +17,8 @@ class WindowNotSealed(CoalitionError):
     summary = "The window {business_date} is not sealed yet; the night does it, or `coalition settle`."
 
 
-class _Reference(click.ParamType[TransactionRef]):
-    name = "MEMBER/DATE/ID"
-
-    def convert(
-        self, value: str | TransactionRef, param: click.Parameter | None, ctx: click.Context | None
-    ) -> TransactionRef:
-        if isinstance(value, TransactionRef):
-            return value
-        try:
-            member, business_date, transaction = value.split("/")
-            return TransactionRef(
-                member_id=MemberId(UUID(member)),
-                business_date=date.fromisoformat(business_date),
-                transaction_id=TransactionId(UUID(transaction)),
-            )
-        except ValueError:
-            self.fail("is no transaction: MEMBER/DATE/ID, as the audit prints it", param, ctx)
-
-
 @click.command()
-@click.argument("transaction", type=_Reference())
+@click.argument("transaction", type=naming.TRANSACTION)
 @console.json_option
 def proof(transaction: TransactionRef, *, as_json: bool) -> None:
     """Prove that TRANSACTION is in its settlement window, whose Merkle root is published.

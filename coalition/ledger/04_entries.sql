@@ -343,7 +343,8 @@ END $$;
 CREATE FUNCTION ledger.check_consent(p_member uuid, p_wish ledger.wish, p_confirmation uuid, p_limit bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    taken bigint;
+    taken   bigint;
+    records uuid[];
 BEGIN
     IF p_confirmation IS NOT NULL THEN
         UPDATE confirmation SET used_by = p_wish.transaction_id
@@ -352,13 +353,14 @@ BEGIN
         IF NOT FOUND THEN PERFORM ledger.refuse('CONFIRMATION_INVALID'); END IF;
         RETURN;
     END IF;
+    records := p_member || ledger.absorbed(p_member);
     SELECT (
         SELECT coalesce(sum(points), 0) FROM transaction
-        WHERE member_id = p_member AND business_date = p_wish.business_date
+        WHERE member_id = ANY (records) AND business_date = p_wish.business_date
           AND kind = 'redeem' AND partner_id = p_wish.partner_id AND confirmation_id IS NULL
     ) + (
         SELECT coalesce(sum(CASE state WHEN 'open' THEN points ELSE captured END), 0) FROM hold
-        WHERE member_id = p_member AND business_date = p_wish.business_date
+        WHERE member_id = ANY (records) AND business_date = p_wish.business_date
           AND partner_id = p_wish.partner_id AND NOT confirmed
     ) INTO taken;
     IF taken + p_wish.points > p_limit THEN

@@ -97,7 +97,8 @@ END $$;
 CREATE FUNCTION ledger.return_policy(p_agreement uuid) RETURNS text
 LANGUAGE sql STABLE AS $$ SELECT return_policy FROM partners.agreement WHERE agreement_id = p_agreement $$;
 
--- Take points of an issue back out of its lot. Returns the head and how many came back.
+-- Take points of an issue back out of its lot. Returns the head and how many came back: none of one
+-- that earned nothing, and has no lot.
 CREATE FUNCTION ledger.take_back(
     INOUT head ledger.member_head, p_wish ledger.wish, p_lot ledger.lot, p_points bigint, OUT moved bigint
 ) LANGUAGE plpgsql AS $$
@@ -106,8 +107,6 @@ DECLARE
     of_available bigint := least(p_points - of_pending, p_lot.available);
     of_held      bigint := least(p_points - of_pending - of_available, p_lot.held - p_lot.recalled);
 BEGIN
-    moved := 0;
-    IF p_lot.lot_id IS NULL THEN RETURN; END IF;  -- the issue earned nothing
     moved := of_pending + of_available;
     INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
     SELECT p_lot.member_id, p_wish.business_date, p_wish.transaction_id, leg.ordinal, leg.bucket, leg.points,

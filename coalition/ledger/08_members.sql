@@ -106,22 +106,26 @@ BEGIN
     UPDATE member_head SET blocked = p_blocked WHERE member_id = p_member;
 END $$;
 
--- Post what has come due for a member. Returns how many transactions that made.
-CREATE FUNCTION ledger.bring_member_up_to_date(p_member uuid, p_now timestamptz)
+-- Post what has come due for each of these members. Returns how many transactions that made.
+CREATE FUNCTION ledger.bring_members_up_to_date(p_members uuid[], p_now timestamptz)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     wish   ledger.wish;
     head   member_head;
+    one    uuid;
     before bigint;
+    made   bigint := 0;
 BEGIN
     wish := ledger.enter_window(wish, p_now);
-    -- Where a hold has lapsed that has points of others, these members are locked with it.
-    wish := ledger.lock_pooled(wish, ARRAY[p_member]);
-    SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
-    IF head.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
-    before := head.last_sequence;
-    wish.now := greatest(wish.now, head.last_recorded_at);
-    head := ledger.end_pooled_holds(ledger.bring_up_to_date(head, wish), wish);
-    PERFORM ledger.store_head(head);
-    RETURN head.last_sequence - before;
+    -- Where a hold has lapsed that has points of others, these members are locked with them.
+    wish := ledger.lock_pooled(wish, p_members);
+    FOREACH one IN ARRAY p_members LOOP
+        head := ledger.head_of(one);
+        IF head.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+        before := head.last_sequence;
+        head := ledger.end_pooled_holds(ledger.bring_up_to_date(head, wish), wish);
+        PERFORM ledger.store_head(head);
+        made := made + head.last_sequence - before;
+    END LOOP;
+    RETURN made;
 END $$;

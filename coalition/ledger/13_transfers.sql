@@ -182,7 +182,7 @@ BEGIN
     IF taker.blocked                   THEN PERFORM ledger.refuse('MEMBER_BLOCKED', jsonb_build_object('receiver', true)); END IF;
     SELECT transfer_limit_points - (
         SELECT coalesce(sum(points), 0) FROM transaction
-        WHERE member_id = p_member AND business_date = wish.business_date AND kind = 'transfer_out'
+        WHERE member_id = ANY (p_member || ledger.absorbed(p_member)) AND business_date = wish.business_date AND kind = 'transfer_out'
     ) INTO allowed FROM programme;
     IF p_points > allowed THEN
         PERFORM ledger.refuse('TRANSFER_LIMIT_EXCEEDED', jsonb_build_object('allowed', greatest(allowed, 0), 'requested', p_points));

@@ -57,7 +57,7 @@ BEGIN
     END IF;
     IF NOT answer.replayed THEN
         UPDATE adjustment
-        SET state = 'posted', decided_by = nullif(p_by, wanted.proposed_by), decided_at = wish.now,
+        SET state = 'posted', decided_by = nullif(p_by, wanted.proposed_by), decided_at = answer.recorded_at,
             business_date = wish.business_date, transaction_id = wish.transaction_id
         WHERE member_id = p_member AND adjustment_id = p_adjustment;
     END IF;

@@ -1,7 +1,8 @@
 -- Guard rails: how much a member, a card, a store or a partner may move in a period. Rules are published in
 -- partners.limit_rule, a version each, the last of which holds.
 --
--- What a member or a card did is counted from the member's own journal under the member's lock: exact. What a
+-- What a member or a card did is counted from the member's own journal, and from those of the records that are
+-- merged into it, under the member's lock: exact. What a
 -- store or a partner did is a figure that was derived some seconds ago, read without a lock: so members never
 -- wait for each other, and a limit is overshot by what was posted since. Nobody counts while posting.
 
@@ -41,35 +42,37 @@ DECLARE
     asked   bigint;
     facts   jsonb;
     holding jsonb;
+    records uuid[];
 BEGIN
     ASSERT p_wish.limits IS NOT NULL, 'the rules are read when the window is entered';
     IF cardinality(p_wish.limits) = 0 THEN RETURN; END IF;
+    records := head.member_id || ledger.absorbed(head.member_id);
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
-        used := ledger.used_under(rule, p_wish, head.member_id);
+        used := ledger.used_under(rule, p_wish, records);
         asked := CASE rule.measure WHEN 'count' THEN 1 ELSE p_wish.points END;
         CONTINUE WHEN used + asked <= rule.most;
         -- `own`: it counted the acting partner's postings only, so that the partner may be told the rest.
         facts := jsonb_build_object(
             'limit', rule.code, 'scope', rule.scope, 'measure', rule.measure, 'most', rule.most, 'used', used, 'asked', asked,
             'own', rule.scope IN ('store', 'partner') OR rule.partner_id IS NOT NULL,
-            'over', greatest(used - rule.most, 0), 'again_at', ledger.again_at(rule, p_wish, head.member_id, used + asked - rule.most));
+            'over', greatest(used - rule.most, 0), 'again_at', ledger.again_at(rule, p_wish, records, used + asked - rule.most));
         IF rule.action = 'refuse' THEN PERFORM ledger.refuse('LIMIT_EXCEEDED', facts); END IF;
         holding := coalesce(holding, facts);
     END LOOP;
     IF holding IS NOT NULL THEN PERFORM ledger.check_review(p_wish, head.member_id, holding); END IF;
 END $$;
 
--- What counts under a rule already, of the member or the card, or of the partner or its store.
-CREATE FUNCTION ledger.used_under(p_rule partners.limit_rule, p_wish ledger.wish, p_member uuid) RETURNS numeric
+-- What counts under a rule already, of the member with its merged records or the card, or of the partner or its store.
+CREATE FUNCTION ledger.used_under(p_rule partners.limit_rule, p_wish ledger.wish, p_records uuid[]) RETURNS numeric
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     used numeric;
 BEGIN
     IF p_rule.scope IN ('member', 'card') THEN
         SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE coalesce(sum(u.points), 0) END INTO used
-        FROM ledger.uses(p_rule, p_wish, p_member) u;
+        FROM ledger.uses(p_rule, p_wish, p_records) u;
     ELSE
         SELECT f.used INTO used FROM partners.limit_figure f
         WHERE f.code = p_rule.code AND f.version = p_rule.version AND f.partner_id = p_wish.partner_id
@@ -83,14 +86,17 @@ END $$;
 CREATE FUNCTION ledger.may_exceed(p_wish ledger.wish, head ledger.member_head, p_postings bigint, p_points numeric) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    rule  partners.limit_rule;
-    asked numeric;
+    rule    partners.limit_rule;
+    asked   numeric;
+    records uuid[];
 BEGIN
+    IF cardinality(p_wish.limits) = 0 THEN RETURN false; END IF;
+    records := head.member_id || ledger.absorbed(head.member_id);
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
         asked := CASE rule.measure WHEN 'count' THEN p_postings ELSE p_points END;
-        IF ledger.used_under(rule, p_wish, head.member_id) + asked > rule.most THEN
+        IF ledger.used_under(rule, p_wish, records) + asked > rule.most THEN
             RETURN true;
         END IF;
     END LOOP;
@@ -132,12 +138,12 @@ $$;
 
 -- What a rule of a member or a card counts: of a hold what it took or still may, whenever it is captured;
 -- what was reversed all the same.
-CREATE FUNCTION ledger.uses(p_rule partners.limit_rule, p_wish ledger.wish, p_member uuid)
+CREATE FUNCTION ledger.uses(p_rule partners.limit_rule, p_wish ledger.wish, p_records uuid[])
 RETURNS TABLE (recorded_at timestamptz, points bigint) LANGUAGE sql STABLE AS $$
     SELECT t.recorded_at, CASE WHEN h.state = 'open' THEN h.points WHEN h.state = 'captured' THEN h.captured ELSE t.points END
     FROM transaction t LEFT JOIN hold h
       ON t.kind = 'authorize' AND h.member_id = t.member_id AND h.business_date = t.business_date AND h.transaction_id = t.transaction_id
-    WHERE t.member_id = p_member
+    WHERE t.member_id = ANY (p_records)
       AND t.business_date >= CASE WHEN p_rule.period_seconds IS NULL THEN p_wish.business_date ELSE p_wish.limits_from END
       AND (p_rule.period_seconds IS NULL OR t.recorded_at > p_wish.now - make_interval(secs => p_rule.period_seconds))
       AND CASE t.kind WHEN 'issue' THEN p_rule.posting IN ('issue', 'both')
@@ -151,12 +157,12 @@ $$;
 
 -- When so much of what a rule counted will be out of its period. Not known of a figure; never, where more is
 -- asked than is ever allowed.
-CREATE FUNCTION ledger.again_at(p_rule partners.limit_rule, p_wish ledger.wish, p_member uuid, p_excess numeric) RETURNS timestamptz
+CREATE FUNCTION ledger.again_at(p_rule partners.limit_rule, p_wish ledger.wish, p_records uuid[], p_excess numeric) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT min(u.recorded_at) + make_interval(secs => p_rule.period_seconds)
     FROM (
         SELECT recorded_at, sum(CASE p_rule.measure WHEN 'count' THEN 1 ELSE points END) OVER (ORDER BY recorded_at) AS freed
-        FROM ledger.uses(p_rule, p_wish, p_member)
+        FROM ledger.uses(p_rule, p_wish, p_records)
     ) AS u
     WHERE p_rule.scope IN ('member', 'card') AND u.freed >= p_excess
 $$;

@@ -35,7 +35,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "replace_card",
     "set_member_blocked",
     "erase_member",
-    "bring_member_up_to_date",
+    "bring_members_up_to_date",
     "open_programme",
     "set_clock",
     "set_consent_limit",

@@ -333,7 +333,7 @@ member_head = Table(
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     CheckConstraint("merged_into <> member_id", name="merged_into_another"),
     CheckConstraint("merged_into IS NULL OR pool_id IS NULL", name="merged_are_in_no_pool"),
-    Index("members_due", "next_due_at", postgresql_where=text("next_due_at IS NOT NULL")),
+    Index("members_due", "next_due_at", "member_id", postgresql_where=text("next_due_at IS NOT NULL")),
     Index("members_merged", "merged_into", postgresql_where=text("merged_into IS NOT NULL")),
     schema=SCHEMA,
     # Heads are updated by every posting: room on the page lets the update stay there (HOT).

@@ -1,7 +1,7 @@
 """What the operator adjusts by hand, and the second person who says yes or no."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -127,7 +127,17 @@ class AdjustmentMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def adjust_points(self, info: Info, input: AdjustPointsInput) -> AdjustmentPayload:
+    def adjust_points(
+        self,
+        info: Info,
+        input: Annotated[
+            AdjustPointsInput,
+            strawberry.argument(
+                description="Whose points, how many (signed), and why. The key's scope is your client: sent"
+                " again it is answered as before, also where it was only proposed."
+            ),
+        ],
+    ) -> AdjustmentPayload:
         """Propose, and post where one person may."""
         by = info.context.viewer.name
 
@@ -153,7 +163,16 @@ class AdjustmentMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def approve_adjustment(self, info: Info, input: ApproveAdjustmentInput) -> AdjustmentPayload:
+    def approve_adjustment(
+        self,
+        info: Info,
+        input: Annotated[
+            ApproveAdjustmentInput,
+            strawberry.argument(
+                description="Which adjustment. Your client must be another than the one that proposed it."
+            ),
+        ],
+    ) -> AdjustmentPayload:
         """Say yes."""
         return _decided(info, input, adjustments.approve)
 
@@ -162,6 +181,13 @@ class AdjustmentMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def reject_adjustment(self, info: Info, input: RejectAdjustmentInput) -> AdjustmentPayload:
+    def reject_adjustment(
+        self,
+        info: Info,
+        input: Annotated[
+            RejectAdjustmentInput,
+            strawberry.argument(description="Which adjustment; also one that you proposed yourself."),
+        ],
+    ) -> AdjustmentPayload:
         """Say no."""
         return _decided(info, input, reject_adjustment)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import strawberry
 
@@ -204,7 +204,17 @@ class BatchMutations:
         extensions=[Requires(Scope.POINTS_ISSUE)],
         directives=[WRITES, WRITES_LINE],
     )
-    def issue_points_batch(self, info: Info, input: IssuePointsBatchInput) -> PointsBatchPayload:
+    def issue_points_batch(
+        self,
+        info: Info,
+        input: Annotated[
+            IssuePointsBatchInput,
+            strawberry.argument(
+                description="The lines, each a wish as issuePoints takes it with a key of its own, and"
+                " whether one refused line stops all."
+            ),
+        ],
+    ) -> PointsBatchPayload:
         """Issue points."""
         partner_id = info.context.viewer.acting_partner()
 
@@ -228,7 +238,17 @@ class BatchMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES, WRITES_LINE],
     )
-    def redeem_points_batch(self, info: Info, input: RedeemPointsBatchInput) -> PointsBatchPayload:
+    def redeem_points_batch(
+        self,
+        info: Info,
+        input: Annotated[
+            RedeemPointsBatchInput,
+            strawberry.argument(
+                description="The lines, each a wish as redeemPoints takes it with a key of its own, and"
+                " whether one refused line stops all."
+            ),
+        ],
+    ) -> PointsBatchPayload:
         """Redeem points."""
         partner_id = info.context.viewer.acting_partner()
 

@@ -1,7 +1,7 @@
 """What the operator does about programs: let them in, give them new secrets, shut them out."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 from sqlalchemy.orm import Session
@@ -94,7 +94,16 @@ class ClientMutations:
     @strawberry.mutation(
         description="Let a program in.", extensions=[Requires(Scope.PROGRAMME_ADMIN)], directives=[WRITES]
     )
-    def create_client(self, info: Info, input: CreateClientInput) -> ClientSecretPayload:
+    def create_client(
+        self,
+        info: Info,
+        input: Annotated[
+            CreateClientInput,
+            strawberry.argument(
+                description="For whom the program acts, and the scopes that its tokens may have at the most."
+            ),
+        ],
+    ) -> ClientSecretPayload:
         """Create a client."""
 
         def make(session: Session) -> clients.NewClient:
@@ -115,7 +124,17 @@ class ClientMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def rotate_client_secret(self, info: Info, input: RotateClientSecretInput) -> ClientSecretPayload:
+    def rotate_client_secret(
+        self,
+        info: Info,
+        input: Annotated[
+            RotateClientSecretInput,
+            strawberry.argument(
+                description="Which client, and your key: sent again it rotates nothing anew, and shows no"
+                " secret."
+            ),
+        ],
+    ) -> ClientSecretPayload:
         """Rotate a secret."""
         return _with_secret(info, input, lambda session: clients.rotate_secret(session, input.client_id))
 
@@ -124,7 +143,14 @@ class ClientMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def revoke_client(self, info: Info, input: RevokeClientInput) -> ClientPayload:
+    def revoke_client(
+        self,
+        info: Info,
+        input: Annotated[
+            RevokeClientInput,
+            strawberry.argument(description="Which client is shut out; there is no way back for it."),
+        ],
+    ) -> ClientPayload:
         """Revoke a client."""
 
         def revoke(session: Session) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import datetime as dt
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 from sqlalchemy.orm import Session
@@ -216,7 +216,17 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def publish_limit(self, info: Info, input: PublishLimitInput) -> LimitPayload:
+    def publish_limit(
+        self,
+        info: Info,
+        input: Annotated[
+            PublishLimitInput,
+            strawberry.argument(
+                description="The limit's code and all that it says: one that has the code already is replaced"
+                " as a whole."
+            ),
+        ],
+    ) -> LimitPayload:
         """Publish a limit."""
         by = info.context.viewer.name
         return _limit_payload(info, input, lambda session: _publish_limit(session, input, by))
@@ -226,7 +236,13 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def end_limit(self, info: Info, input: EndLimitInput) -> LimitPayload:
+    def end_limit(
+        self,
+        info: Info,
+        input: Annotated[
+            EndLimitInput, strawberry.argument(description="The code of the limit that is to hold no longer.")
+        ],
+    ) -> LimitPayload:
         """End a limit."""
         by = info.context.viewer.name
         return _limit_payload(
@@ -238,7 +254,17 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def publish_stores(self, info: Info, input: PublishStoresInput) -> StoresPayload:
+    def publish_stores(
+        self,
+        info: Info,
+        input: Annotated[
+            PublishStoresInput,
+            strawberry.argument(
+                description="Whose stores, and from when to when each is one. What is said of a store holds"
+                " from now on; stores that are not named here stay as they are."
+            ),
+        ],
+    ) -> StoresPayload:
         """Publish stores."""
         by = info.context.viewer.name
         given = [
@@ -263,7 +289,16 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def release_review(self, info: Info, input: ReleaseReviewInput) -> ReviewPayload:
+    def release_review(
+        self,
+        info: Info,
+        input: Annotated[
+            ReleaseReviewInput,
+            strawberry.argument(
+                description="Which wish may pass. Nothing is posted by it: the till sends its wish again."
+            ),
+        ],
+    ) -> ReviewPayload:
         """Release."""
         return _decided(info, input, "released", reviewing.release)
 
@@ -272,7 +307,16 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def reject_review(self, info: Info, input: RejectReviewInput) -> ReviewPayload:
+    def reject_review(
+        self,
+        info: Info,
+        input: Annotated[
+            RejectReviewInput,
+            strawberry.argument(
+                description="Which wish may not pass: sent again under its key, it is refused for good."
+            ),
+        ],
+    ) -> ReviewPayload:
         """Reject."""
         return _decided(info, input, "rejected", reviewing.reject)
 
@@ -282,7 +326,16 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def block_member(self, info: Info, input: BlockMemberInput) -> MemberPayload:
+    def block_member(
+        self,
+        info: Info,
+        input: Annotated[
+            BlockMemberInput,
+            strawberry.argument(
+                description="Who is blocked and why. To block one card alone there is blockIdentifier."
+            ),
+        ],
+    ) -> MemberPayload:
         """Block."""
         return _blocked(info, input, blocked=True)
 
@@ -291,6 +344,12 @@ class GuardMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def unblock_member(self, info: Info, input: UnblockMemberInput) -> MemberPayload:
+    def unblock_member(
+        self,
+        info: Info,
+        input: Annotated[
+            UnblockMemberInput, strawberry.argument(description="Who may take part again, and why.")
+        ],
+    ) -> MemberPayload:
         """Unblock."""
         return _blocked(info, input, blocked=False)

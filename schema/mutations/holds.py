@@ -2,7 +2,7 @@
 
 import datetime as dt
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -76,6 +76,11 @@ class VoidRedemptionInput:
 
     idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
     hold_id: strawberry.ID = strawberry.field(description="Which hold.")
+    reason: str | None = strawberry.field(
+        default=None,
+        description="Why, in your words; at most 200 characters. No part of the request that the key stands"
+        " for.",
+    )
     occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
 
 
@@ -165,10 +170,11 @@ def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> 
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 occurred_at=wish.occurred_at,
+                reason=wish.reason,
             ),
         )
 
-    return context.post(post, attempt)
+    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
 
 
 @strawberry.type
@@ -181,7 +187,16 @@ class HoldMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def authorize_redemption(self, info: Info, input: AuthorizeRedemptionInput) -> HoldPayload:
+    def authorize_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            AuthorizeRedemptionInput,
+            strawberry.argument(
+                description="Whose points, how many at the most, and for how long they stay set aside."
+            ),
+        ],
+    ) -> HoldPayload:
         """Set points aside."""
         return HoldPayload.of(authorize(info.context, info.context.viewer.acting_partner(), input))
 
@@ -191,7 +206,16 @@ class HoldMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def capture_redemption(self, info: Info, input: CaptureRedemptionInput) -> HoldPayload:
+    def capture_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            CaptureRedemptionInput,
+            strawberry.argument(
+                description="Which hold, how much of it you take, and the receipt line that it pays."
+            ),
+        ],
+    ) -> HoldPayload:
         """Take what was set aside."""
         outcome = capture(info.context, info.context.viewer.acting_partner(), input)
         return HoldPayload.of(outcome, hold_in(str(input.hold_id)))
@@ -201,7 +225,16 @@ class HoldMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def void_redemption(self, info: Info, input: VoidRedemptionInput) -> HoldPayload:
+    def void_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            VoidRedemptionInput,
+            strawberry.argument(
+                description="Which hold you give up, as a whole. To take a part of one, capture that part."
+            ),
+        ],
+    ) -> HoldPayload:
         """Let them go."""
         outcome = void(info.context, info.context.viewer.acting_partner(), input)
         return HoldPayload.of(outcome, hold_in(str(input.hold_id)))

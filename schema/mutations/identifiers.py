@@ -1,7 +1,7 @@
 """What becomes of an identifier: blocked, unblocked, replaced by another card, unlinked."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 
 import strawberry
 from sqlalchemy.orm import Session
@@ -126,7 +126,17 @@ class IdentifierMutations:
         extensions=[_MAY],
         directives=[WRITES],
     )
-    def block_identifier(self, info: Info, input: BlockIdentifierInput) -> MemberPayload:
+    def block_identifier(
+        self,
+        info: Info,
+        input: Annotated[
+            BlockIdentifierInput,
+            strawberry.argument(
+                description="What nobody is to be named by, and why. The member takes part by all else that"
+                " it is known by."
+            ),
+        ],
+    ) -> MemberPayload:
         """Block."""
         return _changed(info, input, identifier_changes.block)
 
@@ -135,7 +145,13 @@ class IdentifierMutations:
         extensions=[_MAY],
         directives=[WRITES],
     )
-    def unblock_identifier(self, info: Info, input: UnblockIdentifierInput) -> MemberPayload:
+    def unblock_identifier(
+        self,
+        info: Info,
+        input: Annotated[
+            UnblockIdentifierInput, strawberry.argument(description="What may be used again, and why.")
+        ],
+    ) -> MemberPayload:
         """Unblock."""
         return _changed(info, input, identifier_changes.unblock)
 
@@ -146,7 +162,14 @@ class IdentifierMutations:
         extensions=[_MAY],
         directives=[WRITES],
     )
-    def unlink_identifier(self, info: Info, input: UnlinkIdentifierInput) -> MemberPayload:
+    def unlink_identifier(
+        self,
+        info: Info,
+        input: Annotated[
+            UnlinkIdentifierInput,
+            strawberry.argument(description="What the member is to be known by no more, and why."),
+        ],
+    ) -> MemberPayload:
         """Unlink."""
         return _changed(info, input, identifier_changes.unlink)
 
@@ -156,7 +179,17 @@ class IdentifierMutations:
         extensions=[Requires(Scope.MEMBERS_WRITE, Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def replace_card(self, info: Info, input: ReplaceCardInput) -> MemberPayload:
+    def replace_card(
+        self,
+        info: Info,
+        input: Annotated[
+            ReplaceCardInput,
+            strawberry.argument(
+                description="The card that goes and the one that comes: it belongs to the same member, with"
+                " all of its points."
+            ),
+        ],
+    ) -> MemberPayload:
         """Replace."""
 
         def replace(session: Session, command: ChangeIdentifier) -> None:

@@ -1,7 +1,7 @@
 """Members join, are known by more, and confirm what partners may take."""
 
 import datetime as dt
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import strawberry
@@ -98,7 +98,17 @@ class MemberMutations:
         extensions=[Requires(Scope.MEMBERS_WRITE)],
         directives=[WRITES],
     )
-    def enroll_member(self, info: Info, input: EnrollMemberInput) -> MemberPayload:
+    def enroll_member(
+        self,
+        info: Info,
+        input: Annotated[
+            EnrollMemberInput,
+            strawberry.argument(
+                description="What the new member is known by: a bare card number is enough, the rest can be"
+                " linked later."
+            ),
+        ],
+    ) -> MemberPayload:
         """Enrol a member."""
         partner_id = info.context.viewer.acting_partner()
 
@@ -120,7 +130,17 @@ class MemberMutations:
         extensions=[Requires(Scope.MEMBERS_WRITE)],
         directives=[WRITES],
     )
-    def link_identifier(self, info: Info, input: LinkIdentifierInput) -> MemberPayload:
+    def link_identifier(
+        self,
+        info: Info,
+        input: Annotated[
+            LinkIdentifierInput,
+            strawberry.argument(
+                description="Whom to know by one thing more. What somebody else is known by is"
+                " IDENTIFIER_TAKEN."
+            ),
+        ],
+    ) -> MemberPayload:
         """Link an identifier."""
         partner_id = info.context.viewer.acting_partner()
 
@@ -142,7 +162,17 @@ class MemberMutations:
         extensions=[Requires(Scope.MEMBER_SELF)],
         directives=[WRITES],
     )
-    def confirm_redemption(self, info: Info, input: ConfirmRedemptionInput) -> ConfirmRedemptionPayload:
+    def confirm_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            ConfirmRedemptionInput,
+            strawberry.argument(
+                description="Which partner may take how many of your points, once, within the minutes that"
+                " the confirmation lasts."
+            ),
+        ],
+    ) -> ConfirmRedemptionPayload:
         """Confirm a redemption."""
         member_id = info.context.viewer.acting_member()
 

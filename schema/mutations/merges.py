@@ -1,7 +1,7 @@
 """Two records of one person become one, and two again."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -90,7 +90,16 @@ class MergeMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def merge_members(self, info: Info, input: MergeMembersInput) -> PointsPayload:
+    def merge_members(
+        self,
+        info: Info,
+        input: Annotated[
+            MergeMembersInput,
+            strawberry.argument(
+                description="Who stays and who goes into it. The survivor is the scope of the key."
+            ),
+        ],
+    ) -> PointsPayload:
         """Merge."""
         return PointsPayload.of(_changed(info.context, input, merge_members, "merge"))
 
@@ -100,6 +109,15 @@ class MergeMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def unmerge_members(self, info: Info, input: UnmergeMembersInput) -> PointsPayload:
+    def unmerge_members(
+        self,
+        info: Info,
+        input: Annotated[
+            UnmergeMembersInput,
+            strawberry.argument(
+                description="The two as they were merged: who stayed, and who is to be itself again."
+            ),
+        ],
+    ) -> PointsPayload:
         """Un-merge."""
         return PointsPayload.of(_changed(info.context, input, unmerge_members, "unmerge"))

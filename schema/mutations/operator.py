@@ -2,7 +2,7 @@
 
 import datetime as dt
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import strawberry
@@ -209,7 +209,17 @@ class OperatorMutations:
     @strawberry.mutation(
         description="Admit a partner.", extensions=[Requires(Scope.PROGRAMME_ADMIN)], directives=[WRITES]
     )
-    def create_partner(self, info: Info, input: CreatePartnerInput) -> PartnerPayload:
+    def create_partner(
+        self,
+        info: Info,
+        input: Annotated[
+            CreatePartnerInput,
+            strawberry.argument(
+                description="The partner's code, which never changes, its name, and whether it may issue and"
+                " redeem."
+            ),
+        ],
+    ) -> PartnerPayload:
         """Admit a partner."""
 
         def create(session: Session) -> dict[str, Any]:
@@ -237,7 +247,17 @@ class OperatorMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def publish_agreement(self, info: Info, input: PublishAgreementInput) -> PublishAgreementPayload:
+    def publish_agreement(
+        self,
+        info: Info,
+        input: Annotated[
+            PublishAgreementInput,
+            strawberry.argument(
+                description="Whose terms, the first day on which they hold, and all of them: nothing is taken"
+                " over from the version before."
+            ),
+        ],
+    ) -> PublishAgreementPayload:
         """Publish terms."""
         by = info.context.viewer.name
         outcome = once(info.context, input, lambda session: _publish(session, input, by))
@@ -262,7 +282,16 @@ class OperatorMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def publish_funding_plan(self, info: Info, input: PublishFundingPlanInput) -> PublishFundingPlanPayload:
+    def publish_funding_plan(
+        self,
+        info: Info,
+        input: Annotated[
+            PublishFundingPlanInput,
+            strawberry.argument(
+                description="The plan's code, by which issues name it, and its parts, which sum to 1,000,000."
+            ),
+        ],
+    ) -> PublishFundingPlanPayload:
         """Publish a funding plan."""
         by = info.context.viewer.name
         outcome = once(info.context, input, lambda session: _publish_plan(session, input, by))

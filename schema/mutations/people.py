@@ -1,7 +1,7 @@
 """What a member says of itself, and the end of it."""
 
 import datetime as dt
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import strawberry
@@ -94,7 +94,14 @@ class PeopleMutations:
         extensions=[Requires(Scope.MEMBER_SELF, Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def update_profile(self, info: Info, input: UpdateProfileInput) -> MemberPayload:
+    def update_profile(
+        self,
+        info: Info,
+        input: Annotated[
+            UpdateProfileInput,
+            strawberry.argument(description="What changes; what is left out stays, and null takes away."),
+        ],
+    ) -> MemberPayload:
         """Change a profile."""
 
         def update(session: Session) -> dict[str, Any]:
@@ -114,7 +121,14 @@ class PeopleMutations:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def erase_member(self, info: Info, input: EraseMemberInput) -> EraseMemberPayload:
+    def erase_member(
+        self,
+        info: Info,
+        input: Annotated[
+            EraseMemberInput,
+            strawberry.argument(description="Whom to erase. Check it twice: there is no way back."),
+        ],
+    ) -> EraseMemberPayload:
         """Erase."""
 
         def erase(session: Session) -> dict[str, Any]:

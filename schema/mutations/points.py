@@ -1,7 +1,7 @@
 """Points that move: what a partner does in its own name, with its own token."""
 
 from datetime import date
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
 import strawberry
@@ -43,7 +43,9 @@ _NO_TRANSACTION = TransactionRef(
 class PointsPayload(Payload):
     """A posting and the balance that it left."""
 
-    transaction: Transaction | None = strawberry.field(description="What was posted.")
+    transaction: Transaction | None = strawberry.field(
+        description="What was posted. A reversal may have taken fewer points than were asked: missingPoints."
+    )
     balance: Balance | None = strawberry.field(description="The member's balance after it.")
 
     @classmethod
@@ -177,7 +179,17 @@ class PointsMutations:
         extensions=[Requires(Scope.POINTS_ISSUE)],
         directives=[WRITES],
     )
-    def issue_points(self, info: Info, input: IssuePointsInput) -> PointsPayload:
+    def issue_points(
+        self,
+        info: Info,
+        input: Annotated[
+            IssuePointsInput,
+            strawberry.argument(
+                description="Who gets points and for what, under a key of yours. Sent again under that key,"
+                " it is answered as before and moves nothing."
+            ),
+        ],
+    ) -> PointsPayload:
         """Issue points."""
         return PointsPayload.of(issue(info.context, info.context.viewer.acting_partner(), input))
 
@@ -187,16 +199,39 @@ class PointsMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def redeem_points(self, info: Info, input: RedeemPointsInput) -> PointsPayload:
+    def redeem_points(
+        self,
+        info: Info,
+        input: Annotated[
+            RedeemPointsInput,
+            strawberry.argument(
+                description="Who spends how many points, under a key of yours. Sent again under that key, it"
+                " is answered as before and moves nothing."
+            ),
+        ],
+    ) -> PointsPayload:
         """Redeem points."""
         return PointsPayload.of(redeem(info.context, info.context.viewer.acting_partner(), input))
 
     @strawberry.mutation(
         description="Undo one of your issues, redemptions or captures by a new transaction: a part of it,"
-        " given as points or as money, as often as something is left; or all that is left.",
+        " given as points or as money, as often as something is left; or all that is left. Of an issue whose"
+        " points the member has spent, a reversal can be granted and yet take back fewer than were asked:"
+        " `transaction { undonePoints points missingPoints }` says how many were asked, taken and missing,"
+        " and your agreement's ReturnPolicy what becomes of those.",
         extensions=[Requires(Scope.POINTS_REVERSE)],
         directives=[WRITES],
     )
-    def reverse_transaction(self, info: Info, input: ReverseTransactionInput) -> PointsPayload:
+    def reverse_transaction(
+        self,
+        info: Info,
+        input: Annotated[
+            ReverseTransactionInput,
+            strawberry.argument(
+                description="Which transaction, by its id or its receipt line, and how much of it: points,"
+                " money, or neither for all that is left."
+            ),
+        ],
+    ) -> PointsPayload:
         """Undo a transaction."""
         return PointsPayload.of(reverse(info.context, info.context.viewer.acting_partner(), input))

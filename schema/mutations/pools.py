@@ -1,7 +1,7 @@
 """Household pools: open, invite, join, leave, close; a member for itself, the operator on its behalf."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID, uuid4
 
 import strawberry
@@ -124,7 +124,17 @@ class PoolMutations:
         extensions=[_MEMBERS],
         directives=[WRITES],
     )
-    def create_pool(self, info: Info, input: CreatePoolInput) -> PoolPayload:
+    def create_pool(
+        self,
+        info: Info,
+        input: Annotated[
+            CreatePoolInput,
+            strawberry.argument(
+                description="The pool's name and rules, which never change: who spends, how much in a window,"
+                " whose points first."
+            ),
+        ],
+    ) -> PoolPayload:
         """Open a pool."""
 
         def work(session: Session, member_id: MemberId) -> UUID:
@@ -150,7 +160,17 @@ class PoolMutations:
         extensions=[_MEMBERS],
         directives=[WRITES],
     )
-    def invite_to_pool(self, info: Info, input: InviteToPoolInput) -> PoolPayload:
+    def invite_to_pool(
+        self,
+        info: Info,
+        input: Annotated[
+            InviteToPoolInput,
+            strawberry.argument(
+                description="Who is invited; the invitation is good for 14 days. Your pool is the one whose"
+                " head you are."
+            ),
+        ],
+    ) -> PoolPayload:
         """Invite."""
 
         def work(session: Session, member_id: MemberId) -> UUID:
@@ -174,7 +194,16 @@ class PoolMutations:
         extensions=[_MEMBERS],
         directives=[WRITES],
     )
-    def accept_pool_invitation(self, info: Info, input: AcceptPoolInvitationInput) -> PoolPayload:
+    def accept_pool_invitation(
+        self,
+        info: Info,
+        input: Annotated[
+            AcceptPoolInvitationInput,
+            strawberry.argument(
+                description="The pool that you join, as an invitation of the last 14 days names it."
+            ),
+        ],
+    ) -> PoolPayload:
         """Join."""
 
         def work(session: Session, member_id: MemberId) -> UUID:
@@ -191,7 +220,13 @@ class PoolMutations:
         extensions=[_MEMBERS],
         directives=[WRITES],
     )
-    def leave_pool(self, info: Info, input: LeavePoolInput) -> PoolPayload:
+    def leave_pool(
+        self,
+        info: Info,
+        input: Annotated[
+            LeavePoolInput, strawberry.argument(description="Who leaves: you; the operator names a member.")
+        ],
+    ) -> PoolPayload:
         """Leave."""
         return _done(info, input, pooling.leave_pool)
 
@@ -200,7 +235,13 @@ class PoolMutations:
         extensions=[_MEMBERS],
         directives=[WRITES],
     )
-    def close_pool(self, info: Info, input: ClosePoolInput) -> PoolPayload:
+    def close_pool(
+        self,
+        info: Info,
+        input: Annotated[
+            ClosePoolInput, strawberry.argument(description="The pool that is over, for all who are in it.")
+        ],
+    ) -> PoolPayload:
         """Close."""
         viewer = info.context.viewer
         by = None if viewer.is_operator else viewer.acting_member()

@@ -1,6 +1,6 @@
 """Points that one member gives to another."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -94,6 +94,15 @@ class TransferMutations:
         extensions=[Requires(Scope.MEMBER_SELF, Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
-    def transfer_points(self, info: Info, input: TransferPointsInput) -> PointsPayload:
+    def transfer_points(
+        self,
+        info: Info,
+        input: Annotated[
+            TransferPointsInput,
+            strawberry.argument(
+                description="Who gives how many points to whom. The giver is the scope of the key."
+            ),
+        ],
+    ) -> PointsPayload:
         """Give points."""
         return PointsPayload.of(transfer(info.context, input))

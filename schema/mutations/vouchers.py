@@ -1,7 +1,7 @@
 """Vouchers: a member makes one, and the partner for whom it is takes it, perhaps while it is offline."""
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
@@ -152,7 +152,16 @@ class VoucherMutations:
         extensions=[Requires(Scope.MEMBER_SELF)],
         directives=[WRITES],
     )
-    def issue_voucher(self, info: Info, input: IssueVoucherInput) -> IssueVoucherPayload:
+    def issue_voucher(
+        self,
+        info: Info,
+        input: Annotated[
+            IssueVoucherInput,
+            strawberry.argument(
+                description="For which partner and for how many points; these are held from now on."
+            ),
+        ],
+    ) -> IssueVoucherPayload:
         """Make a voucher."""
         outcome = issue(info.context, info.context.viewer.acting_member(), input)
         if outcome.value is None:
@@ -175,7 +184,17 @@ class VoucherMutations:
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )
-    def redeem_voucher(self, info: Info, input: RedeemVoucherInput) -> HoldPayload:
+    def redeem_voucher(
+        self,
+        info: Info,
+        input: Annotated[
+            RedeemVoucherInput,
+            strawberry.argument(
+                description="The voucher as the till took it, how much of it, and the receipt line and moment"
+                " of the purchase."
+            ),
+        ],
+    ) -> HoldPayload:
         """Take a voucher's points."""
         partner_id = info.context.viewer.acting_partner()
         hold = vouchers.reference_in(input.voucher, info.context.tokens.keys) or vouchers.NO_HOLD

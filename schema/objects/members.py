@@ -201,7 +201,12 @@ class Member(Node):
     def transactions(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        filter: Annotated["TransactionFilter", strawberry.lazy("schema.inputs")] | None = None,
+        filter: Annotated[
+            Annotated["TransactionFilter", strawberry.lazy("schema.inputs")] | None,
+            strawberry.argument(
+                description="Which of the member's are wanted; all that you may see, where nothing is said."
+            ),
+        ] = None,
         first: First = None,
         after: After = None,
         last: Last = None,

@@ -226,11 +226,26 @@ class Transaction(Node):
         return None if ref is None else Transaction.of_ref(ref)
 
     @strawberry.field(
-        description="How many points of what it undid it took back, whether they were still there or not."
+        description="A reversal's: how many points of the other transaction it undoes, as was asked. `points`"
+        " is how many came back; they are fewer where some were not there any more (missingPoints)."
     )
     def undone_points(self, info: Info) -> Points | None:
         """A reversal's size, of the other transaction."""
         return self._record(info).undone_points
+
+    @strawberry.field(
+        description="A reversal's: how many of undonePoints it did not take back, since the member did not"
+        " have them any more; 0 where all came back, as of a redemption all do. It is granted all the same."
+        " Points that the member had spent are lost to the issuer where its return policy is AVAILABLE,"
+        " and owed to it where that is UNLIMITED. Such as a hold has leave when the hold ends, by a"
+        " transaction of their own, if it releases them. Expired ones were gone already."
+    )
+    def missing_points(self, info: Info) -> Points | None:
+        """What a reversal did not find."""
+        record = self._record(info)
+        if record.undone_points is None:
+            return None
+        return Points(max(record.undone_points - record.points, 0))
 
     @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW])
     def reversed_by(self, info: Info) -> list["Transaction"]:
@@ -245,7 +260,7 @@ class Transaction(Node):
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""
         record = self._record(info)
-        if record.kind not in {"issue", "redeem", "capture"}:
+        if record.kind not in history.REVERSIBLE:
             return None
         undone = sum(one.points for one in info.context.loaded.reversals.get(self.ref) or [])
         return Points(record.points - undone)
@@ -273,8 +288,9 @@ class Transaction(Node):
         return None if other is None or not info.context.viewer.is_operator else Member.of(other)
 
     @strawberry.field(
-        description="Why: in the partner's words of a reversal, the giver's of a transfer, the operator's of"
-        " a merge; an adjustment's reason. Words are sealed under the member's key: null once it was erased."
+        description="Why: in the partner's words of a reversal or a void (the operator's, where that acted in"
+        " the partner's name), the giver's of a transfer, the operator's of a merge; an adjustment's reason."
+        " Words are sealed under the member's key: null once it was erased."
     )
     def reason(self, info: Info) -> str | None:
         """In whose words it was."""

@@ -1,5 +1,7 @@
 """Clients and funding plans: what the operator looks after."""
 
+from typing import Annotated
+
 import strawberry
 
 from coalition.paging import page_of
@@ -25,7 +27,10 @@ class AccessQueries:
     def clients(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        partner: str | None = None,
+        partner: Annotated[
+            str | None,
+            strawberry.argument(description="Only those that act in the name of the partner of this code."),
+        ] = None,
         first: First = None,
         after: After = None,
         last: Last = None,

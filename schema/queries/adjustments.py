@@ -1,5 +1,7 @@
 """Adjustments that operators proposed, posted and rejected."""
 
+from typing import Annotated
+
 import strawberry
 
 from coalition import adjusting
@@ -26,8 +28,10 @@ class AdjustmentQueries:
     def adjustments(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        state: AdjustmentState | None = None,
-        member: MemberBy | None = None,
+        state: Annotated[
+            AdjustmentState | None, strawberry.argument(description="Only those that stand so.")
+        ] = None,
+        member: Annotated[MemberBy | None, strawberry.argument(description="Only this member's.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,

@@ -1,6 +1,7 @@
 """Guard rails: the limits that hold, what waits for review, and what was refused."""
 
 import datetime as dt
+from typing import Annotated
 
 import strawberry
 
@@ -55,7 +56,11 @@ class GuardQueries:
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[FEW],
     )
-    def limits(self, info: Info, ended: bool = False) -> list[Limit]:
+    def limits(
+        self,
+        info: Info,
+        ended: Annotated[bool, strawberry.argument(description="Also those that were ended.")] = False,
+    ) -> list[Limit]:
         """The rules; with those that were ended, if they are wanted."""
         found = limits.list_limits(info.context.session, ended=ended)
         info.context.loaded.partners.want(one.partner_id for one in found if one.partner_id)
@@ -70,7 +75,9 @@ class GuardQueries:
     def reviews(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        state: ReviewState = ReviewState.WAITING,
+        state: Annotated[
+            ReviewState, strawberry.argument(description="Only those that stand so.")
+        ] = ReviewState.WAITING,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -98,7 +105,10 @@ class GuardQueries:
     def refusals(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        filter: RefusalFilter | None = None,
+        filter: Annotated[
+            RefusalFilter | None,
+            strawberry.argument(description="Which are wanted; all that you may see, where nothing is said."),
+        ] = None,
         first: First = None,
         after: After = None,
         last: Last = None,

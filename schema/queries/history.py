@@ -1,7 +1,7 @@
 """Transactions: one by name, or a page of those that the viewer may see."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
 import strawberry
 
@@ -123,7 +123,13 @@ class HistoryQueries:
         " key. Null where there is none, or none of yours.",
         extensions=[Requires(*READS_HISTORY, *_POSTS)],
     )
-    def transaction(self, info: Info, by: TransactionBy) -> Transaction | None:
+    def transaction(
+        self,
+        info: Info,
+        by: Annotated[
+            TransactionBy, strawberry.argument(description="What you know of it: one of the three names it.")
+        ],
+    ) -> Transaction | None:
         """One transaction."""
         context = info.context
         finders: tuple[tuple[Any, Callable[[Any], TransactionRef | None]], ...] = (
@@ -145,7 +151,10 @@ class HistoryQueries:
     def transactions(  # noqa: PLR0917 - Relay's arguments
         self,
         info: Info,
-        filter: TransactionFilter | None = None,
+        filter: Annotated[
+            TransactionFilter | None,
+            strawberry.argument(description="Which are wanted; all that you may see, where nothing is said."),
+        ] = None,
         first: First = None,
         after: After = None,
         last: Last = None,

@@ -1,5 +1,7 @@
 """The programme, its partners and members."""
 
+from typing import Annotated
+
 import strawberry
 
 from coalition.errors import IdentifierRefusal
@@ -54,7 +56,16 @@ class NetworkQueries:
         " and to a partner also where that was blocked, replaced or unlinked.",
         extensions=[Requires(*READS_HISTORY)],
     )
-    def member(self, info: Info, by: MemberBy) -> Member | None:
+    def member(
+        self,
+        info: Info,
+        by: Annotated[
+            MemberBy,
+            strawberry.argument(
+                description="What you know of the member: its id, or something it is known by."
+            ),
+        ],
+    ) -> Member | None:
         """One member."""
         context = info.context
         owner = context.viewer.partner_id or PartnerId(PartyId(NOBODY))
@@ -67,7 +78,13 @@ class NetworkQueries:
     @strawberry.field(
         description="A partner by its code. Null where there is none, or none that you may see."
     )
-    def partner(self, info: Info, code: str) -> Partner | None:
+    def partner(
+        self,
+        info: Info,
+        code: Annotated[
+            str, strawberry.argument(description="As it was admitted: small letters, digits and hyphens.")
+        ],
+    ) -> Partner | None:
         """One partner."""
         if not code.isprintable():
             return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import strawberry
 
+from coalition import global_ids
 from coalition.errors import ClientUnknown, WindowUnknown
 from coalition.ids import AgreementId, FundingPlanId, PartyId
 from coalition.windows import find_window
 from partners import clients
 from partners.scopes import Scope
 from schema.context import Context, Info
-from schema.ids import from_global, hold_in, member_in, transaction_in
+from schema.ids import hold_in, member_in, transaction_in
 from schema.objects.clients import Client
 from schema.objects.holds import visible_hold
 from schema.objects.nodes import Node
@@ -112,9 +113,15 @@ class NodeQueries:
     @strawberry.field(
         description="An object by its global id. Null where there is none, or none that you may see."
     )
-    def node(self, info: Info, id: strawberry.ID) -> Node | None:
+    def node(
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID, strawberry.argument(description="The `id` of an object as the API gave it.")
+        ],
+    ) -> Node | None:
         """Any object."""
-        kind, rest = from_global(str(id)) or ("", "")
+        kind, rest = global_ids.read(str(id)) or ("", "")
         found: Node | None = None
         if kind in _BY_PART:
             found = _BY_PART[kind](info.context, rest)

@@ -1,5 +1,7 @@
 """One household pool."""
 
+from typing import Annotated
+
 import strawberry
 
 from partners.scopes import Scope
@@ -17,6 +19,12 @@ class PoolQueries:
         " where there is none, or none of yours.",
         extensions=[Requires(Scope.MEMBER_SELF, Scope.PROGRAMME_ADMIN)],
     )
-    def pool(self, info: Info, id: strawberry.ID) -> Pool | None:
+    def pool(
+        self,
+        info: Info,
+        id: Annotated[
+            strawberry.ID, strawberry.argument(description="The pool, as createPool or Member.pool gave it.")
+        ],
+    ) -> Pool | None:
         """One pool."""
         return visible_pool(info.context, str(id))

@@ -1,6 +1,7 @@
 """What would come of an issue or a redemption: the very evaluation that the mutation makes; nothing moves."""
 
 import datetime as dt
+from typing import Annotated
 
 import strawberry
 from sqlalchemy.orm import Session
@@ -34,7 +35,13 @@ class RedemptionQuote:
     """The answer to quoteRedemption."""
 
     points: Points = strawberry.field(description="How many were asked for.")
-    available: Points = strawberry.field(description="How many the member can spend.")
+    available: Points = strawberry.field(
+        description="How many the member can spend; with fromPool how many it and its pool have."
+    )
+    of_pool: Points = strawberry.field(
+        description="How many of the points would come from others of the member's household pool; 0 without"
+        " fromPool."
+    )
     sufficient: bool = strawberry.field(description="Whether these are enough.")
     allowed_without_confirmation: Points = strawberry.field(
         description="What you may still take from this member in this window without asking."
@@ -65,7 +72,16 @@ class QuoteQueries:
     @strawberry.field(
         description="What would a member get? Nothing moves.", extensions=[Requires(Scope.POINTS_ISSUE)]
     )
-    def quote_issue(self, info: Info, input: QuoteIssueInput) -> QuoteIssuePayload:
+    def quote_issue(
+        self,
+        info: Info,
+        input: Annotated[
+            QuoteIssueInput,
+            strawberry.argument(
+                description="The wish as issuePoints would take it, without key and receipt."
+            ),
+        ],
+    ) -> QuoteIssuePayload:
         """Preview an issue."""
         partner_id = info.context.viewer.acting_partner()
 
@@ -101,7 +117,16 @@ class QuoteQueries:
         description="Could a member spend so many points here? Nothing moves.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
     )
-    def quote_redemption(self, info: Info, input: QuoteRedemptionInput) -> QuoteRedemptionPayload:
+    def quote_redemption(
+        self,
+        info: Info,
+        input: Annotated[
+            QuoteRedemptionInput,
+            strawberry.argument(
+                description="The wish as redeemPoints would take it, without key, receipt and confirmation."
+            ),
+        ],
+    ) -> QuoteRedemptionPayload:
         """Preview a redemption."""
         partner_id = info.context.viewer.acting_partner()
 
@@ -115,6 +140,7 @@ class QuoteQueries:
                     identifier_id=named.identifier_id,
                     points=input.points,
                     occurred_at=input.occurred_at,
+                    from_pool=input.from_pool,
                 ),
             )
 
@@ -125,6 +151,7 @@ class QuoteQueries:
         quote = RedemptionQuote(
             points=found.points,
             available=found.available,
+            of_pool=found.of_pool,
             sufficient=found.sufficient,
             allowed_without_confirmation=found.allowed_without_confirmation,
             needs_confirmation=found.needs_confirmation,

@@ -113,7 +113,16 @@ class SettlementQueries:
         directives=[Cost(weight=20)],
     )
     def statement(
-        self, info: Info, business_date: BusinessDate, partner: str | None = None
+        self,
+        info: Info,
+        business_date: BusinessDate,
+        partner: Annotated[
+            str | None,
+            strawberry.argument(
+                description="Whose, by its code: for finance. A partner gets its own, and leaves it out or"
+                " names itself."
+            ),
+        ] = None,
     ) -> Statement | None:
         """A statement."""
         found = statement_for(info.context, business_date, partner)

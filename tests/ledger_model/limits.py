@@ -65,7 +65,11 @@ def judge(
         concerned = limit.counts(kind) and limit.partner in {None, partner}
         if not concerned or (limit.of_card and card is None):
             continue
-        used = sum(uses if limit.by_points else 1 for uses in _uses(p, p.members[member], limit, card))
+        used = sum(
+            uses if limit.by_points else 1
+            for books in p.records_of(member)
+            for uses in _uses(p, books, limit, card)
+        )
         asked = points if limit.by_points else 1
         if used + asked <= limit.most:
             continue

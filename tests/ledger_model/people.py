@@ -26,7 +26,10 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     no("TRANSFER_TO_ONESELF", when=member == to)
     no("MEMBER_BLOCKED", when=giver.blocked or taker.blocked)
     given = sum(
-        line.points for line in giver.journal if (line.kind, line.window) == ("transfer_out", p.window)
+        line.points
+        for books in p.records_of(member)
+        for line in books.journal
+        if (line.kind, line.window) == ("transfer_out", p.window)
     )
     allowed = max(p.limits.transfer - given, 0)
     no("TRANSFER_LIMIT_EXCEEDED", when=given + points > p.limits.transfer, allowed=allowed, requested=points)

@@ -144,14 +144,18 @@ class Programme:
             line.append(survivor)
         return line
 
+    def records_of(self, member: int) -> list[Member]:
+        """The member's own books, and those of the records that are merged into it."""
+        return [books for books in self.members if member in self.line_of(books.number)]
+
     # -- keys and receipts -----------------------------------------------------------------------
 
     def replay(self, refusals: Refusals, member: int, partner: str, key: str, request: Any) -> Answer | None:
         """The answer that this request got under this key, of the member or of one merged into it."""
         known = [
             self.answers[owner.number, partner, key]
-            for owner in self.members
-            if member in self.line_of(owner.number) and (owner.number, partner, key) in self.answers
+            for owner in self.records_of(member)
+            if (owner.number, partner, key) in self.answers
         ]
         for asked, answer in known:
             if asked == request:
@@ -240,14 +244,15 @@ class Programme:
                 or consent.expires_at <= self.now,
             )
             return
-        books = self.members[member]
         taken = sum(
             line.points
+            for books in self.records_of(member)
             for line in books.journal
             if (line.kind, line.partner, line.window) == ("redeem", partner, self.window)
             and not line.confirmed
         ) + sum(
             hold.points if hold.state == "open" else hold.captured
+            for books in self.records_of(member)
             for hold in books.holds
             if (hold.partner, hold.window) == (partner, self.window) and not hold.confirmed
         )

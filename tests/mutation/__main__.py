@@ -6,6 +6,7 @@ tests as they are now.
 
 import random
 import sys
+import time
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -19,6 +20,8 @@ from mutation.mutants import Mutant, kernel_mutants
 from mutation.state import CHECKOUT, State, known_ground, remember_ground
 from mutation.suite import RACES, TESTS, WIDER, order
 from mutation.worker import Ground, Outcome, Task, work
+
+SECONDS_BETWEEN_SAVES = 5
 
 console = Console(highlight=False)
 
@@ -95,6 +98,7 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, 
     fates = {"killed": 0, "survived": 0, "timeout": 0, "invalid": 0}
     busy: dict[Connection, tuple[_Worker, Mutant]] = {}
     idle = list(crew)
+    saved = time.monotonic()
     try:
         with Progress(*columns, console=console) as progress:
             bar = progress.add_task("mutants", total=len(mutants))
@@ -117,7 +121,9 @@ def _judge(mutants: list[Mutant], state: State, paths: list[str], workers: int, 
                     fates[outcome.fate] += 1
                     told = ", ".join(f"{count} {fate}" for fate, count in fates.items() if count)
                     progress.update(bar, advance=1, description=told)
-                    state.save()
+                    if time.monotonic() - saved > SECONDS_BETWEEN_SAVES:
+                        state.save()
+                        saved = time.monotonic()
     finally:
         state.save()
         for worker in crew:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 
 from mutation.mutants import Mutant
@@ -83,5 +84,6 @@ def _key(path: str) -> str:
     return digest.hexdigest()
 
 
+@cache
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -12,6 +12,7 @@ from mutation.worker import Ground
 TESTS = (
     "tests/coalition/ledger/test_written_down.py",
     "tests/coalition/ledger/test_every_posting.py",
+    "tests/coalition/ledger/test_programme.py",
     "tests/coalition/ledger/test_claims.py",
     "tests/coalition/ledger/test_coming_due.py",
     "tests/coalition/ledger/test_kept_alive.py",
@@ -38,14 +39,17 @@ TESTS = (
     "tests/coalition/ledger/test_waiting.py",
     "tests/coalition/ledger/test_identifiers.py",
     "tests/coalition/ledger/test_batches.py",
+    "tests/coalition/ledger/test_order_of_locks.py",
     "tests/coalition/vault/test_erasing.py",
+    "tests/coalition/vault/test_erased_givers.py",
+    "tests/coalition/vault/test_respelling.py",
     "tests/partners/test_expiry.py",
     "tests/partners/test_earning.py",
 )
 
 # Where a file's own tests are, to be asked before others that call it by the way.
 NEAR = {
-    "02": ("test_night",),
+    "02": ("test_programme", "test_night", "test_waiting"),
     "03": ("test_revisions", "receipt"),
     "04": (
         "test_claims",
@@ -57,7 +61,7 @@ NEAR = {
     ),
     "05": ("test_issuing", "test_every_posting", "erased", "test_kept_alive"),
     "06": ("test_redeeming", "test_every_posting", "erased", "refusals_of_a_pool"),
-    "08": ("test_members", "block", "test_identifiers", "erased", "nobody_joins"),
+    "08": ("test_members", "block", "test_identifiers", "respelling", "erased", "nobody_joins"),
     "07": ("test_reversing", "test_claims", "reverse"),
     "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
     "11": ("test_proof",),
@@ -72,10 +76,10 @@ NEAR = {
     "21": ("voucher",),
     "22": ("erasing",),
     "23": ("identifiers",),
-    "24": ("batches",),
+    "24": ("batches", "test_order_of_locks"),
 }
 
-# Asked where none of those reaches a function.
+# Asked after those.
 WIDER = (
     "tests/partners/test_agreements.py",
     "tests/partners/test_directory.py",
@@ -107,28 +111,45 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
     """
     asked = [name for name in ground.seconds if mutant.operator == "lock" or not name.startswith(RACES)]
     calling = [name for name in asked if mutant.function in ground.calls[name]] or asked
-    calling = [name for name in calling if not name.startswith(WIDER)] or calling
-    kills: Counter[str] = Counter()
-    for other in _of_function(mutant.function):
-        outcome = state.outcome(other)
-        if outcome and outcome.test:
-            kills[outcome.test] += 1
+    kills, kills_of_file = _kills(mutant.function, "", state), _kills("", mutant.file, state)
     near = (
-        ("goes_on_from", "test_waiting", *RACES)
+        ("goes_on_from", "test_waiting", "test_order_of_locks", *RACES)
         if mutant.operator == "lock"
         else NEAR.get(mutant.file[:2], ())
     )
-    return sorted(
+    ordered = sorted(
         calling,
         key=lambda name: (
             -kills[name],
             "written_down" not in name,
             not any(word in name for word in near),
+            name.startswith(WIDER),
+            -kills_of_file[name],
             ground.seconds[name],
         ),
     )
+    # Not all the cases of one test before the first of the next.
+    seen: Counter[str] = Counter()
+    place: dict[str, int] = {}
+    for name in ordered:
+        test = name.partition("[")[0]
+        seen[test] += 1
+        place[name] = 0 if kills[name] else seen[test]
+    return sorted(
+        ordered, key=lambda name: (place[name] > 0 and not any(word in name for word in near), place[name])
+    )
+
+
+def _kills(function: str, file: str, state: State) -> Counter[str]:
+    """How many mutants of a function or a file each test has killed."""
+    outcomes = (state.outcome(mutant) for mutant in _of(function, file))
+    return Counter(outcome.test for outcome in outcomes if outcome and outcome.test)
 
 
 @cache
-def _of_function(function: str) -> list[Mutant]:
-    return [mutant for mutant in kernel_mutants() if mutant.function == function]
+def _of(function: str, file: str) -> list[Mutant]:
+    return [
+        mutant
+        for mutant in kernel_mutants()
+        if function in {"", mutant.function} and file in {"", mutant.file}
+    ]

@@ -6,6 +6,8 @@ import pytest
 from api_driver import ANSWER, ISSUE, Api, Caller, codes, named
 from operating import TODAY
 
+from partners.agreements import ReturnPolicy
+
 Grocery = tuple[str, Caller]
 RECEIPT = {"store": "s1", "terminal": "t1", "number": "1"}
 
@@ -66,6 +68,34 @@ def test_a_reversal_gives_the_points_back(api: Api) -> None:
 
     assert undone["balance"] == {"available": "100"}
     assert codes(till.reverse(spent["transaction"]["id"])) == ["ALREADY_REVERSED"]
+
+
+@pytest.mark.parametrize(
+    ("policy", "deficit"), [(ReturnPolicy.AVAILABLE, "0"), (ReturnPolicy.UNLIMITED, "60")]
+)
+def test_a_reversal_says_how_many_points_were_not_there_any_more(
+    api: Api, policy: ReturnPolicy, deficit: str
+) -> None:
+    grocer = api.coalition.trading(return_policy=policy)
+    member, till = api.enrolled(grocer), api.client_of(grocer)
+    given, spent = till.issue(member, points=100), till.redeem(member, points=60)
+    reverse = """mutation($input: ReverseTransactionInput!) { reverseTransaction(input: $input) {
+        transaction { undonePoints points missingPoints } userErrors { code } } }"""
+    undone = till.do(reverse, transactionId=given["transaction"]["id"], points=100)
+    assert undone == {
+        "transaction": {"undonePoints": "100", "points": "40", "missingPoints": "60"},
+        "userErrors": [],
+    }
+    seen = api.operator().ask(
+        "query($by: MemberBy!) { member(by: $by) { balance { deficit } } }", by=named(member)
+    )
+    assert seen["member"]["balance"] == {"deficit": deficit}
+    back = till.do(reverse, transactionId=spent["transaction"]["id"])["transaction"]
+    assert back == {"undonePoints": "60", "points": "60", "missingPoints": "0"}
+    seen = till.ask(
+        "query($id: ID!) { transaction(by: {id: $id}) { missingPoints } }", id=given["transaction"]["id"]
+    )
+    assert seen == {"transaction": {"missingPoints": None}}
 
 
 def test_no_money_goes_back_of_what_was_not_posted_as_money(api: Api) -> None:

@@ -189,3 +189,11 @@ def test_nothing_is_taken_from_who_was_merged_or_erased(ledger: LedgerDriver) ->
     told = refused(ledger, errors.MemberMerged, lambda: post(ledger, merged, of_merged))
     assert told == {"survivor": str(survivor)}
     refused(ledger, errors.MemberErased, lambda: post(ledger, gone, of_gone))
+
+
+def test_a_single_point_is_given_and_taken(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    assert post(ledger, member, propose(ledger, member, 1)).balance.available == 1
+    assert post(ledger, member, propose(ledger, member, -1)).balance.available == 0
+    assert ledger.kinds(member) == [("adjust_in", 1), ("adjust_out", 1)]
+    assert clean(ledger)

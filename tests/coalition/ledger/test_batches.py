@@ -1,7 +1,7 @@
 """A batch: many wishes in one call, each with an outcome of its own, and the rows that single calls would leave."""
 
 from collections.abc import Callable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,7 +12,7 @@ from driver import START, LedgerDriver, receipt
 from listing import listing
 from sqlalchemy import text
 
-from coalition import identifier_changes
+from coalition import clock, identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.blocking import set_blocked
 from coalition.db import Database
@@ -126,10 +126,12 @@ def all_sorts(ledger: LedgerDriver) -> list[Wish]:
         expiry_rule="inactivity", expiry_months=1, activity="any", activity_where="anywhere"
     )
     plain, pending, due, indebted, blocked, gone, stays, spent, dated, lively, alive = joined(ledger, 11)
+    punctual, brief = joined(ledger, 2)
     plan = ledger.funding_plan(_=[(ledger.any_partner(), 500_000), (other, 500_000)])
     card, blocked_card, of_gone = ledger.card(dated), ledger.card(lively), ledger.card(gone)
     block_card(ledger, lively, blocked_card)
     ledger.issue(due, 30, matures_at=SOON, expires_at=LATER)
+    ledger.issue(punctual, 8, matures_at=START + timedelta(days=4), expires_at=LATER)
     owed = ledger.issue(indebted, 50)
     ledger.redeem(indebted, 50)
     ledger.reverse(owed.ref)
@@ -141,12 +143,15 @@ def all_sorts(ledger: LedgerDriver) -> list[Wish]:
     back = ledger.issue(spent, 10, receipt=receipt("revised"))
     ledger.reverse(back.ref)
     ledger.issue(plain, 7, key="of old", request={"same": 1})
-    ledger.pass_time(days=3)
+    ledger.pass_time(days=4, seconds=-13)
+    assert ledger.now == START + timedelta(days=4)
     issue, redeem = ledger.to_issue, ledger.to_redeem
     return [
         issue(plain, 10, receipt=receipt("1"), expires_at=LATER),
         issue(pending, 20, matures_at=ledger.now + timedelta(days=9), expires_at=LATER, receipt=receipt("2")),
-        issue(due, 5),
+        issue(due, 5, expires_at=LATER),
+        issue(punctual, 5),
+        issue(brief, 5, expires_at=ledger.now),
         issue(indebted, 30),
         issue(blocked, 5, receipt=receipt("free again")),
         issue(gone, 5),
@@ -192,7 +197,7 @@ def merely_issues(ledger: LedgerDriver) -> list[Wish]:
             amount=Decimal("1.5") if number == 0 else None,
             key=f'key "{number}" \\ ä€',
             receipt=receipt(f'R"{number}\\', line=number) if number % 3 else None,
-            matures_at=START + timedelta(days=number) if number % 5 == 1 else None,
+            matures_at=START + timedelta(days=number - 1) if number % 5 == 1 else None,
             expires_at=START + timedelta(days=400 - number) if number % 2 else None,
             occurred_at=START - timedelta(days=number % 7),
             funding_plan_id=plan if number % 4 == 1 else None,
@@ -287,6 +292,49 @@ def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: Led
     posted = ledger.batch(*(ledger.to_issue(fourth, 1) for _ in range(3)))
     assert [type(one) for one in posted] == [Posting, Posting, LimitExceeded]
     assert len(set(statements_of(ledger, posted))) == 2
+
+
+def test_as_many_points_as_there_may_be_go_either_way_and_no_more(ledger: LedgerDriver) -> None:
+    most = 1_000_000_000
+    first, second, third = ledger.member(), ledger.member(), ledger.member()
+    ledger.issue(third, 5, matures_at=SOON)
+    ledger.pass_time(days=3)
+    oldest = ledger.now - timedelta(days=90)
+    posted = ledger.batch(ledger.to_issue(first, most), ledger.to_issue(second, 1, occurred_at=oldest))
+    assert len(set(statements_of(ledger, posted))) == 1
+    # The third's earlier points have come due, so it goes alone.
+    [alone, refused] = ledger.batch(ledger.to_issue(third, most), ledger.to_issue(first, most + 1))
+    assert isinstance(alone, Posting)
+    assert isinstance(refused, PointsInvalid)
+    assert ledger.balance(third).available == most + 5
+
+
+def test_the_only_limit_there_is_holds_for_a_line(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    ledger.limit("much", posting="issue", measure="points", most=10)
+    posted, refused = ledger.batch(ledger.to_issue(ledger.member(), 10), ledger.to_issue(member, 11))
+    assert isinstance(posted, Posting)
+    assert isinstance(refused, LimitExceeded)
+    assert ledger.balance(member).available == 0
+
+
+class _Slow(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(seconds=3)
+
+
+def test_by_a_slow_clock_points_mature_when_the_member_was_last_seen(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    member = ledger.member(available=10)
+    [(last,)] = ledger.rows("SELECT last_recorded_at FROM ledger.member_head")
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    [posted] = ledger.batch(ledger.to_issue(member, 5, matures_at=last))
+    assert isinstance(posted, Posting)
+    assert (posted.recorded_at, posted.balance.available, posted.balance.pending) == (last, 15, 0)
+    assert whole(ledger)
 
 
 # -- outcomes --------------------------------------------------------------------------------------

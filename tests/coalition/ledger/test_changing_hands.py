@@ -43,6 +43,19 @@ def test_a_transfer_hands_over_what_expires_first_with_issuer_and_expiry(ledger:
     _clean(ledger)
 
 
+def test_the_limit_of_transfers_counts_what_merged_records_gave(ledger: LedgerDriver) -> None:
+    one, other, taker = ledger.member(available=20_000), ledger.member(available=20_000), ledger.member()
+    ledger.transfer(one, 6_000, to=taker)
+    ledger.merge(other, one)
+    before = ledger.snapshot()
+    with pytest.raises(errors.TransferLimitExceeded) as refusal:
+        ledger.transfer(other, 4_001, to=taker)
+    assert refusal.value.facts["allowed"] == 4_000
+    assert ledger.snapshot() == before
+    ledger.unmerge(other, one)
+    ledger.transfer(other, 10_000, to=taker)
+
+
 def test_a_transfer_is_replayed_and_its_refusals_move_nothing(ledger: LedgerDriver) -> None:
     giver, taker = ledger.member(available=20_000), ledger.member()
     first = ledger.transfer(giver, 4_000, to=taker, key="gift")

@@ -11,6 +11,7 @@ import pytest
 from driver import LedgerDriver, receipt
 
 from coalition import clock, errors
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment, post_adjustment, propose_adjustment
 from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.db import Database
@@ -72,6 +73,18 @@ def _transfer(ledger: LedgerDriver, member: MemberId) -> Prepared:
     return lambda: ledger.transfer(member, 7, to=other)
 
 
+def _adjust(ledger: LedgerDriver, member: MemberId) -> Prepared:
+    wish = ProposeAdjustment(member_id=member, points=Points(-7), reason=AdjustmentReason.FRAUD, by="ada")
+    with ledger.database.unit_of_work() as session:
+        adjustment = propose_adjustment(session, wish)
+
+    def post() -> Posting:
+        with ledger.database.single_call() as session:
+            return post_adjustment(session, member, adjustment, by="ada")
+
+    return post
+
+
 BY_A_TILL = (
     _issue,
     _redeem,
@@ -82,7 +95,7 @@ BY_A_TILL = (
     _reverse_redemption,
     _redeem_voucher,
 )
-ALL = (*BY_A_TILL, _voucher, _transfer)
+ALL = (*BY_A_TILL, _voucher, _transfer, _adjust)
 named = pytest.mark.parametrize
 
 
@@ -169,6 +182,20 @@ def test_a_callers_slow_clock_records_nothing_before_what_the_member_has(
     _clean(ledger)
 
 
+@named("prepare", (_transfer, _adjust), ids=_name)
+def test_what_no_till_posts_occurs_when_it_is_recorded(
+    database: Database, monkeypatch: pytest.MonkeyPatch, prepare: Callable[..., Prepared]
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    post = prepare(ledger, ledger.member(available=100))
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    posted = post()
+    assert ledger.rows(
+        "SELECT occurred_at = recorded_at FROM ledger.transaction WHERE transaction_id = :id",
+        id=posted.transaction_id,
+    ) == [(True,)]
+
+
 @named("prepare", ALL, ids=_name)
 def test_a_posting_that_waited_for_another_goes_on_from_what_that_one_left(
     ledger: LedgerDriver, prepare: Callable[..., Prepared]
@@ -218,6 +245,15 @@ def test_one_who_was_merged_gets_and_gives_nothing_more(
     with pytest.raises(errors.MemberMerged) as refusal:
         post()
     assert refusal.value.facts == {"survivor": str(survivor)}
+    assert ledger.snapshot() == before
+
+
+@named("post", ("issue", "redeem", "authorize", "voucher"))
+def test_one_whom_nobody_knows_gets_and_gives_nothing(ledger: LedgerDriver, post: str) -> None:
+    ledger.member(available=10)
+    before = ledger.snapshot()
+    with pytest.raises(errors.MemberUnknown):
+        getattr(ledger, post)(MemberId(uuid4()), 5)
     assert ledger.snapshot() == before
 
 

@@ -180,3 +180,99 @@ def test_what_was_released_is_due_again_when_it_expires(ledger: LedgerDriver) ->
     ledger.bring_up_to_date(member)
     assert ledger.kinds(member)[-1] == ("expire", 10)
     _clean(ledger)
+
+
+def test_what_was_released_is_due_when_the_first_of_it_that_has_points_expires(ledger: LedgerDriver) -> None:
+    member, other = ledger.member(), ledger.member()
+    days = [ledger.now + timedelta(days=day) for day in range(10)]
+    ledger.issue(other, 10, expires_at=days[1])
+    ledger.issue(member, 10, expires_at=days[1])
+    ledger.redeem(member, 10)
+    for points, expires in ((10, days[2]), (1, days[3]), (10, days[4])):
+        ledger.issue(member, points, expires_at=expires)
+    hold = ledger.authorize(member, 21, seconds_to_live=6 * 86_400)
+    ledger.issue(member, 1, matures_at=ledger.now + timedelta(hours=1), expires_at=days[9])
+    ledger.pass_time(hours=2)
+    ledger.bring_up_to_date(member)
+    due = "SELECT next_due_at FROM ledger.member_head WHERE member_id = :member"
+    assert ledger.rows(due, member=member) == ledger.rows("SELECT lapses_at FROM ledger.hold")
+    ledger.capture(hold.ref, 10)  # all of what expires on the second day
+    assert ledger.rows(due, member=member) == [(days[3],)]
+    ledger.pass_time(days=3)
+    assert ledger.bring_up_to_date(member) == 1
+    assert ledger.kinds(member)[-1] == ("expire", 1)
+    _clean(ledger)
+
+
+def test_a_hold_is_due_when_it_lapses(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    ledger.authorize(member, 5, seconds_to_live=90)
+    assert ledger.rows("SELECT next_due_at FROM ledger.member_head") == [
+        (ledger.now + timedelta(seconds=90),)
+    ]
+
+
+def test_what_has_matured_is_posted_before_what_becomes_of_a_hold(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    captured, voucher = ledger.authorize(member, 5), ledger.voucher(member, 5)
+    for end in (lambda: ledger.capture(captured.ref), lambda: ledger.redeem_voucher(voucher.ref)):
+        ledger.issue(member, 3, matures_at=ledger.now + timedelta(seconds=10))
+        ledger.pass_time(seconds=10)
+        end()
+        assert ledger.kinds(member)[-2:] == [("mature", 3), ("capture", 5)]
+    _clean(ledger)
+
+
+def test_a_single_point_is_burned_released_and_recalled(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 3)
+    ledger.capture(ledger.authorize(member, 2).ref, 1)
+    hold = ledger.authorize(member, 2)
+    ledger.reverse(issued.ref, 1)
+    lot = "SELECT available, held, recalled, burned, reversed FROM ledger.lot"
+    assert ledger.rows(lot) == [(0, 2, 1, 1, 0)]
+    ledger.void(hold.ref)
+    assert ledger.rows(lot) == [(1, 0, 0, 1, 1)]
+    _clean(ledger)
+
+
+def test_what_is_still_recalled_is_no_more_than_other_holds_have(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 30)
+    first, _ = ledger.authorize(member, 10), ledger.authorize(member, 20)
+    ledger.reverse(issued.ref, 28)
+    ledger.capture(first.ref, 8)
+    assert ledger.rows("SELECT available, held, recalled, burned, reversed FROM ledger.lot") == [
+        (0, 20, 20, 8, 2)
+    ]
+    assert ledger.balance(member).deficit == 6
+    _clean(ledger)
+
+
+def test_a_hold_with_points_of_others_is_over_at_the_moment_at_which_it_lapses(ledger: LedgerDriver) -> None:
+    member, giver = ledger.member(available=10), ledger.member(available=10)
+    ledger.pool(member, giver)
+    hold = ledger.authorize(member, 15, from_pool=True, seconds_to_live=60)
+    lapses = ledger.pass_time(seconds=60)
+    before = ledger.snapshot()
+    for end in (ledger.capture, ledger.void):
+        with pytest.raises(errors.HoldLapsed) as refusal:
+            end(hold.ref)
+        assert refusal.value.facts == {"lapsed_at": lapses.isoformat()}
+    assert ledger.snapshot() == before
+
+
+def test_what_has_matured_is_held_and_what_has_expired_is_not(ledger: LedgerDriver) -> None:
+    member, moment = ledger.member(), ledger.now + timedelta(hours=1)
+    ledger.issue(member, 7, expires_at=moment)
+    ledger.issue(member, 5, matures_at=moment)
+    ledger.pass_time(hours=1)
+    before = ledger.snapshot()
+    for hold in (ledger.authorize, ledger.voucher):
+        with pytest.raises(errors.InsufficientPoints) as refusal:
+            hold(member, 6)
+        assert refusal.value.facts == {"available": 5, "requested": 6}
+    assert ledger.snapshot() == before
+    assert ledger.authorize(member, 5).balance.held == 5
+    assert ledger.kinds(member)[-3:] == [("mature", 5), ("expire", 7), ("authorize", 5)]
+    _clean(ledger)

@@ -49,6 +49,65 @@ def clean(ledger: LedgerDriver) -> bool:
         return list(run_audit(session)) == []
 
 
+@pytest.mark.parametrize("period", [None, 2 * HOUR])
+def test_what_merged_records_did_counts_for_the_member_until_they_are_apart(
+    ledger: LedgerDriver, period: timedelta | None
+) -> None:
+    first, second, third = (ledger.member(available=100) for _ in range(3))
+    ledger.limit("ten", measure="points", most=10, period=period)
+    for member, points in ((first, 6), (second, 2), (third, 1)):
+        ledger.redeem(member, points)
+    ledger.pass_time(minutes=5)
+    ledger.merge(second, first)
+    ledger.merge(third, second)
+    ledger.pass_time(minutes=5)
+    facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(third, 2))
+    assert (facts["used"], facts["asked"]) == (9, 2)
+    if period:
+        assert facts["again_at"] == (ledger.now - timedelta(minutes=10) + period).isoformat()
+    ledger.redeem(third, 1)
+    assert clean(ledger)
+    ledger.unmerge(third, second)
+    ledger.pass_time(minutes=5)
+    ledger.redeem(third, 8)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(second, 3))
+    ledger.redeem(second, 2)
+    ledger.unmerge(second, first)
+    ledger.pass_time(minutes=5)
+    ledger.redeem(second, 6)
+    ledger.redeem(first, 4)
+    for member in (first, second, third):
+        refused(ledger, LimitExceeded, lambda member=member: ledger.redeem(member, 1))
+    assert clean(ledger)
+
+
+def test_the_audit_counts_what_merged_records_did(ledger: LedgerDriver) -> None:
+    first, second, third = (ledger.member(available=100) for _ in range(3))
+    for member in (first, second, third):
+        ledger.redeem(member, 4)
+    ledger.pass_time(minutes=5)
+    ledger.merge(second, first)
+    ledger.merge(third, second)
+    ledger.pass_time(minutes=5)
+    beyond = ledger.redeem(third, 1)
+    ledger.pass_time(minutes=5)
+    ledger.unmerge(third, second)
+    ledger.pass_time(minutes=5)
+    ledger.redeem(third, 1)
+    ledger.unmerge(second, first)
+    with ledger.database.unit_of_work() as session:
+        session.execute(
+            text("""
+                INSERT INTO partners.limit_rule
+                VALUES ('twelve', 1, 'member', 'redeem', 'points', NULL, 12, 'refuse', NULL, '2026-03-01', 'test')
+            """)
+        )
+    with ledger.database.reading() as session:
+        [finding] = run_audit(session)
+    assert finding.id.endswith(str(beyond.ref.transaction_id))
+    assert "13 were used" in finding.message
+
+
 def test_a_members_count_is_limited_over_the_last_hour(ledger: LedgerDriver) -> None:
     member = ledger.member(available=100)
     ledger.limit("thrice", most=3, period=HOUR)

@@ -204,10 +204,31 @@ def test_bringing_up_to_date_says_how_many_transactions_it_made(ledger: LedgerDr
         [("mature", 6), ("expire", 5)],
         [("expire", 5), ("mature", 6)],
     )
+    other = ledger.member(available=7)
+    for each in (member, other):
+        ledger.issue(each, 5, expires_at=ledger.now + timedelta(hours=1))
+    ledger.pass_time(hours=2)
     before = ledger.snapshot()
     with pytest.raises(errors.MemberUnknown):
-        ledger.bring_up_to_date(MemberId(uuid4()))
+        ledger.bring_up_to_date(member, MemberId(uuid4()))
     assert ledger.snapshot() == before
+    assert ledger.bring_up_to_date(member, other) == 2
+
+
+def test_who_is_due_is_told_in_pages_whom_it_is_due_for_longest_first(ledger: LedgerDriver) -> None:
+    due = []
+    for hours in (3, 1, 2, 2):
+        member = ledger.member()
+        ledger.issue(member, 5, expires_at=ledger.now + timedelta(hours=hours))
+        due.append(members.Due(ledger.now + timedelta(hours=hours), member))
+    pages, last = [], None
+    with ledger.database.reading() as session:
+        at = ledger.now + timedelta(hours=2)
+        while page := members.members_due(session, at=at, limit=2, after=last):
+            pages.append(page)
+            last = page[-1]
+    wanted = sorted(one for one in due if one.due_at <= at)
+    assert pages == [wanted[:2], wanted[2:]]
 
 
 def test_a_hold_on_the_pool_that_lapsed_gives_back_to_whom_it_took_from(ledger: LedgerDriver) -> None:

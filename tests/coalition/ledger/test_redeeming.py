@@ -96,6 +96,25 @@ def test_without_confirmation_a_partner_takes_at_most_the_limit_in_a_window(ledg
     ledger.redeem(member, 100, by=shop)
 
 
+def test_consent_counts_what_merged_records_gave(ledger: LedgerDriver) -> None:
+    with ledger.database.unit_of_work() as session:
+        programme.set_consent_limit(session, points=Points(100))
+    shop = ledger.partner()
+    one, other = ledger.member(available=1000), ledger.member(available=1000)
+    ledger.redeem(one, 30, by=shop)
+    ledger.capture(ledger.authorize(one, 40, by=shop).ref, 20)
+    ledger.redeem(other, 10, by=shop)
+    ledger.merge(other, one)
+    before = ledger.snapshot()
+    for take in (ledger.redeem, ledger.authorize):
+        with pytest.raises(errors.ConsentRequired) as refusal:
+            take(other, 41, by=shop)
+        assert refusal.value.facts == {"allowed": 40}
+    assert ledger.snapshot() == before
+    ledger.unmerge(other, one)
+    ledger.redeem(other, 90, by=shop)
+
+
 def test_a_confirmation_holds_once_for_its_partner_its_points_and_its_time(ledger: LedgerDriver) -> None:
     with ledger.database.unit_of_work() as session:
         programme.set_consent_limit(session, points=Points(0))

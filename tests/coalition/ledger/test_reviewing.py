@@ -8,9 +8,11 @@ import pytest
 from driver import LedgerDriver, receipt
 
 from coalition import clock, errors
+from coalition.amounts import Points
 from coalition.ids import MemberId
 from coalition.ledger.posting import call
 from coalition.reviewing import queue_review, reject, release
+from partners.guards import check_limits
 
 
 def ask(ledger: LedgerDriver, member: MemberId, key: str, **more: Any) -> errors.UnderReview:
@@ -61,6 +63,25 @@ def test_what_is_remembered_is_the_wish_the_rule_and_the_moment(
     ]
     [(facts,)] = ledger.rows("SELECT facts FROM ledger.review")
     assert facts == {name: value for name, value in refusal.facts.items() if name != "wish"}
+
+
+def test_who_only_asks_is_told_the_rule_and_nothing_that_could_wait(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    before = ledger.snapshot()
+    with pytest.raises(errors.UnderReview) as asked, ledger.database.unit_of_work() as session:
+        check_limits(
+            session,
+            member_id=member,
+            partner_id=ledger.any_partner(),
+            posting="issue",
+            points=Points(60),
+            identifier_id=None,
+        )
+    posted = ask(ledger, member, "k").facts
+    assert posted.pop("wish")
+    assert asked.value.facts == posted
+    assert ledger.snapshot() == before
 
 
 def test_a_decision_is_of_one_wish_alone_and_says_who_and_when(

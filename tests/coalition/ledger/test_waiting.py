@@ -11,9 +11,11 @@ from uuid import UUID
 
 import pytest
 from concurrency.interleaving import HeldDatabase
-from driver import LedgerDriver
+from driver import START, LedgerDriver
+from sqlalchemy import Engine, text
+from sqlalchemy.orm import Session
 
-from coalition import adjusting, clock, errors, identifier_changes
+from coalition import adjusting, clock, errors, identifier_changes, windows
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
 from coalition.audit import run_audit
@@ -22,7 +24,11 @@ from coalition.db import Database
 from coalition.erasing import erase_member
 from coalition.errors import CoalitionError
 from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
+from coalition.ledger.posting import TermsSuperseded
+from coalition.members import EnrolMember, enrol_member
+from coalition.redeeming import redeem_points
 from coalition.reviewing import queue_review, reject, release
 
 Act = Callable[[LedgerDriver], Any]
@@ -41,12 +47,12 @@ def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
             return refusal
 
 
-def _until_somebody_waits(ledger: LedgerDriver) -> None:
+def _until_somebody_waits(ledger: LedgerDriver, *, many: int = 1) -> None:
     for _ in range(200):
         [(waiting,)] = ledger.rows(
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
         )
-        if waiting:
+        if waiting >= many:
             return
         time.sleep(0.01)
     pytest.fail("nobody waited")
@@ -199,6 +205,30 @@ def _proposed(ledger: LedgerDriver, wish: ProposeAdjustment) -> UUID:
         return adjusting.propose_adjustment(session, wish)
 
 
+def test_who_is_erased_while_an_adjustment_waits_gets_nothing(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=5)
+    wish = ProposeAdjustment(
+        member_id=member, points=Points(-5), reason=AdjustmentReason.FRAUD, by="ada", note="as agreed"
+    )
+    adjustment = _proposed(ledger, wish)
+
+    def post(ledger: LedgerDriver) -> Any:
+        with ledger.database.single_call() as session:
+            return adjusting.post_adjustment(session, member, adjustment, by="grace")
+
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.unit_of_work() as session:
+            held = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
+            held.redeem(member, 5)
+            later = pool.submit(post, ledger)
+            _until_somebody_waits(ledger)
+            erase(member)(held)  # which takes the words of the adjustment, too
+        with pytest.raises(errors.MemberErased):
+            later.result()
+    assert ledger.rows("SELECT state, note FROM ledger.adjustment") == [("proposed", None)]
+    assert clean(ledger)
+
+
 def test_points_that_come_meanwhile_are_there_to_be_taken(ledger: LedgerDriver) -> None:
     member = ledger.member()
     adjustment = _proposed(
@@ -212,6 +242,47 @@ def test_points_that_come_meanwhile_are_there_to_be_taken(ledger: LedgerDriver) 
 
     assert one_after_another(ledger, lambda held: held.issue(member, 7), post).balance.available == 2
     assert clean(ledger)
+
+
+def test_what_is_reversed_while_its_member_is_merged_is_not_reversed_on_the_merged_record(
+    ledger: LedgerDriver,
+) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    issued = ledger.issue(merged, 7)
+    with pytest.raises(TermsSuperseded):  # the caller tries again
+        one_after_another(
+            ledger, lambda held: held.merge(survivor, merged), lambda late: late.reverse(issued.ref, 2)
+        )
+    assert ledger.balance(survivor).available == 7
+    ledger.reverse(issued.ref, 2)
+    assert ledger.balance(survivor).available == 5
+    assert clean(ledger)
+
+
+def test_of_two_who_join_with_the_same_cards_one_waits_and_nobody_is_cut_off(ledger: LedgerDriver) -> None:
+    at = ledger.any_partner()
+
+    def join(session: Session, *cards: str) -> MemberId:
+        named = [Identifier(kind=IdentifierKind.CARD, value=card) for card in cards]
+        return enrol_member(session, EnrolMember(partner_id=at, identifiers=named))
+
+    def join_alone(*cards: str) -> MemberId:
+        with ledger.database.unit_of_work() as session:
+            return join(session, *cards)
+
+    with ThreadPoolExecutor(2) as pool:
+        with ledger.database.unit_of_work() as session:
+            join(session, "CARD2")
+            one = pool.submit(join_alone, "CARD1", "CARD2", "CARD3")
+            _until_somebody_waits(ledger)
+            other = pool.submit(join_alone, "CARD3", "CARD1")
+            _until_somebody_waits(ledger, many=2)
+            session.rollback()
+        with pytest.raises(errors.IdentifierTaken):
+            other.result()
+    assert ledger.rows("SELECT value, member_id FROM ledger.identifier ORDER BY value") == [
+        (card, one.result()) for card in ("CARD1", "CARD2", "CARD3")
+    ]
 
 
 def test_a_card_that_is_blocked_meanwhile_posts_nothing_and_a_second_block_is_none(
@@ -239,9 +310,17 @@ def test_a_card_that_is_blocked_meanwhile_posts_nothing_and_a_second_block_is_no
 class _Slow(datetime):
     """A caller's clock that is three seconds behind the database's."""
 
+    behind = timedelta(seconds=3)
+
     @classmethod
     def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
+        return datetime.now(tz) - cls.behind
+
+
+class _LessSlow(_Slow):
+    """One that is a second behind."""
+
+    behind = timedelta(seconds=1)
 
 
 def test_a_callers_slow_clock_writes_no_change_before_the_one_before(
@@ -287,3 +366,91 @@ def test_a_pool_is_not_left_before_it_was_joined_though_the_clock_is_slow(
     assert ledger.rows(
         "SELECT ended_at = invited_at FROM ledger.pool_member WHERE member_id = :id", id=invited
     ) == [(True,)]
+
+
+def test_who_sets_the_clock_after_another_sets_it_from_there(ledger: LedgerDriver) -> None:
+    def set_clock(*, days: int) -> Act:
+        def act(ledger: LedgerDriver) -> None:
+            with ledger.database.unit_of_work() as session:
+                clock.set_clock(session, to=START + timedelta(days=days))
+
+        return act
+
+    refused = one_after_another(ledger, set_clock(days=2), set_clock(days=1))
+    assert isinstance(refused, errors.ClockRefused)
+    assert ledger.now == START + timedelta(days=2)
+
+
+def test_who_seals_while_another_does_finds_it_sealed(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=5)
+    day = START.date()
+    with ledger.database.unit_of_work() as session:
+        windows.close_window(session, business_date=day, patience=timedelta(seconds=1))
+
+    def seal(by: LedgerDriver) -> bool:
+        with by.database.unit_of_work() as session:
+            return windows.seal_window(session, business_date=day)
+
+    assert one_after_another(ledger, seal, seal) is False
+    assert ledger.rows(
+        "SELECT sum(entries) FROM ledger.window_total WHERE business_date = :day", day=day
+    ) == [(2,)]
+    assert ledger.balance(member).available == 5
+
+
+def test_a_batch_that_waited_for_a_posting_goes_on_from_what_that_one_left(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    spend, earn = ledger.to_redeem(member, 60), ledger.to_issue(member, 7)
+
+    def redeem(by: LedgerDriver) -> None:
+        with by.database.single_call() as session:
+            redeem_points(session, spend)
+
+    [answer] = one_after_another(ledger, redeem, lambda after: after.batch(earn))
+    assert answer.balance.available == 47
+    assert clean(ledger)
+
+
+def test_the_night_holds_no_member_while_it_waits_for_one_before(database: Database) -> None:
+    """Of members it brings up to date together, and who gets points back from them, it locks the first id first."""
+    ledger = LedgerDriver(database).open()
+    giver, other, spender = sorted(ledger.member(available=10) for _ in range(3))
+    ledger.pool(spender, giver)
+    ledger.authorize(spender, 15, from_pool=True)
+    ledger.pass_time(hours=1)
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.unit_of_work() as session:
+            till = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
+            till.redeem(giver, 1)
+            night = pool.submit(ledger.bring_up_to_date, other, spender)
+            _until_somebody_waits(ledger)
+            till.redeem(other, 1)
+        # The hold lapsed and the giver has its points back.
+        assert night.result() == 2
+    assert [ledger.balance(one).available for one in (giver, other, spender)] == [9, 9, 10]
+
+
+def test_a_hold_of_others_points_lapses_no_earlier_than_what_was_posted_since(
+    database: Database, owner_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    with owner_engine.begin() as connection:  # or nothing is recorded before now
+        connection.execute(
+            text("UPDATE ledger.settlement_window SET opened_at = opened_at - interval '1 minute'")
+        )
+    member, giver = ledger.member(), ledger.member()
+    with monkeypatch.context() as earlier:
+        earlier.setattr(clock, "datetime", _Slow)
+        ledger.pool(member, giver)
+        ledger.issue(giver, 10)
+        ledger.authorize(member, 10, from_pool=True, seconds_to_live=1)
+    ledger.issue(member, 1)  # which leaves the hold to who locks the giver, too
+    monkeypatch.setattr(clock, "datetime", _LessSlow)
+    assert ledger.bring_up_to_date(member) > 0
+    (*_, (issued, _), (lapsed, kind)) = ledger.rows(
+        "SELECT recorded_at, kind FROM ledger.transaction WHERE member_id = :member AND kind IN ('issue', 'lapse')"
+        " ORDER BY sequence",
+        member=member,
+    )
+    assert (kind, lapsed) == ("lapse", issued)
+    assert clean(ledger)
