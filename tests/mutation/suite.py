@@ -29,6 +29,7 @@ TESTS = (
     "tests/coalition/ledger/test_transferring.py",
     "tests/coalition/ledger/test_pooling.py",
     "tests/coalition/ledger/test_pool_places.py",
+    "tests/coalition/ledger/test_pools_at_once.py",
     "tests/coalition/ledger/test_limits.py",
     "tests/coalition/ledger/test_orders_and_keys.py",
     "tests/coalition/ledger/test_hostile.py",
@@ -40,6 +41,7 @@ TESTS = (
     "tests/coalition/ledger/test_identifiers.py",
     "tests/coalition/ledger/test_batches.py",
     "tests/coalition/ledger/test_order_of_locks.py",
+    "tests/coalition/test_proving.py",
     "tests/coalition/vault/test_erasing.py",
     "tests/coalition/vault/test_erased_givers.py",
     "tests/coalition/vault/test_respelling.py",
@@ -64,7 +66,7 @@ NEAR = {
     "08": ("test_members", "block", "test_identifiers", "respelling", "erased", "nobody_joins"),
     "07": ("test_reversing", "test_claims", "reverse"),
     "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
-    "11": ("test_proof",),
+    "11": ("test_proving", "test_proof", "as_batches_leave"),
     "13": ("transfer", "changing_hands"),
     "14": ("changing_hands", "merge"),
     "15": ("adjust",),
@@ -113,7 +115,7 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
     calling = [name for name in asked if mutant.function in ground.calls[name]] or asked
     kills, kills_of_file = _kills(mutant.function, "", state), _kills("", mutant.file, state)
     near = (
-        ("goes_on_from", "test_waiting", "test_order_of_locks", *RACES)
+        ("goes_on_from", "test_waiting", "test_order_of_locks", "at_once", *RACES)
         if mutant.operator == "lock"
         else NEAR.get(mutant.file[:2], ())
     )
