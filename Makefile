@@ -37,7 +37,7 @@ help:
 demo: $(READY)
 	@exec $(ALONE) COALITION_DATA_DIR='$(DEMO_DATA)' $(BIN)/coalition demo $(if $(ONCE),--once) $(ARGS)
 
-# Two at a time, a file to a process; then those that kill, cut and race, with the machine to themselves.
+# Two at a time, a file to a process; then those that race and are timed, with the machine to themselves.
 test: $(READY)
 ifdef ARGS
 	@exec $(BIN)/python -m pytest $(ARGS)
@@ -45,7 +45,7 @@ else
 	@$(call all_tests,$(BIN))
 endif
 
-all_tests = failed=0; $1/python -m pytest -n 2 --dist loadfile -m 'not fire' || failed=1; \
+all_tests = failed=0; $1/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m 'not fire' || failed=1; \
 	$1/python -m pytest -m fire || failed=1; exit $$failed
 
 LOWEST := .venv-lowest

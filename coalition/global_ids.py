@@ -55,3 +55,13 @@ def reference_of(parts: list[str]) -> TransactionRef | None:
         )
     except ValueError:
         return None
+
+
+def spell_reference(ref: TransactionRef) -> str:
+    """A transaction as people are told it: MEMBER/DATE/ID."""
+    return f"{ref.member_id}/{ref.business_date}/{ref.transaction_id}"
+
+
+def read_reference(text: str) -> TransactionRef | None:
+    """What `spell_reference` said; None where it says nothing of the kind."""
+    return reference_of(text.split("/"))

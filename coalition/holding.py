@@ -8,7 +8,7 @@ from datetime import date, datetime
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
-from sqlalchemy import Select, cast, select, tuple_
+from sqlalchemy import ColumnElement, Select, and_, cast, not_, or_, select, tuple_
 
 from coalition import clock
 from coalition.amounts import Points
@@ -19,6 +19,7 @@ from coalition.keys import check_key
 from coalition.ledger import tables
 from coalition.ledger.posting import Posting, TransactionRef, call, fingerprint, posting_of
 from coalition.paging import Key, Page, PageRequest, page_of
+from coalition.reasons import keep, stand_in
 from coalition.receipts import NO_RECEIPT, Receipt
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 _AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 _CAPTURE: Final = "SELECT * FROM ledger.post_capture(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-_VOID: Final = "SELECT * FROM ledger.post_void(%s, %s, %s, %s, %s, %s, %s, %s)"
+_VOID: Final = "SELECT * FROM ledger.post_void(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 _h: Final = tables.hold.c
@@ -103,6 +104,8 @@ class VoidRedemption:
     idempotency_key: str
     request: Mapping[str, object]
     occurred_at: datetime | None = None
+    reason: str | None = None
+    """In the caller's words. No part of what the key stands for."""
 
 
 def authorize_redemption(session: Session, command: AuthorizeRedemption) -> Posting:
@@ -172,11 +175,13 @@ def void_redemption(session: Session, command: VoidRedemption) -> Posting:
     """Release all points of a hold; the hold is over.
 
     Raises:
+        InvalidInput: the reason can't be stored.
         OccurredTooLongAgo, PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed: nothing
         has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     check_key(command.idempotency_key)
+    words = stand_in(session, command.reason)
     [row] = call(
         session,
         _VOID,
@@ -189,9 +194,12 @@ def void_redemption(session: Session, command: VoidRedemption) -> Posting:
             fingerprint("void", command.request),
             command.occurred_at,
             wall(),
+            words and words.digest,
         ),
     )
-    return posting_of(row)
+    posting = posting_of(row)
+    keep(session, words, posting)
+    return posting
 
 
 def get_holds(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, Hold]:
@@ -202,16 +210,25 @@ def get_holds(session: Session, refs: Collection[TransactionRef]) -> dict[Transa
 
 
 def list_holds(
-    session: Session, member_id: MemberId, page: PageRequest, *, partner_id: PartyId | None = None
+    session: Session,
+    member_id: MemberId | None,
+    page: PageRequest,
+    *,
+    partner_id: PartyId | None = None,
+    state: HoldState | None = None,
 ) -> Page[Hold]:
-    """A page of a member's holds, the newest first; of one partner's, where one is named.
+    """A page of holds, the newest first: of one member, one partner, or that stand so, where these are named.
 
     Raises:
         InvalidInput: a cursor's key is none of this list's.
     """
-    query = select(tables.hold).where(_h.member_id == member_id)
+    query = select(tables.hold)
+    if member_id is not None:
+        query = query.where(_h.member_id == member_id)
     if partner_id is not None:
         query = query.where(_h.partner_id == partner_id)
+    if state is not None:
+        query = query.where(_stands_so(session, state))
     for name, key in (("after", page.after), ("before", page.before)):
         if key is not None:
             values = zip(_checked(key, name), _ORDER, strict=True)
@@ -225,6 +242,14 @@ def list_holds(
         return found[::-1] if page.backwards else found
 
     return page_of(page, fetch)
+
+
+def _stands_so(session: Session, state: HoldState) -> ColumnElement[bool]:
+    """As `_hold` has it: one whose time is over is lapsed, posted or not."""
+    over = and_(_h.state == "open", _h.lapses_at <= clock.now(session))
+    if state == "lapsed":
+        return or_(_h.state == "lapsed", over)
+    return and_(_h.state == state, not_(over))
 
 
 def key_of(hold: Hold) -> Key:

@@ -222,6 +222,15 @@ def spendable(session: Session, member_id: MemberId, pool: Pool) -> Points | Non
     """
     if pool.spenders is PoolSpenders.HEAD and pool.head_id != member_id:
         return None
+    others = givers_of(session, member_id, pool)
+    balances = get_balances(session, [member_id, *others])
+    given: int = sum(balances[one].available for one in others)
+    allowed = allowed_of_others(session, member_id, pool)
+    return Points(balances[member_id].available + (given if allowed is None else min(given, allowed)))
+
+
+def givers_of(session: Session, member_id: MemberId, pool: Pool) -> list[MemberId]:
+    """The others of the pool, less those who are blocked."""
     rows = session.execute(
         select(_h.member_id).where(
             _h.member_id.in_([one.member_id for one in pool.members]),
@@ -229,13 +238,15 @@ def spendable(session: Session, member_id: MemberId, pool: Pool) -> Points | Non
             _h.member_id != member_id,
         )
     )
-    others = [MemberId(row.member_id) for row in rows]
-    balances = get_balances(session, [member_id, *others])
-    given: int = sum(balances[one].available for one in others)
-    if pool.spender_limit_points is not None:
-        used = session.execute(_USED, {"member": member_id}).scalar_one()
-        given = min(given, max(pool.spender_limit_points - int(used), 0))
-    return Points(balances[member_id].available + given)
+    return [MemberId(row.member_id) for row in rows]
+
+
+def allowed_of_others(session: Session, member_id: MemberId, pool: Pool) -> Points | None:
+    """How many the member may still take of the others in the open window; None: all they have."""
+    if pool.spender_limit_points is None:
+        return None
+    used = session.execute(_USED, {"member": member_id}).scalar_one()
+    return Points(max(pool.spender_limit_points - int(used), 0))
 
 
 _USED: Final = text("""

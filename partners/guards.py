@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from coalition.amounts import Points
 from coalition.clock import wall
+from coalition.drawing import pool_to_spend_from
 from coalition.errors import (
     AgreementMissing,
     MemberBlocked,
@@ -45,14 +46,19 @@ def check_issue(
     return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="an issuer")
 
 
-def check_redemption(session: Session, *, member_id: MemberId, partner_id: PartnerId, on: date) -> Agreement:
+def check_redemption(
+    session: Session, *, member_id: MemberId, partner_id: PartnerId, on: date, from_pool: bool = False
+) -> Agreement:
     """The terms of a redemption on a date, if there could be one.
 
     Raises:
         MemberUnknown, MemberErased, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing,
-        MemberBlocked.
+        MemberBlocked; and with `from_pool` NotInPool, PoolHeadOnly.
     """
-    return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="a redeemer")
+    drawing = member_id if from_pool else None
+    return _check(
+        session, member_id=member_id, partner_id=partner_id, on=on, role="a redeemer", drawing=drawing
+    )
 
 
 def check_limits(
@@ -78,7 +84,13 @@ def check_limits(
 
 
 def _check(
-    session: Session, *, member_id: MemberId | None, partner_id: PartnerId, on: date, role: _Role
+    session: Session,
+    *,
+    member_id: MemberId | None,
+    partner_id: PartnerId,
+    on: date,
+    role: _Role,
+    drawing: MemberId | None = None,
 ) -> Agreement:
     blocked = None if member_id is None else _is_blocked(session, member_id)
     partner = get_partner(session, partner_id)
@@ -89,6 +101,8 @@ def _check(
     agreement = agreement_in_force(session, partner_id=partner_id, on=on)
     if agreement is None:
         raise AgreementMissing(date=on)
+    if drawing is not None:
+        pool_to_spend_from(session, drawing)
     if blocked:
         raise MemberBlocked
     return agreement

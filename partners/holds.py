@@ -17,6 +17,7 @@ from coalition.holding import (
 )
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger import Posting, TransactionRef
+from coalition.reasons import check_reason
 from coalition.receipts import Receipt
 from partners.memory import Memory
 from partners.terms import check_points, local_date
@@ -65,6 +66,7 @@ class Void:
     partner_id: PartnerId
     idempotency_key: str
     occurred_at: datetime | None = None
+    reason: str | None = None
 
 
 def authorize(session: Session, wish: Authorize) -> Posting:
@@ -98,10 +100,11 @@ def void(session: Session, wish: Void) -> Posting:
     """Release all points of a hold.
 
     Raises:
-        OccurredInFuture, OccurredTooLongAgo, PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided,
-        HoldLapsed: nothing has moved.
+        InvalidInput, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive, HoldUnknown, HoldCaptured,
+        HoldVoided, HoldLapsed: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
+    check_reason(wish.reason)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _void(session, wish, memory))
 
 
@@ -165,5 +168,6 @@ def _void(session: Session, wish: Void, memory: Memory) -> Posting:
             idempotency_key=wish.idempotency_key,
             request={"hold": wish.hold.transaction_id, "occurred_at": asked_moment(wish.occurred_at)},
             occurred_at=memory.moment(session, wish.occurred_at),
+            reason=wish.reason,
         ),
     )

@@ -65,6 +65,14 @@ def once(
     return result, False
 
 
+def find_result(session: Session, *, caller: str, key: str) -> dict[str, Any] | None:
+    """What came of what this caller had done under this key; None: nothing was."""
+    result: dict[str, Any] | None = session.execute(
+        select(_table.c.result).where(_table.c.caller == caller, _table.c.key == key)
+    ).scalar_one_or_none()
+    return result
+
+
 def forget_requests(session: Session, generation: int) -> int:
     """Forget some of what was asked that index keys before this generation blinded; returns how much."""
     some = (

@@ -5,14 +5,15 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 from sqlalchemy.orm import Session
 
 from coalition import windows
 from coalition.amounts import Points
-from coalition.errors import FundingPlanUnknown
+from coalition.drawing import draw_of
+from coalition.errors import FundingPlanUnknown, PoolLimitExceeded
 from coalition.ids import FundingPlanId, MemberId, PartnerId
-from coalition.ledger.tables import transaction
+from coalition.ledger.tables import hold, transaction
 from coalition.members import get_balance
 from coalition.programme import get_programme
 from partners.agreements import Agreement
@@ -61,6 +62,8 @@ class QuoteRedemption:
     occurred_at: datetime | None = None
     identifier_id: UUID | None = None
     """The identifier that the member was named by, if it was named by one."""
+    from_pool: bool = False
+    """Whether the others of the member's household pool would give what the member lacks."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,7 +72,9 @@ class RedemptionQuote:
 
     points: Points
     available: Points
-    """What the member can spend now, in the whole network."""
+    """What the member can spend now, in the whole network; with `from_pool`, what it and its pool have."""
+    of_pool: Points
+    """How many of the points would come from others of the pool."""
     allowed_without_confirmation: Points
     """What this partner may still take from the member in this window without asking."""
     agreement: Agreement
@@ -135,7 +140,8 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
 
     Raises:
         PointsInvalid, OccurredInFuture, MemberUnknown, PartnerUnknown, PartnerNotActive,
-        PartnerRoleMissing, AgreementMissing, MemberBlocked, LimitExceeded: it would be refused for that.
+        PartnerRoleMissing, AgreementMissing, NotInPool, PoolHeadOnly, MemberBlocked, PoolLimitExceeded,
+        LimitExceeded: it would be refused for that.
         UnderReview: the operator would look at it first.
     """
     points = check_points(question.points)
@@ -146,7 +152,11 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
         member_id=question.member_id,
         partner_id=question.partner_id,
         on=local_date(occurred_at, memory.zone(session)),
+        from_pool=question.from_pool,
     )
+    draw = draw_of(session, question.member_id, points) if question.from_pool else None
+    if draw is not None and draw.allowed is not None and draw.of_others > draw.allowed:
+        raise PoolLimitExceeded(allowed=draw.allowed, requested=draw.of_others)
     check_limits(
         session,
         member_id=question.member_id,
@@ -159,18 +169,29 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
     taken = _taken_without_confirmation(session, question)
     return RedemptionQuote(
         points=points,
-        available=get_balance(session, question.member_id).available,
+        available=get_balance(session, question.member_id).available if draw is None else draw.total,
+        of_pool=Points(0) if draw is None else draw.of_others,
         allowed_without_confirmation=Points(max(limit - taken, 0)),
         agreement=agreement,
     )
 
 
 def _taken_without_confirmation(session: Session, question: QuoteRedemption) -> int:
-    query = select(func.coalesce(func.sum(transaction.c.points), 0)).where(
+    """As the kernel counts: what was redeemed in the open window, and what is held or was captured then."""
+    business_date = windows.open_window(session).business_date
+    at_once = select(func.coalesce(func.sum(transaction.c.points), 0)).where(
         transaction.c.member_id == question.member_id,
-        transaction.c.business_date == windows.open_window(session).business_date,
+        transaction.c.business_date == business_date,
         transaction.c.kind == "redeem",
         transaction.c.partner_id == question.partner_id,
         transaction.c.confirmation_id.is_(None),
     )
-    return int(session.execute(query).scalar_one())
+    set_aside = select(
+        func.coalesce(func.sum(case((hold.c.state == "open", hold.c.points), else_=hold.c.captured)), 0)
+    ).where(
+        hold.c.member_id == question.member_id,
+        hold.c.business_date == business_date,
+        hold.c.partner_id == question.partner_id,
+        hold.c.confirmed.is_(False),
+    )
+    return int(session.execute(select(at_once.scalar_subquery() + set_aside.scalar_subquery())).scalar_one())

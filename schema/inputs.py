@@ -263,6 +263,11 @@ class QuoteRedemptionInput:
     occurred_at: dt.datetime | None = strawberry.field(
         default=None, description="When; now where nothing is said."
     )
+    from_pool: bool = strawberry.field(
+        default=False,
+        description="Whether the others of the member's household pool would give what the member lacks, by"
+        " the pool's rules. Never without being asked for.",
+    )
 
 
 __all__ = [

@@ -118,6 +118,12 @@ class Coalition:
                 for table in TABLES
             }
 
+    @contextmanager
+    def nothing_moves(self) -> Iterator[None]:
+        before = self.snapshot()
+        yield
+        assert self.snapshot() == before
+
     def rows(self, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
         with self.database.reading() as session:
             return [tuple(row) for row in session.execute(text(statement), parameters)]

@@ -12,7 +12,7 @@ import pytest
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 
-pytestmark = pytest.mark.fire
+pytestmark = pytest.mark.long
 
 
 def by_hand() -> str:

@@ -124,7 +124,8 @@ def requests_are_forgotten_with_their_key(session: Session) -> Iterator[Finding]
            END AS message
       FROM partners.operation
      WHERE (fingerprint IS NULL AND blinded_by >= (SELECT max(generation) FROM people.index_key))
-        OR (fingerprint IS NOT NULL AND blinded_by NOT IN (SELECT generation FROM people.index_key))
+        OR (fingerprint IS NOT NULL AND blinded_by IS NOT NULL
+            AND NOT EXISTS (SELECT FROM people.index_key k WHERE k.generation = blinded_by))
      ORDER BY 1
     """
     return findings(requests_are_forgotten_with_their_key, session, subject="operation", query=query)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import click
@@ -10,8 +10,10 @@ import click
 from coalition import blocking, members
 from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
-from coalition.cli.naming import identifier_of, member_named, spelled
-from coalition.cli.people import erase, export
+from coalition.cli.naming import identifier_of, member_named
+from coalition.cli.people import erase, export, profile
+from coalition.cli.showing import blocks_of, show_member
+from coalition.global_ids import spell_reference
 from coalition.ids import NETWORK, PartnerId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.transferring import TransferPoints, transfer_points
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
-    from coalition.ids import MemberId
     from coalition.ledger import Posting
 
 
@@ -43,6 +44,7 @@ def member() -> None:
 
 member.add_command(export)
 member.add_command(erase)
+member.add_command(profile)
 
 
 @member.command()
@@ -60,16 +62,16 @@ def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
         with database.unit_of_work() as session:
             member_id = members.enrol_member(session, command)
         with database.reading() as session:
-            _show(session, member_id, as_json=as_json)
+            show_member(session, member_id, as_json=as_json)
 
 
 @member.command()
 @click.argument("who", metavar="MEMBER")
 @console.json_option
 def show(who: str, as_json: bool) -> None:
-    """Show a member's balance, where each point came from, when it lapses, and who blocked the member."""
+    """Show a member: balance, where each point came from, when it lapses; blocks, merges, its pool."""
     with console.open_database() as database, database.reading() as session:
-        _show(session, member_named(session, who), as_json=as_json)
+        show_member(session, member_named(session, who), as_json=as_json)
 
 
 @member.command()
@@ -86,7 +88,7 @@ def link(who: str, identifier: str, as_json: bool) -> None:
                 member_id=member_id, partner_id=PartnerId(NETWORK), identifier=identifier_of(identifier)
             ),
         )
-        _show(session, member_id, as_json=as_json)
+        show_member(session, member_id, as_json=as_json)
 
 
 @member.command()
@@ -123,7 +125,7 @@ def transfer(
         console.print_json(
             {
                 "member": str(posting.member_id),
-                "transaction": spelled(posting.ref),
+                "transaction": spell_reference(posting.ref),
                 "points": posting.points,
                 "available": posting.balance.available,
                 "replayed": posting.replayed,
@@ -183,7 +185,7 @@ def _change(
         console.print_json(
             {
                 "survivor": str(posting.member_id),
-                "transaction": spelled(posting.ref),
+                "transaction": spell_reference(posting.ref),
                 "points": posting.points,
                 "available": posting.balance.available,
                 "replayed": posting.replayed,
@@ -228,81 +230,8 @@ def _set_blocked(who: str, *, blocked: bool, by: str, reason: str | None, as_jso
     with console.open_database() as database, database.unit_of_work() as session:
         member_id = member_named(session, who)
         blocking.set_blocked(session, member_id, blocked=blocked, by=by, reason=reason)
-        history = _blocks(session, member_id)
+        history = blocks_of(session, member_id)
     if as_json:
         console.print_json({"member": str(member_id), "blocked": blocked, "blocks": history})
     else:
         click.echo(f"member {member_id} is {'blocked' if blocked else 'not blocked'}")
-
-
-def _blocks(session: Session, member_id: MemberId) -> list[dict[str, Any]]:
-    return [
-        {
-            "blocked": one.blocked,
-            "since": one.changed_at.isoformat(timespec="seconds"),
-            "by": one.by,
-            "reason": one.reason,
-        }
-        for one in blocking.blocks_of(session, member_id)
-    ]
-
-
-def _show(session: Session, member_id: MemberId, *, as_json: bool) -> None:
-    balance = members.get_balance(session, member_id)
-    lots = members.lots(session, member_id)
-    rows = [
-        {
-            "issuer": str(lot.issuer_id),
-            "issued": lot.issued_at.date().isoformat(),
-            "available": lot.available,
-            "pending": lot.pending,
-            "held": lot.held,
-            "matures": lot.matures_at.date().isoformat() if lot.matures_at and lot.pending else None,
-            "expires": lot.expires_at.date().isoformat() if lot.expires_at else None,
-        }
-        for lot in lots
-    ]
-    known_by = [
-        f"{identifier.kind.value}:{identifier.value}"
-        for identifier in members.identifiers(session, member_id)
-    ]
-    blocks = _blocks(session, member_id)
-    if as_json:
-        console.print_json(
-            {
-                "member": str(member_id),
-                "identifiers": known_by,
-                "available": balance.available,
-                "pending": balance.pending,
-                "held": balance.held,
-                "deficit": balance.deficit,
-                "blocked": bool(blocks) and blocks[-1]["blocked"],
-                "blocks": blocks,
-                "lots": rows,
-            }
-        )
-        return
-    click.echo(f"member {member_id}  {'  '.join(known_by)}")
-    click.echo(
-        f"available {balance.available:,}   pending {balance.pending:,}   "
-        f"held {balance.held:,}   deficit {balance.deficit:,}"
-    )
-    console.print_table(
-        rows,
-        columns={
-            "issuer": "Issuer",
-            "issued": "Issued",
-            "available": "Available",
-            "pending": "Pending",
-            "held": "Held",
-            "matures": "Matures",
-            "expires": "Expires",
-        },
-        title="Lots, in the order in which they will be spent",
-    )
-    if blocks:
-        console.print_table(
-            blocks,
-            columns={"blocked": "Blocked", "since": "Since", "by": "By", "reason": "Why"},
-            title="Blocks: the last line is how the member stands",
-        )

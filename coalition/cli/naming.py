@@ -71,7 +71,7 @@ class Reference(click.ParamType[TransactionRef]):
         """Read it, or say what is wrong; whether it exists is not asked."""
         if isinstance(value, TransactionRef):
             return value
-        found = global_ids.reference_of(value.split("/")) or global_ids.reference_in(value, self._kind)
+        found = global_ids.read_reference(value) or global_ids.reference_in(value, self._kind)
         if found is None:
             self.fail(
                 f"is no {self._kind.lower()}: MEMBER/DATE/ID, or the id that the API gave it", param, ctx
@@ -81,8 +81,3 @@ class Reference(click.ParamType[TransactionRef]):
 
 TRANSACTION: Final = Reference("Transaction")
 HOLD: Final = Reference("Hold")
-
-
-def spelled(ref: TransactionRef) -> str:
-    """A transaction as commands print and take it: MEMBER/DATE/ID."""
-    return f"{ref.member_id}/{ref.business_date}/{ref.transaction_id}"

@@ -1,23 +1,78 @@
-"""`coalition member export` and `erase`: the person behind a member."""
+"""`coalition member profile`, `export` and `erase`: the person behind a member."""
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
+from coalition import clock
 from coalition.cli import console
 from coalition.cli.naming import member_named
 from coalition.erasing import erase_member
 from coalition.exporting import export_member
+from coalition.profiles import FIELDS, get_profile, update_profile
+from coalition.programme import get_programme
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
+_AnyFunction = TypeVar("_AnyFunction", bound="Callable[..., Any]")
+_FIELDS: Final = {
+    "name": "At most 200 characters.",
+    "email": "An e-mail address.",
+    "phone": "With its country, or as the programme's region has it.",
+    "birth_date": "A day such as 1990-12-31.",
+    "address": "Lines; at most 500 characters.",
+    "locale": "A language tag such as de-AT.",
+}
 _EXPORT: Final = timedelta(minutes=10)
 """How long the export of one member may take."""
+
+
+def _fields(function: _AnyFunction) -> _AnyFunction:
+    for name, help_ in reversed(_FIELDS.items()):
+        function = click.option(f"--{name.replace('_', '-')}", help=help_)(function)
+    return function
+
+
+@click.command()
+@click.argument("who", metavar="MEMBER")
+@_fields
+@click.option(
+    "--remove", multiple=True, type=click.Choice(FIELDS), help="Take this away; give it as often as needed."
+)
+@console.json_option
+def profile(who: str, remove: tuple[str, ...], as_json: bool, **given: str | None) -> None:
+    """Show what a member says of itself; or change it on the member's behalf.
+
+    It is stored only sealed, and partners never see it. These are for writing to the person, and find nobody:
+    what a member is found by is linked with `coalition member link`. What is not named stays as it is.
+
+    \b
+    Examples:
+      coalition member profile card:4006381333931
+      coalition member profile card:4006381333931 --name "Ada Lovelace" --birth-date 1815-12-10 --remove phone
+    """  # noqa: D301 - click's mark of lines to keep
+    named = {field: value for field, value in given.items() if value is not None}
+    if set(named) & set(remove):
+        raise click.UsageError("The same field can't be given and removed.")
+    changes = named | dict.fromkeys(remove)
+    with console.open_database() as database:
+        if changes:
+            with database.unit_of_work() as session:
+                today = clock.now(session).astimezone(get_programme(session).tz).date()
+                update_profile(session, member_named(session, who), changes, today=today)
+        with database.reading() as session:
+            found = get_profile(session, member_named(session, who))
+    shown = {field: getattr(found, field) for field in FIELDS}
+    if as_json:
+        console.print_json(shown)
+        return
+    for field, value in shown.items():
+        click.echo(f"{field.replace('_', ' ')}: {'-' if value is None else value}")
 
 
 @click.command()

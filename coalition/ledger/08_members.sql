@@ -25,7 +25,7 @@ BEGIN
     INSERT INTO member_head (member_id) VALUES (p_member);
     PERFORM ledger.link_identifier(p_member, p_partner, kind, owner, value, p_now, former, p_indexed_by)
     -- In one order for all, so that two enrolments with the same identifiers wait and do not deadlock.
-    FROM (SELECT * FROM unnest(p_kinds, p_owners, p_values, coalesce(p_formers, '{}')) AS u (kind, owner, value, former)
+    FROM (SELECT * FROM unnest(p_kinds, p_owners, p_values, p_formers) AS u (kind, owner, value, former)
           ORDER BY kind, owner, value) AS sorted;
 END $$;
 

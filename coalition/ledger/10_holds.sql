@@ -87,8 +87,9 @@ END $$;
 -- Capture points of a hold and release the rest, or (p_points = 0) void it.
 -- A blocked member's hold can be captured: the partner was promised these points before.
 -- The member's part; post_capture and post_void have entered the window, and claimed the receipt.
-CREATE FUNCTION ledger.close_hold(p_member uuid, p_wish ledger.wish, p_date date, p_id uuid, p_points bigint)
-RETURNS ledger.posting LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.close_hold(
+    p_member uuid, p_wish ledger.wish, p_date date, p_id uuid, p_points bigint, p_reason text DEFAULT NULL
+) RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     head     member_head;
     earlier  ledger.posting;
@@ -126,7 +127,7 @@ BEGIN
     END IF;
     -- From here on nothing is refused.
 
-    head := ledger.end_hold(head, p_wish, p_wish.transaction_id, target, CASE captured WHEN 0 THEN 'void' ELSE 'capture' END, captured);
+    head := ledger.end_hold(head, p_wish, p_wish.transaction_id, target, CASE captured WHEN 0 THEN 'void' ELSE 'capture' END, captured, p_reason);
     IF captured > 0 AND head.extends THEN
         PERFORM ledger.extend_lots(p_member, p_wish.now, 'redeem', p_wish.partner_id);
     END IF;
@@ -166,7 +167,7 @@ END $$;
 
 CREATE FUNCTION ledger.post_void(
     p_member uuid, p_partner uuid, p_date date, p_id uuid, p_key text, p_fingerprint bytea,
-    p_occurred_at timestamptz, p_now timestamptz
+    p_occurred_at timestamptz, p_now timestamptz, p_reason text DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -180,13 +181,14 @@ BEGIN
     wish.transaction_id := gen_random_uuid();
     wish := ledger.enter_window(wish, p_now);
     wish := ledger.lock_givers(wish, p_member, p_date, p_id);
-    RETURN ledger.close_hold(p_member, wish, p_date, p_id, 0);
+    RETURN ledger.close_hold(p_member, wish, p_date, p_id, 0, p_reason);
 END $$;
 
 -- End an open hold: burn so many of its points, in the order in which they were set aside, and release the
 -- rest to their own lots. Of a lot whose issue was reversed meanwhile they leave at once.
 CREATE FUNCTION ledger.end_hold(
-    INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_hold ledger.hold, p_kind text, p_captured bigint
+    INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_hold ledger.hold, p_kind text, p_captured bigint,
+    p_reason text DEFAULT NULL
 ) LANGUAGE plpgsql AS $$
 DECLARE
     lots    uuid[];
@@ -233,7 +235,7 @@ BEGIN
         CASE p_kind WHEN 'lapse' THEN '00000000-0000-0000-0000-000000000000' ELSE p_hold.partner_id END,
         CASE p_kind WHEN 'lapse' THEN NULL ELSE p_hold.agreement_id END,
         CASE p_kind WHEN 'capture' THEN p_captured ELSE p_hold.points END,
-        p_hold_date => p_hold.business_date, p_hold_id => p_hold.transaction_id);
+        p_hold_date => p_hold.business_date, p_hold_id => p_hold.transaction_id, p_reason => p_reason);
     IF p_hold.pooled THEN head := ledger.return_to_givers(head, p_wish, lots); END IF;
     FOR nth IN 1 .. cardinality(lots) LOOP
         IF recalls[nth] > 0 THEN

@@ -10,8 +10,9 @@ import click
 from coalition import adjusting
 from coalition.adjusting import Adjustment, AdjustmentReason, AdjustmentState
 from coalition.cli import console
-from coalition.cli.naming import member_named, spelled
+from coalition.cli.naming import member_named
 from coalition.errors import AdjustmentUnknown
+from coalition.global_ids import spell_reference
 from coalition.ids import MemberId
 from coalition.paging import LARGEST_SIZE, PageRequest
 from coalition.vault import blind_request
@@ -200,7 +201,7 @@ def _rows(session: Session, found: list[Adjustment]) -> list[dict[str, Any]]:
             "proposedAt": one.proposed_at.isoformat(timespec="seconds"),
             "decidedBy": one.decided_by,
             "decidedAt": one.decided_at.isoformat(timespec="seconds") if one.decided_at else None,
-            "transaction": spelled(one.posted) if one.posted else None,
+            "transaction": spell_reference(one.posted) if one.posted else None,
         }
         for one in found
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from coalition import history
-from coalition.cli.naming import spelled
+from coalition.global_ids import spell_reference
 from coalition.ids import NETWORK
 from coalition.proving import prove_inclusion
 from coalition.reasons import words_of
@@ -13,6 +13,7 @@ from partners.agreements import get_agreements
 from partners.cli.parameters import NETWORK_CODE
 from partners.directory import get_partners
 from partners.funding import get_funding_plans
+from partners.on_behalf import who_did
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -57,7 +58,7 @@ def rows(session: Session, found: Sequence[history.Transaction]) -> list[dict[st
     words = words_of(session, [(one.ref.member_id, one.words) for one in found if one.words is not None])
     return [
         {
-            "transaction": spelled(one.ref),
+            "transaction": spell_reference(one.ref),
             "member": str(one.ref.member_id),
             "sequence": one.sequence,
             "kind": one.kind,
@@ -88,6 +89,14 @@ def as_lines(shown: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
+def headline(shown: dict[str, Any]) -> str:
+    """What it did, where and when, in one line."""
+    return (
+        f"{shown['kind']} of {shown['points']:,} points by {shown['partner']}, window {shown['window']},"
+        f" recorded {shown['recordedAt']}, occurred {shown['occurredAt']}{' (late)' if shown['late'] else ''}"
+    )
+
+
 def receipt_line(receipt: dict[str, Any]) -> str:
     """A receipt line in one word: store, terminal, number and line, and the revision where there is one."""
     revision = f" rev {receipt['revision']}" if receipt["revision"] else ""
@@ -100,10 +109,11 @@ def whole(session: Session, found: history.Transaction) -> dict[str, Any]:
     undone = history.reversals_of(session, [found.ref]).get(found.ref, [])
     proof = prove_inclusion(session, found.ref)
     return row | {
+        "operator": who_did(session, found),
         "reversiblePoints": found.points - sum(one.points for one in undone)
         if found.kind in history.REVERSIBLE
         else None,
-        "reversedBy": [{"transaction": spelled(one.ref), "points": one.points} for one in undone],
+        "reversedBy": [{"transaction": spell_reference(one.ref), "points": one.points} for one in undone],
         "reimbursement": _reimbursement(session, found),
         "entries": _entries(session, history.entries_of(session, [found.ref])[found.ref]),
         "chain": {
@@ -197,7 +207,7 @@ def _codes(session: Session, parties: Collection[PartyId]) -> dict[PartyId, str]
 
 
 def _named(ref: TransactionRef | None) -> str | None:
-    return None if ref is None else spelled(ref)
+    return None if ref is None else spell_reference(ref)
 
 
 def _moment(moment: datetime | None) -> str | None:

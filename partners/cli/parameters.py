@@ -1,6 +1,6 @@
 """How this room's commands read what is typed: decimals, partners."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 
@@ -8,7 +8,7 @@ import click
 from sqlalchemy.orm import Session
 
 from coalition.ids import NETWORK, PartyId
-from partners.directory import get_partner_by_code
+from partners.directory import get_partner_by_code, get_partners
 
 NETWORK_CODE: Final = "network"
 
@@ -39,3 +39,14 @@ def price_option(name: str, help_: str, **more: Any) -> Callable[[Callable[..., 
 def party_id(session: Session, code: str) -> PartyId:
     """The party of a code: a partner, or the network itself."""
     return NETWORK if code == NETWORK_CODE else get_partner_by_code(session, code).partner_id
+
+
+def codes_of(session: Session, ids: Collection[PartyId]) -> dict[PartyId, str]:
+    """What parties are called by at the command line."""
+    found = {party: partner.code for party, partner in get_partners(session, ids).items()}
+    return found | {NETWORK: NETWORK_CODE}
+
+
+def operator(by: str) -> str:
+    """Who decides, where clients decide too."""
+    return f"operator {by}"

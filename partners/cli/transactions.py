@@ -8,15 +8,16 @@ import click
 
 from coalition import history
 from coalition.cli import console
-from coalition.cli.naming import TRANSACTION, member_named, spelled
+from coalition.cli.naming import TRANSACTION, member_named
 from coalition.errors import TransactionUnknown
-from coalition.history import Transactions, find_by_receipt
+from coalition.global_ids import spell_reference
+from coalition.history import Transactions
 from coalition.ledger.tables import KINDS
 from coalition.paging import PageRequest
-from coalition.receipts import Receipt
 from partners.cli import journal
 from partners.cli.parameters import party_id
-from partners.directory import get_partner_by_code
+from partners.cli.receipts import by_receipt, which_one
+from partners.cli.reversing import reverse
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,66 +127,10 @@ def show(which: TransactionRef | None, as_json: bool, **receipt: Any) -> None:
         _print(shown)
 
 
-def by_receipt(command: click.Command) -> click.Command:
-    """Have a command name its TRANSACTION by a partner's receipt line too, as the API does."""
-    command.params += [
-        click.Option(
-            ["--partner", "code"], help="With --receipt: the code of the partner whose receipt it is."
-        ),
-        click.Option(
-            ["--receipt"],
-            nargs=3,
-            metavar="STORE TERMINAL NUMBER",
-            help="In place of TRANSACTION: what the partner posted for a line of this receipt.",
-        ),
-        click.Option(
-            ["--line"], type=click.IntRange(min=1), default=1, show_default=True, help="Which line."
-        ),
-        click.Option(["--revision"], type=click.IntRange(min=0), default=0, show_default=True),
-        click.Option(
-            ["--redeemed", "redeemed"],
-            is_flag=True,
-            help="The redemption of that line; the issue if not given. One line can have both.",
-        ),
-    ]
-    return command
-
-
-def which_one(
-    session: Session,
-    which: TransactionRef | None,
-    *,
-    code: str | None,
-    receipt: tuple[str, str, str] | None,
-    line: int,
-    revision: int,
-    redeemed: bool,
-) -> TransactionRef:
-    """The transaction that a command names, by its id or by its receipt line.
-
-    Raises:
-        PartnerUnknown: no partner has that code.
-        TransactionUnknown: nothing was posted for that line.
-    """
-    if (which is None) == (receipt is None) or (receipt is None) != (code is None):
-        raise click.UsageError("Name TRANSACTION, or --partner and --receipt.")
-    if which is not None:
-        return which
-    assert receipt is not None
-    assert code is not None
-    store, terminal, number = receipt
-    found = find_by_receipt(
-        session,
-        partner_id=get_partner_by_code(session, code).partner_id,
-        kind="redeem" if redeemed else "issue",
-        receipt=Receipt(store=store, terminal=terminal, number=number, line=line, revision=revision),
-    )
-    if found is None:
-        raise TransactionUnknown
-    return found
-
-
 by_receipt(show)
+
+
+transaction.add_command(reverse)
 
 
 def _list(
@@ -224,21 +169,19 @@ def _list(
         return
     console.print_table(journal.as_lines(shown), columns=journal.COLUMNS)
     if page.has_next:
-        click.echo(f"There are more: --after {spelled(page.items[-1].ref)}", err=True)
+        click.echo(f"There are more: --after {spell_reference(page.items[-1].ref)}", err=True)
 
 
 def _print(shown: dict[str, Any]) -> None:
     click.echo(f"transaction {shown['transaction']}")
-    click.echo(
-        f"{shown['kind']} of {shown['points']:,} points by {shown['partner']}, window {shown['window']},"
-        f" recorded {shown['recordedAt']}, occurred {shown['occurredAt']}{' (late)' if shown['late'] else ''}"
-    )
+    click.echo(journal.headline(shown))
     reimbursed = shown["reimbursement"]
     facts = {
         "money spent": shown["amount"],
         "receipt": shown["receipt"] and journal.receipt_line(shown["receipt"]),
         "key": shown["key"],
         "why": shown["reason"],
+        "done in the partner's name by": shown["operator"],
         "the network pays per point": reimbursed
         and f"{reimbursed['ofOthers']} ({reimbursed['ofItsOwn']} for the partner's own)",
         "undoes": shown["reverses"] and f"{shown['undonePoints']:,} points of {shown['reverses']}",

@@ -216,8 +216,8 @@ async def _connections(host: str, port: int) -> AsyncIterator[list[Connection]]:
 
 def _serve(process: subprocess.Popen[bytes], log: Path) -> None:
     """Serve until told to stop, which is how a demo ends well."""
-    click.echo("Serving until Ctrl-C.")
     try:
+        click.echo("Serving until Ctrl-C.")  # who reads this may press it at once
         process.wait()
     except (KeyboardInterrupt, SystemExit):
         return

@@ -76,6 +76,11 @@ class VoidRedemptionInput:
 
     idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
     hold_id: strawberry.ID = strawberry.field(description="Which hold.")
+    reason: str | None = strawberry.field(
+        default=None,
+        description="Why, in your words; at most 200 characters. No part of the request that the key stands"
+        " for.",
+    )
     occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
 
 
@@ -165,10 +170,11 @@ def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> 
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 occurred_at=wish.occurred_at,
+                reason=wish.reason,
             ),
         )
 
-    return context.post(post, attempt)
+    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
 
 
 @strawberry.type

@@ -288,8 +288,9 @@ class Transaction(Node):
         return None if other is None or not info.context.viewer.is_operator else Member.of(other)
 
     @strawberry.field(
-        description="Why: in the partner's words of a reversal, the giver's of a transfer, the operator's of"
-        " a merge; an adjustment's reason. Words are sealed under the member's key: null once it was erased."
+        description="Why: in the partner's words of a reversal or a void (the operator's, where that acted in"
+        " the partner's name), the giver's of a transfer, the operator's of a merge; an adjustment's reason."
+        " Words are sealed under the member's key: null once it was erased."
     )
     def reason(self, info: Info) -> str | None:
         """In whose words it was."""

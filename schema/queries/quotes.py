@@ -35,7 +35,13 @@ class RedemptionQuote:
     """The answer to quoteRedemption."""
 
     points: Points = strawberry.field(description="How many were asked for.")
-    available: Points = strawberry.field(description="How many the member can spend.")
+    available: Points = strawberry.field(
+        description="How many the member can spend; with fromPool how many it and its pool have."
+    )
+    of_pool: Points = strawberry.field(
+        description="How many of the points would come from others of the member's household pool; 0 without"
+        " fromPool."
+    )
     sufficient: bool = strawberry.field(description="Whether these are enough.")
     allowed_without_confirmation: Points = strawberry.field(
         description="What you may still take from this member in this window without asking."
@@ -134,6 +140,7 @@ class QuoteQueries:
                     identifier_id=named.identifier_id,
                     points=input.points,
                     occurred_at=input.occurred_at,
+                    from_pool=input.from_pool,
                 ),
             )
 
@@ -144,6 +151,7 @@ class QuoteQueries:
         quote = RedemptionQuote(
             points=found.points,
             available=found.available,
+            of_pool=found.of_pool,
             sufficient=found.sufficient,
             allowed_without_confirmation=found.allowed_without_confirmation,
             needs_confirmation=found.needs_confirmation,

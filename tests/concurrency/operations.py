@@ -14,15 +14,18 @@ from uuid import UUID, uuid4
 from driver import LedgerDriver, receipt
 from sqlalchemy.orm import Session
 
-from coalition import adjusting, identifier_changes
+from coalition import adjusting, identifier_changes, reviewing
 from coalition.amounts import Points
 from coalition.blocking import set_blocked
 from coalition.erasing import erase_member
+from coalition.errors import UnderReview
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId, PartnerId
 from coalition.issuing import IssuePoints
 from coalition.ledger import Posting, TransactionRef
+from coalition.members import EnrolMember, LinkIdentifier, enrol_member, link_identifier
+from coalition.programme import set_adjustment_limit
 from coalition.redeeming import RedeemPoints
 
 ROLES = ("ann", "bob", "cat", "dan", "eve")
@@ -48,7 +51,7 @@ class Scene:
         """ann's id is before the others', or after them all: which of two heads is locked first."""
         # Keys of its own: what is prepared for equal scenes is posted under equal ones.
         ledger = replace(ledger, keys=count(1))
-        ids = sorted(ledger.member() for _ in ROLES)
+        ids = sorted(enrolled(ledger))
         if ann_last:
             ids.reverse()
         scene = cls(ledger, ledger.any_partner(), ledger.now, dict(zip(ROLES, ids, strict=True)))
@@ -85,9 +88,50 @@ class Scene:
         pool: UUID = self.once("pool", lambda: self.ledger.pool(self.bob, self.ann))
         return pool
 
+    def in_review(self) -> UUID:
+        """A wish of the watched partner's that waits for an operator."""
+
+        def make() -> UUID:
+            _queue(self.ledger, self)
+            [(review,)] = self.ledger.rows(
+                "SELECT review_id FROM ledger.review WHERE member_id = :ann", ann=self.ann
+            )
+            return cast("UUID", review)
+
+        review: UUID = self.once("review", make)
+        return review
+
+    @property
+    def watched(self) -> PartnerId:
+        """The partner whose issues an operator looks at first."""
+        return list(self.ledger.agreements)[1]
+
     @property
     def names(self) -> dict[UUID, str]:
-        return {member: role for role, member in self.people.items()} | {self.partner: "the partner"}
+        return {member: role for role, member in self.people.items()} | {
+            self.partner: "the partner",
+            self.watched: "the watched partner",
+        }
+
+
+FREE = 22
+"""An adjustment of more points than that wants a second person."""
+
+
+def set_rules(ledger: LedgerDriver) -> None:
+    """What the programme must have for all scenes: a partner who is watched, and a limit of adjustments."""
+    ledger.any_partner()
+    watched = ledger.partner()
+    ledger.limit("watched", posting="issue", measure="points", most=1, action="review", partner_id=watched)
+    with ledger.database.unit_of_work() as session:
+        set_adjustment_limit(session, points=Points(FREE))
+
+
+def enrolled(ledger: LedgerDriver) -> list[MemberId]:
+    """A new member for each role, in one transaction."""
+    wish = EnrolMember(partner_id=ledger.any_partner(), identifiers=[])
+    with ledger.database.unit_of_work() as session:
+        return [enrol_member(session, wish) for _ in ROLES]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +152,18 @@ class Operation:
     """What it has made of ann before it is done: a `hold`, a `pool`."""
     shuns: frozenset[str] = frozenset()
     """It is refused to a member that has such."""
+    only: str = ""
+    """It locks no head, but this one row of ann's: `review` or `adjustment`."""
+    touches: frozenset[str] = frozenset()
+    """Such rows that it locks besides the head."""
+
+    def meets(self, other: "Operation") -> bool:
+        """Whether there is a row that both lock."""
+        mine, others = self._rows(), other._rows()
+        return bool(mine & others)
+
+    def _rows(self) -> frozenset[str]:
+        return frozenset({self.only or "head"}) | self.touches
 
     def granted_with(self, other: "Operation") -> bool:
         """Whether it is granted where it is first, in a scene made for it and the other."""
@@ -132,14 +188,71 @@ def _propose(scene: Scene, points: int) -> UUID:
     return proposed
 
 
-def _adjust(ledger: LedgerDriver, scene: Scene, points: int) -> Posting:
+def _adjust(ledger: LedgerDriver, scene: Scene, points: int, *, by: str = "ada") -> Posting:
     with ledger.database.single_call() as session:
         return adjusting.post_adjustment(
             session,
             scene.ann,
             scene.made[f"adjustment of {points}"],
-            by="ada",
+            by=by,
             agreement_id=ledger.agreements[scene.partner] if points > 0 else None,
+        )
+
+
+def _reject_adjustment(ledger: LedgerDriver, scene: Scene, _: str) -> None:
+    with ledger.database.single_call() as session:
+        adjusting.reject_adjustment(session, scene.ann, scene.made[f"adjustment of {FREE + 2}"], by="grace")
+
+
+def _ask_watched(ledger: LedgerDriver, scene: Scene) -> Posting:
+    return ledger.issue(scene.ann, 12, by=scene.watched, key="a watched wish")
+
+
+def _queue(ledger: LedgerDriver, scene: Scene) -> bool:
+    """Remember the wish that is refused so, whatever has become of the member since."""
+    with ledger.database.unit_of_work() as session:
+        return reviewing.queue_review(session, _held_for_review(scene))
+
+
+def _held_for_review(scene: Scene) -> UnderReview:
+    def make() -> UnderReview:
+        try:
+            _ask_watched(scene.ledger, scene)
+        except UnderReview as refusal:
+            return refusal
+        raise AssertionError("it was not held for review")
+
+    refusal: UnderReview = scene.once("refusal", make)
+    return refusal
+
+
+def _decide(
+    how: Callable[..., None],
+) -> Callable[[LedgerDriver, Scene, str], None]:
+    def act(ledger: LedgerDriver, scene: Scene, _: str) -> None:
+        with ledger.database.single_call() as session:
+            how(session, scene.ann, scene.in_review(), by="ada")
+
+    return act
+
+
+def _released(scene: Scene) -> None:
+    """One that was decided upon since stays so."""
+
+    def release() -> None:
+        with scene.ledger.database.unit_of_work() as session:
+            reviewing.release(session, scene.ann, scene.in_review(), by="ada")
+
+    scene.in_review()
+    scene.once("release", release)
+
+
+def _link(ledger: LedgerDriver, scene: Scene, _: str) -> None:
+    phone = Identifier(kind=IdentifierKind.PHONE, value=f"+49{scene.ann.int % 10**10:010}")
+    with ledger.database.single_call() as session:
+        link_identifier(
+            session,
+            LinkIdentifier(member_id=scene.ann, partner_id=scene.partner, identifier=phone),
         )
 
 
@@ -225,6 +338,7 @@ def _nothing(_: Scene) -> None:
 
 _HOLD, _POOL = frozenset({"hold"}), frozenset({"pool"})
 _BLOCK, _CARD_BLOCK = frozenset({"block"}), frozenset({"block of the card"})
+_REVIEW, _ADJUSTMENT = frozenset({"review"}), frozenset({"adjustment"})
 _NOTHING_LEFT, _COMING = frozenset({"nothing left"}), frozenset({"points to come"})
 
 OPERATIONS = (
@@ -364,6 +478,49 @@ OPERATIONS = (
         shuns=_NOTHING_LEFT,
     ),
     Operation(
+        name="confirm an adjustment",
+        prepare=lambda scene: _propose(scene, FREE + 2),
+        act=lambda ledger, scene, _: _adjust(ledger, scene, FREE + 2, by="grace"),
+        keyed=False,
+        shuns=_BLOCK,
+        touches=_ADJUSTMENT,
+    ),
+    Operation(
+        name="reject the adjustment",
+        prepare=lambda scene: _propose(scene, FREE + 2),
+        act=_reject_adjustment,
+        keyed=False,
+        only="adjustment",
+    ),
+    Operation(
+        name="queue for review",
+        prepare=_held_for_review,
+        act=lambda ledger, scene, _: _queue(ledger, scene),
+        keyed=False,
+    ),
+    Operation(
+        name="issue what was released",
+        prepare=_released,
+        act=lambda ledger, scene, _: _ask_watched(ledger, scene),
+        keyed=False,
+        shuns=_BLOCK,
+        touches=_REVIEW,
+    ),
+    Operation(
+        name="release",
+        prepare=Scene.in_review,
+        act=_decide(reviewing.release),
+        keyed=False,
+        only="review",
+    ),
+    Operation(
+        name="decline",
+        prepare=Scene.in_review,
+        act=_decide(reviewing.reject),
+        keyed=False,
+        only="review",
+    ),
+    Operation(
         name="join a pool",
         prepare=_invited_by_dan,
         act=lambda ledger, scene, _: ledger.join_pool(scene.ann, scene.made["dan's pool"]),
@@ -376,6 +533,14 @@ OPERATIONS = (
         act=lambda ledger, scene, _: ledger.leave_pool(scene.ann),
         keyed=False,
         brings=_POOL,
+    ),
+    Operation(
+        name="close the pool",
+        prepare=Scene.household,
+        act=lambda ledger, scene, _: ledger.close_pool(scene.made["pool"], by=scene.bob),
+        keyed=False,
+        brings=_POOL,
+        other="bob",
     ),
     Operation(
         name="spend from the pool",
@@ -457,6 +622,7 @@ OPERATIONS = (
         keyed=False,
         brings=_CARD_BLOCK,
     ),
+    Operation(name="link a phone", prepare=_nothing, act=_link, keyed=False),
     Operation(
         name="unlink the card",
         prepare=Scene.card,

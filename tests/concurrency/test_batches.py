@@ -34,8 +34,6 @@ from partners.directory import Partner
 from partners.importing import Counts, post_lines
 from partners.till_files import LineKind, Reject, TillLine
 
-pytestmark = pytest.mark.fire
-
 
 @pytest.fixture
 def coalition(ledger: LedgerDriver) -> Coalition:

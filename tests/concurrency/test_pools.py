@@ -12,8 +12,6 @@ from coalition.audit import run_audit
 from coalition.errors import AlreadyInPool, CoalitionError, HoldLapsed, InsufficientPoints, NotInPool
 from coalition.ledger import Posting
 
-pytestmark = pytest.mark.fire
-
 
 def _clean(ledger: LedgerDriver) -> None:
     with ledger.database.reading() as session:

@@ -21,7 +21,7 @@ from coalition.db import roles
 from coalition.db.embedded import EmbeddedServer
 
 COMMAND = [str(Path(sys.executable).with_name("coalition")), "demo", "--days", "1"]
-pytestmark = pytest.mark.fire
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def told_before_serving(demo: subprocess.Popen[str], home: Path) -> str:
     raise AssertionError(f"the demo did not serve: {told}\n{(home / 'stderr').read_text()}")
 
 
-def test_it_serves_what_it_tells_until_it_is_told_to_end(home: Path) -> None:
+def test_it_serves_what_it_tells_and_is_the_same_after_it_was_killed(home: Path) -> None:
     with begun(home) as demo:
         told = told_before_serving(demo, home)
         assert "Audit: clean." in told
@@ -101,23 +101,20 @@ def test_it_serves_what_it_tells_until_it_is_told_to_end(home: Path) -> None:
         assert second.returncode == 1
         assert "another demo runs" in second.stderr
 
-        demo.send_signal(signal.SIGTERM)
-        assert demo.wait(60) == 0
-
-
-def test_the_same_seed_is_the_same_demo_also_after_one_that_was_killed(home: Path) -> None:
-    with begun(home) as demo:
-        first = digest(told_before_serving(demo, home))
         demo.kill()
     deadline = time.monotonic() + 30
     while any("schema.demo.server" in one for one in processes_of(home)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not any("schema.demo.server" in one for one in processes_of(home))
 
-    again = run(home, "--once")
-    assert again.returncode == 0, again.stderr
-    assert digest(again.stdout) == first
-    assert digest(run(home, "--once", "--seed", "2").stdout) != first
+    with begun(home) as demo:
+        assert digest(told_before_serving(demo, home)) == digest(told)
+        demo.send_signal(signal.SIGTERM)
+        assert demo.wait(60) == 0
+
+    other = run(home, "--once", "--seed", "2")
+    assert other.returncode == 0, other.stderr
+    assert digest(other.stdout) != digest(told)
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(home: Path) -> None:

@@ -117,11 +117,15 @@ def test_a_review_is_listed_released_and_posted(coalition: Coalition, run: Any) 
         queue_review(session, refusal.value)
     [waiting] = run("review", "list", "--json")
     assert (waiting["points"], waiting["partner"], waiting["limit"]) == (60, "grocer", "large")
-    assert run("review", "release", waiting["review"]) == run("review", "release", waiting["review"])
+    release = ("review", "release", waiting["review"], "--by")
+    decided = run(*release, "ada", "--json")
+    assert (decided["state"], decided["decidedBy"]) == ("released", "operator ada")
+    assert run(*release, "grace", "--json") == decided
+    assert run(*release, "grace") == run(*release, "ada")
     assert coalition.issue(member, grocer, points=60, idempotency_key="k").points == 60
     [posted] = run("review", "list", "--state", "posted", "--json")
     assert posted["review"] == waiting["review"]
-    run("review", "reject", waiting["review"], code=1)
+    run("review", "reject", waiting["review"], "--by", "ada", code=1)
     run("review", "reject", "nonsense", code=2)
 
 

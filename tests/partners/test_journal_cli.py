@@ -82,6 +82,7 @@ def test_all_members_transactions_are_listed_together(
     coalition: Coalition, member: MemberId, grocer: Partner, terminal: Terminal
 ) -> None:
     other = coalition.member(of=grocer)
+    coalition.pass_time(hours=1)
     coalition.issue(other, grocer, points=7)
     listed = terminal.data("transaction", "list", "--most", "3")
     assert [one["member"] for one in listed] == [str(other), str(member), str(member)]

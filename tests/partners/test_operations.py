@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from operating import Coalition
 
+from coalition.audit.people import requests_are_forgotten_with_their_key
 from coalition.errors import IdempotencyConflict, PartnerCodeTaken
 from partners.directory import CreatePartner, create_partner
 from partners.operations import once
@@ -35,6 +36,13 @@ def test_another_wish_under_the_same_key_is_a_conflict(coalition: Coalition) -> 
 
     with coalition.refused("IDEMPOTENCY_CONFLICT"):
         admit(coalition, "fuel")
+
+
+def test_the_audit_has_nothing_against_one_that_told_of_nobody(coalition: Coalition) -> None:
+    admit(coalition)
+    assert coalition.rows("SELECT generation FROM people.index_key") == []
+    with coalition.database.reading() as session:
+        assert list(requests_are_forgotten_with_their_key(session)) == []
 
 
 def test_a_key_is_its_callers_own(coalition: Coalition) -> None:

@@ -40,6 +40,60 @@ def test_a_member_is_exported_and_then_erased(terminal: Terminal, tmp_path: Path
     assert terminal.data("audit")["findings"] == []
 
 
+def test_a_profile_is_shown_and_changed_on_the_members_behalf(
+    terminal: Terminal, coalition: Coalition
+) -> None:
+    terminal("member", "enrol", ADA)
+    assert set(terminal.data("member", "profile", ADA).values()) == {None}
+    change = (
+        "member",
+        "profile",
+        ADA,
+        "--name",
+        "Ada Lovelace",
+        "--birth-date",
+        "1990-12-10",
+        "--locale",
+        "en-GB",
+    )
+    assert terminal.data(*change)["name"] == "Ada Lovelace"
+    changed = terminal.data("member", "profile", ADA, "--remove", "locale", "--phone", "+49 30 901820")
+    assert changed == {
+        "name": "Ada Lovelace",
+        "email": None,
+        "phone": "+4930901820",
+        "birth_date": "1990-12-10",
+        "address": None,
+        "locale": None,
+    }
+    assert "birth date: 1990-12-10" in terminal("member", "profile", ADA).stdout
+    sealed = coalition.rows("SELECT * FROM people.sealed")
+    for words in (("--birth-date", "2990-01-01"), ("--email", "nonsense"), ("--name", "x" * 201)):
+        refused = terminal("member", "profile", ADA, "--locale", "de-AT", *words, exit_code=1)
+        assert "INVALID_INPUT" in refused.stderr
+    both = terminal("member", "profile", ADA, "--name", "Ada", "--remove", "name", exit_code=2)
+    assert "given and removed" in both.stderr
+    assert "MEMBER_UNKNOWN" in terminal("member", "profile", "card:9999", "--name", "Ada", exit_code=1).stderr
+    assert coalition.rows("SELECT * FROM people.sealed") == sealed
+
+
+def test_how_a_member_stands_is_shown_with_it(terminal: Terminal) -> None:
+    ada = terminal.data("member", "enrol", ADA)["member"]
+    ben = terminal.data("member", "enrol", "card:40063813")["member"]
+    cleo = terminal.data("member", "enrol", "card:40063814")["member"]
+    pool = terminal.data("pool", "open", ADA, "Home")["pool"]
+    terminal("pool", "invite", ADA, cleo)
+    terminal("member", "merge", ADA, ben)
+    shown = terminal.data("member", "show", ADA)
+    standing = ("mergedInto", "mergedFrom", "pool", "poolInvitations", "erasedAt")
+    assert [shown[name] for name in standing] == [None, [ben], pool, [], None]
+    assert terminal.data("member", "show", ben)["mergedInto"] == ada
+    assert terminal.data("member", "show", cleo)["poolInvitations"] == [pool]
+    assert f"in the pool {pool}" in terminal("member", "show", ADA).stdout
+    terminal("member", "erase", cleo, "--yes")
+    assert terminal.data("member", "show", cleo)["erasedAt"] is not None
+
+
 def test_a_member_with_points_is_not_erased(terminal: Terminal) -> None:
     terminal("member", "enrol", ADA)
     terminal("member", "adjust", ADA, "900", "--reason", "migration", "--issuer", "grocer")

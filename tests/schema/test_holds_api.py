@@ -11,7 +11,7 @@ HOLD = """
 fragment Answer on HoldPayload {
   replayed
   hold { id state points captured lapsesAt closedBy { kind } authorizedBy { kind } }
-  transaction { id kind points hold { id } }
+  transaction { id kind points reason hold { id } }
   balance { available }
   userErrors { code message field }
 }
@@ -190,3 +190,17 @@ def test_a_redemption_is_returned_by_points_and_refusals_move_nothing(
         assert codes(caller.do(REVERSE)) == ["INVALID_INPUT"]
     assert caller.do(REVERSE, transactionId=spent)["balance"] == {"available": "500"}
     assert codes(caller.do(REVERSE, transactionId=spent)) == ["ALREADY_REVERSED"]
+
+
+def test_a_void_says_why_and_a_retry_may_say_it_otherwise(api: Api, till: tuple[str, Caller]) -> None:
+    member, caller = till
+    hold = caller.do(AUTHORIZE, member=named(member), points=50)["hold"]["id"]
+    with api.nothing_moves():
+        [error] = caller.do(VOID, holdId=hold, reason=" ")["userErrors"]
+        assert (error["code"], error["field"]) == ("INVALID_INPUT", ["input", "reason"])
+    done = caller.do(VOID, holdId=hold, reason="changed her mind", idempotencyKey="k")
+    assert (done["transaction"]["kind"], done["transaction"]["reason"]) == ("VOID", "changed her mind")
+    with api.nothing_moves():
+        again = caller.do(VOID, holdId=hold, reason="went home", idempotencyKey="k")
+    assert again == done | {"replayed": True}
+    assert caller.do(AUTHORIZE, member=named(member), points=50)["transaction"]["reason"] is None

@@ -144,3 +144,27 @@ def test_the_operator_does_it_on_members_behalf(api: Api) -> None:
     assert len(operator.do(ACCEPT, member=named(_id(ben)), pool=pool)["pool"]["members"]) == 2
     left = operator.do(LEAVE, member=named(_id(ada)))["pool"]
     assert (left["members"], left["closedAt"] is None) == ([], False)
+
+
+def test_a_till_asks_beforehand_what_a_pool_would_give(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, ben = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(ben, grocer, points=300)
+    at_ada = api.member(ada)
+    pool = at_ada.do(CREATE, name="Home", spenderLimitPoints=200)["pool"]["id"]
+    at_ada.do(INVITE, invited=named(_id(ben)))
+    api.member(ben).do(ACCEPT, pool=pool)
+    till = api.client_of(grocer)
+    ask = """query($input: QuoteRedemptionInput!) { quoteRedemption(input: $input) {
+        quote { available ofPool sufficient } userErrors { code field } } }"""
+
+    def quote(points: int, **parts: Any) -> Any:
+        asked = {"member": named(_id(ada)), "points": points} | parts
+        with api.nothing_moves():
+            return till.ask(ask, input=asked)["quoteRedemption"]
+
+    assert quote(100)["quote"] == {"available": "0", "ofPool": "0", "sufficient": False}
+    assert quote(200, fromPool=True)["quote"] == {"available": "300", "ofPool": "200", "sufficient": True}
+    assert codes(quote(201, fromPool=True)) == ["POOL_LIMIT_EXCEEDED"]
+    stranger = named(_id(api.coalition.member(of=grocer)))
+    assert codes(quote(1, fromPool=True, member=stranger)) == ["NOT_IN_POOL"]

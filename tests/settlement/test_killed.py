@@ -16,7 +16,7 @@ from conftest import TestDatabase
 from night_driver import NightDriver
 from sqlalchemy import Connection, Engine, text
 
-pytestmark = pytest.mark.fire
+pytestmark = pytest.mark.long
 
 WINDOW_LOCK = "SELECT pg_advisory_xact_lock_shared(7305137150463214)"
 

@@ -24,7 +24,7 @@ from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.ids import MemberId
 from settlement import night
 
-pytestmark = pytest.mark.fire
+pytestmark = pytest.mark.long
 
 BATCH = night._MEMBERS_AT_ONCE
 MEMBERS = 3 * BATCH + 5

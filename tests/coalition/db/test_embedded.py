@@ -120,7 +120,6 @@ def test_a_killed_program_leaves_it_usable_and_the_next_one_stops_it(home: Path)
     assert not _server_processes(home)
 
 
-@pytest.mark.fire
 def test_a_killed_server_starts_again_with_all_that_was_committed(home: Path) -> None:
     server = EmbeddedServer.start(Settings(data_dir=home))
     with psycopg.connect(roles.conninfo(server.url(roles.OWNER)), autocommit=True) as connection:

@@ -209,3 +209,42 @@ def test_the_money_of_an_issue_and_of_its_reversal_is_written_down(ledger: Ledge
         (Decimal("12.50"),),
         (Decimal("4.10"),),
     ]
+
+
+def test_of_points_that_come_back_no_more_is_paid_than_came_back(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    spent = ledger.redeem(member, 10)
+    _owing(ledger, member, (30, ledger.partner()))
+    for points, owed in ((4, 26), (None, 20)):
+        balance = ledger.reverse(spent.ref, points).balance
+        assert (balance.available, balance.deficit) == (0, owed)
+    _clean(ledger)
+
+
+def test_of_what_comes_back_to_who_spent_of_a_pool_its_own_pays_and_nothing_else(
+    ledger: LedgerDriver,
+) -> None:
+    spender, giver = ledger.member(available=10), ledger.member(available=50)
+    ledger.pool(spender, giver)
+    spent = ledger.redeem(spender, 40, from_pool=True)
+    claimed = ledger.issue(spender, 20)
+    ledger.redeem(spender, 20)
+    ledger.issue(spender, 7)  # it is there before the claim, and is not touched
+    ledger.reverse(claimed.ref)
+    balance = ledger.reverse(spent.ref).balance
+    assert (balance.available, balance.deficit, ledger.balance(giver).available) == (7, 10, 50)
+    _clean(ledger)
+
+
+def test_a_claim_is_paid_by_the_terms_that_hold_when_it_is_made(ledger: LedgerDriver) -> None:
+    claimant, member = ledger.partner(), ledger.member()
+    issued = ledger.issue(member, 10, by=claimant)
+    ledger.redeem(member, 10)
+    now_in_force = ledger.agreement(claimant)
+    ledger.reverse(issued.ref, by=claimant)
+    ledger.issue(member, 10)
+    assert ledger.rows("SELECT agreement_id FROM ledger.deficit") == [(now_in_force,)]
+    assert ledger.rows("SELECT agreement_id FROM ledger.transaction WHERE kind = 'recovery'") == [
+        (now_in_force,)
+    ]
+    _clean(ledger)

@@ -280,30 +280,6 @@ def test_a_card_of_the_merged_posts_for_the_survivor_until_they_are_apart(ledger
     assert clean(ledger)
 
 
-def test_a_redemption_that_races_with_a_block_was_before_it_or_is_refused(ledger: LedgerDriver) -> None:
-    for number in range(10):
-        member, one = joined(ledger, f"RACE{number}")
-        start = Barrier(2)
-
-        def redeem(member: MemberId = member, one: UUID = one, start: Barrier = start) -> bool:
-            start.wait()
-            try:
-                ledger.redeem(member, 1, identifier_id=one)
-            except CardReplaced:
-                return False
-            return True
-
-        with ThreadPoolExecutor(1) as pool:
-            till = pool.submit(redeem)
-            start.wait()
-            replace_by(ledger, member, one, f"NEXT{number}")
-            posted = till.result()
-        assert ledger.balance(member).available == 100 - posted
-        refused(
-            ledger, CardReplaced, lambda member=member, one=one: ledger.redeem(member, 1, identifier_id=one)
-        )
-
-
 def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver) -> None:
     ledger.any_partner()
     crowd = [ledger.member() for _ in range(2)]

@@ -100,3 +100,12 @@ def test_where_only_the_issuers_own_count_anothers_do_not(ledger: LedgerDriver) 
     assert _expiries(ledger, member) == [soon]
     ledger.redeem(member, 1, by=own)
     assert _expiries(ledger, member) == [_two_months_on(ledger)]
+
+
+def test_what_is_taken_for_a_voucher_is_an_activity(ledger: LedgerDriver) -> None:
+    sleepy, member, soon = _sleepy(ledger, activity="redeem"), ledger.member(), ledger.now + timedelta(days=3)
+    ledger.issue(member, 10, by=sleepy, expires_at=soon)
+    voucher = ledger.voucher(member, 5)
+    assert _expiries(ledger, member) == [soon]
+    ledger.redeem_voucher(voucher.ref)
+    assert _expiries(ledger, member) == [_two_months_on(ledger)]

@@ -554,3 +554,11 @@ def test_the_first_of_several_refusals_is_the_one_in_the_order(ledger: LedgerDri
         "UNDER_REVIEW",
     ]
     assert found == [refusal.code for refusal in REFUSALS if refusal.code in found]
+
+
+def test_a_voucher_is_a_redemption_under_limits(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("few", posting="redeem", measure="points", most=10)
+    refused(ledger, LimitExceeded, lambda: ledger.voucher(member, 11))
+    ledger.voucher(member, 10)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))

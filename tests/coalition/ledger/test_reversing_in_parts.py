@@ -136,7 +136,7 @@ def test_no_money_goes_back_of_what_was_not_posted_as_money(ledger: LedgerDriver
     for posting in (issued, redeemed):
         for points in (None, 1):
             with pytest.raises(errors.ReversalExceeded):
-                ledger.reverse(posting.ref, points, amount=Decimal("5.00"))
+                ledger.reverse(posting.ref, points, amount=Decimal("0.01"))
     assert ledger.snapshot() == before
     _clean(ledger)
 
@@ -161,16 +161,19 @@ def test_a_redemption_goes_back_in_parts_the_last_drawn_first(ledger: LedgerDriv
     _clean(ledger)
 
 
-def test_what_comes_back_is_due_again_when_its_lot_expires(ledger: LedgerDriver) -> None:
+def test_what_comes_back_is_due_again_when_the_first_of_its_lots_expires(ledger: LedgerDriver) -> None:
     member, expires = ledger.member(), ledger.now + timedelta(days=5)
-    ledger.issue(member, 10, expires_at=expires)
-    redeemed = ledger.redeem(member, 10)
+    ledger.issue(member, 10, expires_at=ledger.now + timedelta(days=2))
+    ledger.redeem(member, 10)
+    for later in (0, 1):
+        ledger.issue(member, 10, expires_at=expires + timedelta(days=later))
+    redeemed = ledger.redeem(member, 20)
     ledger.issue(member, 1, matures_at=ledger.now + timedelta(days=1))
     ledger.pass_time(days=1)
     ledger.bring_up_to_date(member)
     due = "SELECT next_due_at FROM ledger.member_head WHERE member_id = :member"
     assert ledger.rows(due, member=member) == [(None,)]
-    ledger.reverse(redeemed.ref, 1)
+    ledger.reverse(redeemed.ref, 11)
     assert ledger.rows(due, member=member) == [(expires,)]
 
 
@@ -195,3 +198,80 @@ def test_a_lot_that_lives_keeps_its_day(ledger: LedgerDriver) -> None:
     ledger.pass_time(days=5)
     ledger.reverse(redeemed.ref)
     assert ledger.rows("SELECT expires_at FROM ledger.lot") == [(expires,)]
+
+
+def _entries(ledger: LedgerDriver, member: MemberId, kind: str) -> list[tuple[int, str, int]]:
+    return [
+        (ordinal, bucket, points)
+        for ordinal, bucket, points in ledger.rows(
+            "SELECT e.ordinal, e.bucket, e.points FROM ledger.entry e JOIN ledger.transaction t"
+            " USING (member_id, business_date, transaction_id) WHERE t.member_id = :member AND t.kind = :kind"
+            " ORDER BY t.sequence, e.ordinal",
+            member=member,
+            kind=kind,
+        )
+    ]
+
+
+def test_the_entries_of_what_is_taken_back_have_places_of_their_own(ledger: LedgerDriver) -> None:
+    pending, spent, recalled = (ledger.member() for _ in range(3))
+    ledger.reverse(ledger.issue(pending, 5, matures_at=ledger.now + timedelta(days=1)).ref)
+    assert _entries(ledger, pending, "reverse_issue") == [(1, "pending", -5), (3, "reversed", 5)]
+    issued = ledger.issue(spent, 5)
+    ledger.redeem(spent, 3)
+    ledger.reverse(issued.ref)
+    assert _entries(ledger, spent, "reverse_issue") == [
+        (2, "available", -2),
+        (3, "reversed", 2),
+        (4, "available", -3),
+        (5, "reversed", 3),
+    ]
+    held = ledger.issue(recalled, 5)
+    hold = ledger.authorize(recalled, 5)
+    ledger.reverse(held.ref)
+    ledger.capture(hold.ref, 4)
+    assert _entries(ledger, recalled, "reverse_issue") == [
+        (1, "available", -1),
+        (2, "reversed", 1),
+        (3, "available", -4),
+        (4, "reversed", 4),
+    ]
+    _clean(ledger)
+
+
+def test_what_other_holds_still_have_waits_for_these(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 100)
+    first, second = ledger.authorize(member, 50), ledger.authorize(member, 50)
+    ledger.reverse(issued.ref, 30)
+    ledger.capture(first.ref)
+    assert ledger.kinds(member)[-2:] == [("reverse_issue", 0), ("capture", 50)]
+    ledger.void(second.ref)
+    assert ledger.kinds(member)[-2:] == [("void", 50), ("reverse_issue", 30)]
+    assert (ledger.balance(member).available, _deficit(ledger, member)) == (20, 0)
+    _clean(ledger)
+
+
+def test_a_single_point_that_was_recalled_and_is_taken_is_claimed(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 1)
+    hold = ledger.authorize(member, 1)
+    ledger.reverse(issued.ref)
+    ledger.capture(hold.ref)
+    assert _deficit(ledger, member) == 1
+    _clean(ledger)
+
+
+def test_what_leaves_when_its_hold_ends_was_undone_before(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 100)
+    hold = ledger.authorize(member, 60)
+    ledger.reverse(issued.ref, 45)
+    ledger.void(hold.ref)
+    before = ledger.snapshot()
+    with pytest.raises(errors.ReversalExceeded) as refusal:
+        ledger.reverse(issued.ref, 56)
+    assert refusal.value.facts == {"left": 55, "requested": 56}
+    assert ledger.snapshot() == before
+    assert ledger.reverse(issued.ref, 55).balance.available == 0
+    _clean(ledger)

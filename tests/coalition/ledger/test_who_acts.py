@@ -25,7 +25,7 @@ def test_only_the_active_issue_and_who_leaves_still_redeems_and_takes_back(
     shop, other = ledger.partner(), ledger.partner()
     member = ledger.member(available=100, issuer=other)
     issued, redeemed = ledger.issue(member, 10, by=shop), ledger.redeem(member, 10, by=shop)
-    hold = ledger.authorize(member, 5, by=shop)
+    hold, voucher = ledger.authorize(member, 5, by=shop), ledger.voucher(member, 5, at=shop)
     ledger.set_state(shop, state)
     attempts: dict[str, Any] = {
         "issue": lambda: ledger.issue(member, 1, by=shop),
@@ -33,6 +33,7 @@ def test_only_the_active_issue_and_who_leaves_still_redeems_and_takes_back(
         "authorize": lambda: ledger.authorize(member, 1, by=shop),
         "voucher": lambda: ledger.voucher(member, 1, at=shop),
         "capture": lambda: ledger.capture(hold.ref, by=shop),
+        "redeem voucher": lambda: ledger.redeem_voucher(voucher.ref, by=shop),
         "reverse issue": lambda: ledger.reverse(issued.ref, 1, by=shop),
         "reverse redemption": lambda: ledger.reverse(redeemed.ref, 1, by=shop),
     }

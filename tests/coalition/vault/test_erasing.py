@@ -329,7 +329,6 @@ with Database.connect(get_settings()) as database, database.unit_of_work() as se
 """
 
 
-@pytest.mark.fire
 def test_killed_in_the_middle_nothing_is_half_erased(
     ledger: LedgerDriver, test_database: TestDatabase
 ) -> None:

@@ -16,6 +16,7 @@ from coalition.audit.people import requests_are_forgotten_with_their_key
 from coalition.erasing import erase_member
 from coalition.errors import IdempotencyConflict, IdentifierTaken
 from coalition.ids import NETWORK, MemberId
+from coalition.ledger.posting import call
 from coalition.members import EnrolMember, Identifier, IdentifierKind, LinkIdentifier
 from coalition.vault.keys import SealBroken
 from coalition.vault.respelling import replace_index_key, waiting
@@ -55,6 +56,29 @@ def everybody(ledger: LedgerDriver, monkeypatch: pytest.MonkeyPatch) -> list[Mem
 
 def replace(ledger: LedgerDriver, advance: Callable[[int], None] = lambda _: None) -> int:
     return replace_index_key(ledger.database, forget=forget_requests, advance=advance)
+
+
+def respell(ledger: LedgerDriver, value: str, *, indexed_by: int) -> int:
+    """Spell the one identifier that there is. Returns how many were."""
+    with ledger.database.unit_of_work() as session:
+        [(respelt,)] = call(
+            session,
+            "SELECT ledger.respell_identifiers(array_agg(member_id), array_agg(identifier_id), %s::text[], %s)"
+            " FROM ledger.identifier",
+            ([value], indexed_by),
+        )
+    assert isinstance(respelt, int)
+    return respelt
+
+
+def test_what_is_spelt_by_a_key_is_not_spelt_by_it_again(ledger: LedgerDriver) -> None:
+    enrol(ledger, mail(1))
+    stands = "SELECT value, indexed_by FROM ledger.identifier"
+    [(value, key)] = ledger.rows(stands)
+    assert respell(ledger, value[::-1], indexed_by=key) == 0
+    assert ledger.rows(stands) == [(value, key)]
+    assert respell(ledger, value[::-1], indexed_by=key + 1) == 1
+    assert ledger.rows(stands) == [(value[::-1], key + 1)]
 
 
 def replace_half(ledger: LedgerDriver) -> None:

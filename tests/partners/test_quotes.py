@@ -1,0 +1,155 @@
+"""Quotes of redemptions beside what the ledger then does: the same answer, and nothing has moved."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from operating import Coalition
+from sqlalchemy import text
+
+from coalition.amounts import Points
+from coalition.blocking import set_blocked
+from coalition.errors import CoalitionError
+from coalition.ids import MemberId
+from coalition.pooling import OpenPool, PoolSpenders, accept_invitation, invite_to_pool, open_pool
+from coalition.programme import set_consent_limit
+from partners import holds, till
+from partners.directory import Partner
+from partners.quotes import QuoteRedemption, RedemptionQuote, quote_redemption
+
+
+@dataclass
+class Household:
+    """Ada has 100 points for long, and 50 for short; Ben has 300 between the two."""
+
+    coalition: Coalition
+    grocer: Partner
+    ada: MemberId
+    ben: MemberId
+
+    def quote(
+        self, points: int, *, by: MemberId | None = None, from_pool: bool = True
+    ) -> RedemptionQuote | str:
+        question = QuoteRedemption(
+            partner_id=self.grocer.partner_id, member_id=by or self.ada, points=points, from_pool=from_pool
+        )
+        with self.coalition.nothing_moves(), self.coalition.database.reading() as session:
+            try:
+                return quote_redemption(session, question)
+            except CoalitionError as refusal:
+                return refusal.code
+
+    def redeem(self, points: int, *, by: MemberId | None = None) -> int | str:
+        """How many the others gave, or why nothing was posted; it is taken back again."""
+        wish = self.coalition.wish(till.Redeem, by or self.ada, self.grocer, points=points, from_pool=True)
+        given = text("SELECT coalesce(sum(points), 0) FROM ledger.transaction WHERE kind = 'pool_in'")
+        with self.coalition.database.unit_of_work() as session:
+            before = session.execute(given).scalar_one()
+            try:
+                till.redeem(session, wish)
+            except CoalitionError as refusal:
+                return refusal.code
+            drawn = int(session.execute(given).scalar_one() - before)
+            session.rollback()
+        return drawn
+
+
+def household(coalition: Coalition, **rules: Any) -> Household:
+    grocer = coalition.trading(expiry_months=24)
+    middle, short = coalition.trading("middle", expiry_months=12), coalition.trading("short", expiry_months=6)
+    ada, ben = coalition.member(of=grocer), coalition.member(of=grocer)
+    coalition.issue(ada, grocer, points=100)
+    coalition.issue(ada, short, points=50)
+    coalition.issue(ben, middle, points=300)
+    pool_id: UUID = uuid4()
+    with coalition.database.unit_of_work() as session:
+        open_pool(session, OpenPool(member_id=ada, pool_id=pool_id, name="Home", **rules))
+        invite_to_pool(session, ada, invited=ben)
+        accept_invitation(session, ben, pool_id)
+    return Household(coalition, grocer, ada, ben)
+
+
+@pytest.mark.parametrize("own_first", [True, False])
+@pytest.mark.parametrize("limit", [None, 120])
+def test_a_quote_from_a_pool_is_what_the_ledger_then_draws(
+    coalition: Coalition, own_first: bool, limit: int | None
+) -> None:
+    home = household(
+        coalition, own_first=own_first, spender_limit_points=None if limit is None else Points(limit)
+    )
+    drawn = {}
+    for points in (50, 60, 150, 151, 170, 171, 270, 271, 450, 451):
+        quote, done = home.quote(points), home.redeem(points)
+        if isinstance(quote, str):
+            assert quote == done == "POOL_LIMIT_EXCEEDED"
+        elif not quote.sufficient:
+            assert done == "INSUFFICIENT_POINTS"
+        else:
+            assert quote.of_pool == done
+            assert quote.available == 450
+            drawn[points] = done
+    assert drawn[60] == (0 if own_first else 10)
+    assert (450 in drawn) == (limit is None)
+
+
+def test_without_being_asked_for_a_pool_gives_nothing(coalition: Coalition) -> None:
+    home = household(coalition)
+    quote = home.quote(151, from_pool=False)
+    assert isinstance(quote, RedemptionQuote)
+    assert (quote.available, quote.of_pool, quote.sufficient) == (150, 0, False)
+
+
+def test_what_the_others_took_of_a_limit_is_taken(coalition: Coalition) -> None:
+    home = household(coalition, spender_limit_points=Points(120))
+    coalition.redeem(home.ada, home.grocer, points=200, from_pool=True)
+    quote = home.quote(70)
+    assert isinstance(quote, RedemptionQuote)
+    assert quote.of_pool == home.redeem(70) == 70
+    assert home.quote(71) == home.redeem(71) == "POOL_LIMIT_EXCEEDED"
+
+
+def test_who_may_not_spend_from_a_pool_is_told_so_and_before_that_it_is_blocked(coalition: Coalition) -> None:
+    home = household(coalition, spenders=PoolSpenders.HEAD)
+    assert isinstance(home.quote(200), RedemptionQuote)
+    assert home.quote(200, by=home.ben) == home.redeem(200, by=home.ben) == "POOL_HEAD_ONLY"
+    alone = coalition.member(of=home.grocer)
+    assert home.quote(1, by=alone) == home.redeem(1, by=alone) == "NOT_IN_POOL"
+    with coalition.database.unit_of_work() as session:
+        for one in (home.ben, alone):
+            set_blocked(session, one, blocked=True, by="test", reason=None)
+    assert home.quote(1, by=alone) == home.redeem(1, by=alone) == "NOT_IN_POOL"
+    # And who is blocked gives nothing.
+    quote = home.quote(200)
+    assert isinstance(quote, RedemptionQuote)
+    assert (quote.available, quote.sufficient, home.redeem(200)) == (150, False, "INSUFFICIENT_POINTS")
+
+
+def test_what_is_held_counts_for_consent_as_in_the_ledger(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1_000)
+    with coalition.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(500))
+    allowed = Household(coalition, grocer, member, member)
+
+    def left() -> int:
+        quote = allowed.quote(1, from_pool=False)
+        assert isinstance(quote, RedemptionQuote)
+        return quote.allowed_without_confirmation
+
+    with coalition.database.unit_of_work() as session:
+        held = holds.authorize(session, coalition.wish(holds.Authorize, member, grocer, points=200))
+    assert left() == 300
+    with coalition.refused("CONSENT_REQUIRED") as told:
+        coalition.redeem(member, grocer, points=301)
+    assert told[0].facts["allowed"] == 300
+    with coalition.database.unit_of_work() as session:
+        holds.capture(
+            session,
+            holds.Capture(hold=held.ref, partner_id=grocer.partner_id, idempotency_key="c", points=50),
+        )
+    assert left() == 450
+    with coalition.refused("CONSENT_REQUIRED") as told:
+        coalition.redeem(member, grocer, points=451)
+    assert told[0].facts["allowed"] == 450
