@@ -1,8 +1,9 @@
 """Load a small coalition with everything that its API can do, kill what serves it, and prove the books after.
 
 Three partners' tills, the members' app and the operator ask over HTTP with tokens of their own: issues,
-redemptions, batches, holds, partial reversals, transfers, pools, vouchers, adjustments, merges, cards that are
-blocked and replaced. Meanwhile `kill -9` hits the server, the database and the night, at times that the seed
+redemptions, batches (some of them all or nothing), holds, partial reversals, transfers, pools that are left and
+closed, vouchers, adjustments, merges, cards that are blocked and replaced, wishes that an operator looks at first,
+people who join and are erased. Meanwhile `kill -9` hits the server, the database and the night, at times that the seed
 decides; the clock moves on by days, and each window is settled. Who gets no answer asks again under the same
 key.
 

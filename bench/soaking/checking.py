@@ -10,7 +10,7 @@ from sqlalchemy import text
 from schema.ids import to_global
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from sqlalchemy.orm import Session
 
@@ -20,9 +20,11 @@ _OF_A_VOUCHER = "voucher:"
 """Keys that members gave stand apart from the partner's own."""
 # Their transaction has a key of its own, or they make none.
 _KEYED_ELSEWHERE = frozenset({"adjustPoints"})
-_POOLS = frozenset({"createPool", "inviteToPool", "acceptPoolInvitation", "leavePool"})
+_POOLS = frozenset({"createPool", "inviteToPool", "acceptPoolInvitation", "leavePool", "closePool"})
 _CARDS = frozenset({"blockIdentifier", "unblockIdentifier", "replaceCard"})
-_NO_POSTING = _POOLS | _CARDS | {"blockMember", "unblockMember"}
+_PEOPLE = frozenset({"enrollMember", "eraseMember", "blockMember", "unblockMember"})
+_REVIEWS = {"releaseReview": "released", "rejectReview": "rejected"}
+_NO_POSTING = _POOLS | _CARDS | _PEOPLE | _REVIEWS.keys()
 
 
 def findings_of(session: Session, log: Log) -> Iterator[str]:
@@ -57,6 +59,8 @@ def findings_of(session: Session, log: Log) -> Iterator[str]:
             yield from _compared(one, stored.get(key, []))
     yield from _adjustments(log, stored)
     yield from _pools(session, log)
+    yield from _erasures(session, log)
+    yield from _reviews(session, log)
 
 
 def _compared(one: Acknowledged, found: list[Any]) -> Iterator[str]:
@@ -95,7 +99,62 @@ def _pools(session: Session, log: Log) -> Iterator[str]:
     pools = set(session.execute(text("SELECT pool_id FROM ledger.pool")).scalars())
     if len(pools) != told["createPool"]:
         yield f"{told['createPool']} pools were acknowledged and {len(pools)} are there"
+    yield from _closed(session, log)
     yield from _places(session, log)
+
+
+def _told_of(log: Log, mutation: str, *path: str) -> list[str]:
+    """What the answers of one mutation name there."""
+    found = []
+    for one in log.acknowledged.values():
+        if one.wish.mutation == mutation:
+            inner: Any = one.answer
+            for step in path:
+                inner = inner[step]
+            found.append(str(inner))
+    return found
+
+
+def _differing(what: str, told: Collection[str], there: Collection[str]) -> Iterator[str]:
+    for one in sorted(set(told) - set(there)):
+        yield f"{one} was acknowledged as {what}, and is not"
+    for one in sorted(set(there) - set(told)):
+        yield f"{one} is {what}, and nobody was told so"
+
+
+def _closed(session: Session, log: Log) -> Iterator[str]:
+    """A pool is closed as was told, or because its head was told that it left."""
+    heads_left = {
+        (one.answer["pool"]["id"], one.who)
+        for one in log.acknowledged.values()
+        if one.wish.mutation == "leavePool"
+    }
+    rows = session.execute(text("SELECT pool_id, head_id FROM ledger.pool WHERE closed_at IS NOT NULL"))
+    places = [(str(to_global("Pool", pool)), str(to_global("Member", head))) for pool, head in rows]
+    told = set(_told_of(log, "closePool", "pool", "id"))
+    there = {pool for pool, head in places if pool in told or (pool, head) not in heads_left}
+    yield from _differing("closed", told, there)
+
+
+def _erasures(session: Session, log: Log) -> Iterator[str]:
+    erased = session.execute(
+        text("SELECT member_id FROM ledger.member_head WHERE erased_at IS NOT NULL")
+    ).scalars()
+    there = [str(to_global("Member", member)) for member in erased]
+    yield from _differing("erased", _told_of(log, "eraseMember", "member", "id"), there)
+
+
+def _reviews(session: Session, log: Log) -> Iterator[str]:
+    """A wish is decided as was told last; what was rejected stays so, and is not posted."""
+    rows = session.execute(
+        text("SELECT member_id, review_id, state FROM ledger.review WHERE state <> 'waiting'")
+    )
+    states = {str(to_global("Review", member, review)): state for member, review, state in rows}
+    released, rejected = (set(_told_of(log, mutation, "review", "id")) for mutation in _REVIEWS)
+    yield from _differing("decided", released | rejected, states)
+    for review in sorted(rejected):
+        if states.get(review) != "rejected":
+            yield f"{review} was rejected, and is {states.get(review)}"
 
 
 def _places(session: Session, log: Log) -> Iterator[str]:
@@ -111,7 +170,7 @@ def _places(session: Session, log: Log) -> Iterator[str]:
     taken: Counter[tuple[str, str]] = Counter()
     left: Counter[tuple[str, str]] = Counter()
     for one in log.acknowledged.values():
-        if one.wish.mutation in _POOLS - {"inviteToPool"}:
+        if one.wish.mutation in _POOLS - {"inviteToPool", "closePool"}:
             place = (one.answer["pool"]["id"], one.who)
             (left if one.wish.mutation == "leavePool" else taken)[place] += 1
     for place in sorted(joined.keys() | taken.keys() | left.keys()):

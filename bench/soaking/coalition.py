@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,14 @@ from partners.directory import CreatePartner, create_partner
 from partners.earning import EarnRule
 from partners.expiry import Expiry
 from partners.keys import LONGEST_TOKEN_LIFE
+from partners.limits import (
+    LimitAction,
+    LimitMeasure,
+    LimitPosting,
+    LimitScope,
+    PublishLimit,
+    publish_limit,
+)
 from partners.scopes import PARTNER_SCOPES, Scope
 from partners.tokens import Tokens
 from schema.ids import to_global
@@ -55,6 +63,19 @@ TERMS: dict[str, dict[str, Any]] = {
 }
 
 
+# What the florist issues to one member in an hour, beyond that an operator looks first.
+WATCHED = PublishLimit(
+    code="watched",
+    scope=LimitScope.MEMBER,
+    posting=LimitPosting.ISSUE,
+    measure=LimitMeasure.POINTS,
+    period=timedelta(hours=1),
+    most=60,
+    action=LimitAction.REVIEW,
+    published_by="soak",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Coalition:
     """Whom there is, by global ids, and what opens the API to them."""
@@ -81,6 +102,8 @@ def set_up(settings: Settings) -> Coalition:
             )
             set_transfer_limit(session, points=Points(10**9))
         partners = {code: _partner(database, code, terms) for code, terms in TERMS.items()}
+        with database.unit_of_work() as session:
+            publish_limit(session, replace(WATCHED, partner_id=partners["florist"]))
         clients = {code: _client(database, partner) for code, partner in partners.items()}
         clients["operator"] = _client(database, None)
         tokens = Tokens(database, issuer=settings.issuer_url, audience=settings.audience)

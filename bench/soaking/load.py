@@ -6,6 +6,7 @@ its answer.
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections import Counter
@@ -96,6 +97,8 @@ class Desk:
                     return
                 [wish] = self.seat.chance.choices(self.wishes, weights)
                 self.seat.me = self.seat.chance.choice(self.seat.members)
+                if wish.looks_up:
+                    self.look_up(http, wish.looks_up)
                 given = wish.make(self.seat)
                 if given is None:
                     continue
@@ -140,6 +143,21 @@ class Desk:
         payload: dict[str, Any] = body["data"][wish.mutation]
         return payload
 
+    def look_up(self, http: httpx.Client, connection: str) -> None:
+        """Know the ids of what there is now; of what there was, where nobody answers."""
+        try:
+            token = self.token(http, self.client or self.seat.me)
+            response = http.post(
+                "/graphql",
+                json={"query": f"{{ {connection} {{ edges {{ node {{ id }} }} }} }}"},
+                headers={"Authorization": f"Bearer {token}"},
+            )
+        except httpx.HTTPError:
+            return
+        if response.status_code == HTTPStatus.OK:
+            edges = response.json()["data"][connection]["edges"]
+            self.seat.known[connection] = [edge["node"]["id"] for edge in edges]
+
     def token(self, http: httpx.Client, who: str) -> str | None:
         """A member's own, or one that is fetched with the client's secret and renewed when it is over."""
         if who in self.coalition.members:
@@ -161,13 +179,19 @@ class Desk:
             if len(answer["lines"]) != len(asked["lines"]):
                 self.log.faults.append(f"{wish.mutation} {asked} was answered {answer}")
                 return
+            granted = {not told["userErrors"] for told in answer["lines"]}
+            if asked["atomic"] and len(granted) > 1:
+                self.log.faults.append(f"{wish.mutation} {asked} was granted in part: {answer}")
             for line, told in zip(asked["lines"], answer["lines"], strict=True):
                 self.note(ALONE[wish.lines_are], line, who, told)
             return
         key = asked["idempotencyKey"]
         if answer["userErrors"]:
             self.log.refused[key] = answer["userErrors"][0]["code"]
+            if self.log.refused[key] == "UNDER_REVIEW" and wish.mutation == "issuePoints":
+                self.seat.learn("held", json.dumps(asked))
             return
+        self.log.refused.pop(key, None)  # it was held for review, and is granted now
         self.log.acknowledged[key] = Acknowledged(wish=wish, asked=asked, who=who, answer=answer)
         self.learn(wish, asked, who, answer)
 
@@ -178,6 +202,9 @@ class Desk:
                 self.seat.learn("hold", answer["hold"]["id"])
             case "head":
                 self.seat.learn("head", who)
+                self.seat.learn("pool", f"{answer['pool']['id']} {who}")
+            case "newcomer":
+                self.seat.learn("newcomer", answer["member"]["id"])
             case "invitation":
                 self.seat.learn("invitation", f"{answer['pool']['id']} {asked['invited']['id']}")
             case "voucher":
@@ -211,11 +238,14 @@ def desks(
     places += [("operator-1", "operator", BY_THE_OPERATOR)]
     vouchers: list[str] = []
     cards = list(coalition.cards)
+    newcomers: list[str] = []
     found = []
     for name, client, all_wishes in places:
         wishes = [wish for wish in all_wishes if wish.family in families]
         seat = type(chance)(chance.random())
         if wishes:
-            known = {"card": cards} | ({"voucher": vouchers} if client in {"", "grocer"} else {})
+            known = {"card": cards, "newcomer": newcomers} | (
+                {"voucher": vouchers} if client in {"", "grocer"} else {}
+            )
             found.append(Desk(url, coalition, Seat(name, seat, members, known), client, wishes, log, stop))
     return found

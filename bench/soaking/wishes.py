@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,6 +19,8 @@ ANSWERS: Final = {
     "Adjustment": "adjustment { id } transaction { id kind points } balance { available }",
     "Pool": "pool { id }",
     "Member": "member { id }",
+    "EraseMember": "member { id } erasedAt",
+    "Review": "review { id }",
     "Batch": (
         "lines { replayed transaction { id kind points } balance { available }"
         " userErrors { code retryable } }"
@@ -79,6 +82,8 @@ class Wish:
     """What the id that it answers with can be used for."""
     lines_are: str = ""
     """Of a batch: the mutation by which a line could be sent alone."""
+    looks_up: str = ""
+    """A connection whose ids the seat reads first, and knows by that name."""
 
     @property
     def document(self) -> str:
@@ -92,7 +97,7 @@ class Wish:
     def with_key(self, asked: Input, key: str) -> Input:
         """The input with its key, or with one for each of its lines."""
         if "lines" not in asked:
-            return {"idempotencyKey": key, **asked}
+            return {"idempotencyKey": key, **asked}  # what is sent again has its own
         lines = [{"idempotencyKey": f"{key}.{nth}", **line} for nth, line in enumerate(asked["lines"])]
         return {**asked, "lines": lines}
 
@@ -117,7 +122,8 @@ def _lines(seat: Seat, most: int) -> Input:
         "lines": [
             {"member": seat.anybody(), "points": seat.points(most), "receipt": _receipt(seat)}
             for _ in range(seat.chance.randint(1, 8))
-        ]
+        ],
+        "atomic": seat.chance.randrange(2) == 0,
     }
 
 
@@ -151,6 +157,30 @@ def _merged(seat: Seat) -> Input | None:
 def _as_head(seat: Seat) -> Input | None:
     seat.me = seat.one_of("head") or ""
     return {"invited": seat.anybody()} if seat.me else None
+
+
+def _closing(seat: Seat) -> Input | None:
+    opened = seat.one_of("pool", use_up=True)
+    if opened is None:
+        return None
+    pool, seat.me = opened.split(" ")
+    return {"pool": pool}
+
+
+def _held_again(seat: Seat) -> Input | None:
+    """A wish that was held for review, as it was sent, in case that it was released meanwhile."""
+    held = seat.one_of("held", use_up=True)
+    return None if held is None else dict(json.loads(held))
+
+
+def _newcomers(seat: Seat, most: int) -> Input | None:
+    newcomer = seat.one_of("newcomer")
+    return None if newcomer is None else {"member": {"id": newcomer}, "points": seat.points(most)}
+
+
+def _erased(seat: Seat) -> Input | None:
+    newcomer = seat.one_of("newcomer")
+    return None if newcomer is None else {"member": {"id": newcomer}}
 
 
 def _as_invited(seat: Seat) -> Input | None:
@@ -257,6 +287,41 @@ AT_TILLS: Final = (
         teaches="redemption",
     ),
     Wish(
+        mutation="issuePoints",
+        family="reviews",
+        answer="Points",
+        make=_held_again,
+        weight=4,
+        teaches="issue",
+    ),
+    Wish(
+        mutation="enrollMember",
+        family="erasures",
+        answer="Member",
+        make=lambda seat: {
+            "identifiers": [
+                {"kind": "CARD", "value": f"{seat.chance.getrandbits(60):015X}"},
+                {"kind": "EMAIL", "value": f"m{seat.chance.getrandbits(60):x}@example.com"},
+            ]
+        },
+        weight=1,
+        teaches="newcomer",
+    ),
+    Wish(
+        mutation="issuePoints",
+        family="erasures",
+        answer="Points",
+        make=lambda seat: _newcomers(seat, 3),
+        weight=1,
+    ),
+    Wish(
+        mutation="redeemPoints",
+        family="erasures",
+        answer="Points",
+        make=lambda seat: _newcomers(seat, 3),
+        weight=2,
+    ),
+    Wish(
         mutation="issuePointsBatch",
         family="batches",
         answer="Batch",
@@ -311,6 +376,7 @@ IN_THE_APP: Final = (
         weight=6,
     ),
     Wish(mutation="leavePool", family="pools", answer="Pool", make=lambda _: {}, weight=1),
+    Wish(mutation="closePool", family="pools", answer="Pool", make=_closing, weight=1),
 )
 
 BY_THE_OPERATOR: Final = (
@@ -370,6 +436,29 @@ BY_THE_OPERATOR: Final = (
         make=lambda seat: _changing_card(seat, card=f"{seat.chance.getrandbits(60):X}"),
         weight=1,
         teaches="card",
+    ),
+    Wish(
+        mutation="eraseMember",
+        family="erasures",
+        answer="EraseMember",
+        make=_erased,
+        weight=3,
+    ),
+    Wish(
+        mutation="releaseReview",
+        family="reviews",
+        answer="Review",
+        make=lambda seat: _of(seat, "reviews", "review"),
+        weight=4,
+        looks_up="reviews",
+    ),
+    Wish(
+        mutation="rejectReview",
+        family="reviews",
+        answer="Review",
+        make=lambda seat: _of(seat, "reviews", "review"),
+        weight=1,
+        looks_up="reviews",
     ),
     Wish(
         mutation="blockMember",

@@ -12,6 +12,7 @@ from coalition.amounts import Points
 from coalition.ids import LotId, PartyId
 from coalition.ledger import Posting, TransactionRef
 from coalition.programme import get_programme
+from partners import on_behalf
 from schema.context import Info
 from schema.cost import FEW, Cost
 from schema.explaining import explain
@@ -195,6 +196,15 @@ class Transaction(Node):
     def partner(self, info: Info) -> Partner | None:
         """The acting partner."""
         return partner_of(info, self._record(info).partner_id)
+
+    @strawberry.field(
+        description="Whether the network's operator did it in the partner's name: a reversal, or a void. The"
+        " reason says why, where one was given.",
+        directives=[Cost(weight=1)],
+    )
+    def by_operator(self, info: Info) -> bool:
+        """Who really acted."""
+        return on_behalf.who_did(info.context.session, self._record(info)) is not None
 
     @strawberry.field(description="Whose points moved.")
     def member(self) -> Annotated["Member", strawberry.lazy("schema.objects.members")]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from driver import LedgerDriver
+from psycopg.errors import SerializationFailure
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 
@@ -91,7 +92,7 @@ class Teller:
                         answer = act(self.held)
                     self.acted_at = time.monotonic()
                     return answer  # noqa: TRY300 - what is refused is the caller's, not ours
-                except TermsSuperseded:
+                except (TermsSuperseded, SerializationFailure):  # told to ask again, as a caller is by a 503
                     continue
         except CoalitionError as refusal:
             self.session.rollback()

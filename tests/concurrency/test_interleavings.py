@@ -177,6 +177,8 @@ BOTH_WAYS = {
     ("close the pool", "spend from the pool"),
     ("spend from the pool", "close the pool"),
     ("erase", "link a phone"),
+    ("merge another", "erase"),
+    ("un-merge", "erase"),
 }
 """What waits for the first of these must ask again whether it may."""
 

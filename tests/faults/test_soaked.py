@@ -12,9 +12,11 @@ import pytest
 from api_driver import Api, Caller, serving_api
 from databases import TestDatabase
 from soaking.checking import findings_of
+from soaking.coalition import WATCHED
 from soaking.load import Acknowledged, Log
 from soaking.wishes import AT_TILLS, BY_THE_OPERATOR, IN_THE_APP
 
+from partners.limits import publish_limit
 from schema.ids import to_global
 
 pytestmark = pytest.mark.long
@@ -94,7 +96,43 @@ def log(api: Api) -> Log:
         WISHES["redeemPoints"].document, idempotencyKey="dear", member={"id": bob}, points="4000"
     )
     log.refused["dear"] = refusal["userErrors"][0]["code"]
+    for one in (
+        granted(at_ann, "createPool", ann, idempotencyKey="second pool", name="Cabin"),
+        granted(
+            till,
+            "enrollMember",
+            "grocer",
+            idempotencyKey="enrol",
+            identifiers=[{"kind": "CARD", "value": "NEW1"}],
+        ),
+    ):
+        log.acknowledged[one.key] = one
+    pool, newcomer = (log.acknowledged[key].answer for key in ("second pool", "enrol"))
+    for one in (
+        granted(at_ann, "closePool", ann, idempotencyKey="close", pool=pool["pool"]["id"]),
+        granted(
+            operator,
+            "eraseMember",
+            "operator",
+            idempotencyKey="erase",
+            member={"id": newcomer["member"]["id"]},
+        ),
+        *in_review(api, till, operator, bob),
+    ):
+        log.acknowledged[one.key] = one
     return log
+
+
+def in_review(api: Api, till: Caller, operator: Caller, member: str) -> Iterator[Acknowledged]:
+    """Two wishes that an operator looked at, of which one may pass."""
+    with api.coalition.database.unit_of_work() as session:
+        publish_limit(session, replace(WATCHED, most=100))
+    for key, decision in (("to pass", "releaseReview"), ("not to pass", "rejectReview")):
+        till.do(WISHES["issuePoints"].document, idempotencyKey=key, member={"id": member}, points="200")
+        [edge] = operator.ask("{ reviews { edges { node { id } } } }")["reviews"]["edges"]
+        yield granted(
+            operator, decision, "operator", idempotencyKey=f"decide {key}", review=edge["node"]["id"]
+        )
 
 
 def found(api: Api, log: Log) -> list[str]:
@@ -148,9 +186,39 @@ def _left_where_it_never_was(log: Log) -> None:
     log.acknowledged["leave"] = replace(log.acknowledged["leave"], who="somebody")
 
 
+def _untold_of(key: str) -> Callable[[Log], None]:
+    def damage(log: Log) -> None:
+        del log.acknowledged[key]
+
+    return damage
+
+
+def _lost_of(key: str, *path: str) -> Callable[[Log], None]:
+    """Another of its kind was acknowledged, of which there is nothing."""
+
+    def damage(log: Log) -> None:
+        one = log.acknowledged[key]
+        _told(key, *path, otherwise="another")(log)
+        log.acknowledged[f"another {key}"], log.acknowledged[key] = log.acknowledged[key], one
+
+    return damage
+
+
+def _rejected_what_was_released(log: Log) -> None:
+    released = log.acknowledged["decide to pass"]
+    log.acknowledged["then not"] = replace(released, wish=WISHES["rejectReview"])
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
+        (_untold_of("close"), "is closed, and nobody was told so"),
+        (_lost_of("close", "pool", "id"), "another was acknowledged as closed, and is not"),
+        (_untold_of("erase"), "is erased, and nobody was told so"),
+        (_lost_of("erase", "member", "id"), "another was acknowledged as erased, and is not"),
+        (_untold_of("decide to pass"), "is decided, and nobody was told so"),
+        (_lost_of("decide to pass", "review", "id"), "another was acknowledged as decided, and is not"),
+        (_rejected_what_was_released, "was rejected, and is released"),
         (_lost, "lost was acknowledged and is not there"),
         (_untold, "give is stored, and nobody was told so"),
         (_untold_voucher, "voucher is stored, and nobody was told so"),
@@ -160,7 +228,7 @@ def _left_where_it_never_was(log: Log) -> None:
         (_told("redeem", "balance", "available", otherwise="1"), "a replay would be told 85"),
         (_told("adjust", "transaction", "id", otherwise="another"), "its transaction is not there"),
         (_untold_adjustment, "0 adjustments were acknowledged and 1 are there"),
-        (_lost_pool, "2 pools were acknowledged and 1 are there"),
+        (_lost_pool, "3 pools were acknowledged and 2 are there"),
         (_left_where_it_never_was, "told 1 times that it left, and did 0 times"),
     ],
 )

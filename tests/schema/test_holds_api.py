@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from api_driver import Api, Caller, codes, named
 
-from schema.ids import to_global
+from partners import on_behalf
+from schema.ids import hold_in, to_global, transaction_id
 
 HOLD = """
 fragment Answer on HoldPayload {
@@ -204,3 +205,21 @@ def test_a_void_says_why_and_a_retry_may_say_it_otherwise(api: Api, till: tuple[
         again = caller.do(VOID, holdId=hold, reason="went home", idempotencyKey="k")
     assert again == done | {"replayed": True}
     assert caller.do(AUTHORIZE, member=named(member), points=50)["transaction"]["reason"] is None
+
+
+def test_a_partner_sees_what_the_operator_did_in_its_name(api: Api, till: tuple[str, Caller]) -> None:
+    member, caller = till
+    held = [caller.do(AUTHORIZE, member=named(member), points=50)["hold"]["id"] for _ in range(2)]
+    own = caller.do(VOID, holdId=held[0])["transaction"]["id"]
+    ref = hold_in(held[1])
+    assert ref is not None
+    with api.coalition.database.unit_of_work() as session:
+        done = on_behalf.void(session, on_behalf.Void(hold=ref, key="k", by="ada", reason="till broke down"))
+    seen = """query($id: ID!) { transaction(by: {id: $id}) { kind byOperator reason partner { code } } }"""
+    assert caller.ask(seen, id=own)["transaction"]["byOperator"] is False
+    assert caller.ask(seen, id=transaction_id(done.ref))["transaction"] == {
+        "kind": "VOID",
+        "byOperator": True,
+        "reason": "till broke down",
+        "partner": {"code": "grocer"},
+    }
