@@ -1,0 +1,165 @@
+"""What was posted before a merge is reversed after it: what comes back along the line, and what goes on again."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from itertools import pairwise
+
+import pytest
+from concurrency.interleaving import one_after_another
+from driver import START, LedgerDriver
+
+from coalition import clock
+from coalition.audit import run_audit
+from coalition.db import Database
+from coalition.ids import MemberId
+from coalition.ledger.posting import TermsSuperseded
+
+LATER = START + timedelta(days=30)
+
+
+def clean(ledger: LedgerDriver) -> bool:
+    with ledger.database.reading() as session:
+        return run_audit(session) == []
+
+
+def since(ledger: LedgerDriver, *line: MemberId) -> Callable[[], list[list[tuple[str, int]]]]:
+    """Tells what the journal of each has had since this was called."""
+    before = [len(ledger.kinds(one)) for one in line]
+    return lambda: [ledger.kinds(one)[had:] for one, had in zip(line, before, strict=True)]
+
+
+def merged(ledger: LedgerDriver, *line: MemberId) -> None:
+    for lower, upper in pairwise(line):
+        ledger.merge(upper, lower)
+
+
+def test_what_comes_back_along_the_line_is_of_the_reversed_issue_alone(ledger: LedgerDriver) -> None:
+    ben, ada, cleo = ledger.member(), ledger.member(available=40), ledger.member(available=80)
+    issued = ledger.issue(ben, 10)
+    ledger.issue(ben, 20)
+    merged(ledger, ben, ada, cleo)
+    told = since(ledger, ben, ada, cleo)
+    assert ledger.reverse(issued.ref, 4).points == 4
+    assert told() == [
+        [("unmerge_in", 10), ("reverse_issue", 4), ("merge_out", 6)],
+        [("unmerge_in", 10), ("unmerge_out", 10), ("merge_in", 6), ("merge_out", 6)],
+        [("unmerge_out", 10), ("merge_in", 6)],
+    ]
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize("matures_at", [None, LATER])
+def test_a_single_point_comes_back_and_when_none_is_left_nothing_goes_on(
+    ledger: LedgerDriver, matures_at: datetime | None
+) -> None:
+    ben, ada, cleo = ledger.member(), ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 1, matures_at=matures_at)
+    merged(ledger, ben, ada, cleo)
+    told = since(ledger, ben, ada, cleo)
+    assert ledger.reverse(issued.ref).points == 1
+    assert told() == [
+        [("unmerge_in", 1), ("reverse_issue", 1)],
+        [("unmerge_in", 1), ("unmerge_out", 1)],
+        [("unmerge_out", 1)],
+    ]
+    balance = ledger.balance(cleo)
+    assert (balance.available, balance.pending, balance.deficit) == (0, 0, 0)
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize("left", [1, 6])
+@pytest.mark.parametrize("matures_at", [None, LATER])
+def test_what_a_reversal_leaves_goes_on_to_the_survivor(
+    ledger: LedgerDriver, matures_at: datetime | None, left: int
+) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10, matures_at=matures_at)
+    merged(ledger, ben, ada)
+    ledger.reverse(issued.ref, 10 - left)
+    assert [ledger.balance(one).available + ledger.balance(one).pending for one in (ben, ada)] == [0, left]
+    assert clean(ledger)
+
+
+def test_what_a_reversal_makes_of_debt_goes_on_to_the_survivor(ledger: LedgerDriver) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10)
+    ledger.redeem(ben, 10)
+    merged(ledger, ben, ada)
+    ledger.reverse(issued.ref)
+    assert [ledger.balance(one).deficit for one in (ben, ada)] == [0, 10]
+    assert clean(ledger)
+
+
+def test_a_reversal_replayed_after_a_merge_moves_nothing(ledger: LedgerDriver) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10)
+    merged(ledger, ben, ada)
+    first = ledger.reverse(issued.ref, 4, key="return")
+    before = ledger.snapshot()
+    again = ledger.reverse(issued.ref, 4, key="return")
+    assert (again.replayed, again.ref, again.points) == (True, first.ref, 4)
+    assert ledger.snapshot() == before
+
+
+def test_what_the_survivor_has_lapses_before_it_gives_back(ledger: LedgerDriver) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    ledger.issue(ada, 3, expires_at=START + timedelta(days=5))
+    issued = ledger.issue(ben, 10)
+    merged(ledger, ben, ada)
+    ledger.pass_time(days=6)
+    told = since(ledger, ada)
+    ledger.reverse(issued.ref, 4)
+    assert told() == [[("expire", 3), ("unmerge_out", 10), ("merge_in", 6)]]
+    assert clean(ledger)
+
+
+class _Slow(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(seconds=3)
+
+
+def test_by_a_slow_clock_it_is_recorded_when_the_last_of_the_line_had_its_last(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    ben, ada, stranger = ledger.member(), ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10)
+    merged(ledger, ben, ada)
+    last = ledger.issue(ada, 1)
+    ledger.issue(stranger, 1)
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    ledger.reverse(issued.ref, 4)
+    assert ledger.rows(
+        "SELECT DISTINCT recorded_at = :last FROM ledger.transaction"
+        " WHERE sequence > 2 AND transaction_id <> :id AND member_id <> :stranger",
+        last=last.recorded_at,
+        id=last.transaction_id,
+        stranger=stranger,
+    ) == [(True,)]
+    assert clean(ledger)
+
+
+def test_who_posts_to_the_survivor_meanwhile_is_waited_for(ledger: LedgerDriver) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10)
+    merged(ledger, ben, ada)
+    undone = one_after_another(
+        ledger, lambda at: at.issue(ada, 3, key="1"), lambda at: at.reverse(issued.ref, 4, key="2")
+    )
+    assert undone.points == 4
+    assert ledger.balance(ada).available == 9
+    assert clean(ledger)
+
+
+def test_who_is_un_merged_meanwhile_is_asked_about_again(ledger: LedgerDriver) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10)
+    merged(ledger, ben, ada)
+    told = one_after_another(
+        ledger, lambda at: at.unmerge(ada, ben, key="1"), lambda at: at.reverse(issued.ref, 4, key="2")
+    )
+    assert isinstance(told, TermsSuperseded)
+    assert [ledger.balance(one).available for one in (ben, ada)] == [10, 0]
+    assert ledger.reverse(issued.ref, 4).balance.available == 6
+    assert clean(ledger)
