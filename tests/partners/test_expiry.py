@@ -232,8 +232,13 @@ def test_the_audit_sees_an_expiry_that_was_moved(
     member = coalition.member(of=partner)
     coalition.issue(member, partner, points=7)
     with superuser_engine.begin() as connection:
-        connection.execute(text(f"UPDATE ledger.lot SET expires_at = expires_at + interval '{moved}'"))
-        # What is due follows, so that nothing else looks wrong.
+        # The day that it came with, and what is due, follow, so that nothing else looks wrong.
+        connection.execute(
+            text(
+                f"UPDATE ledger.lot SET expires_at = expires_at + interval '{moved}',"
+                f" first_expires_at = first_expires_at + interval '{moved}'"
+            )
+        )
         connection.execute(
             text("UPDATE ledger.member_head SET next_due_at = (SELECT expires_at FROM ledger.lot)")
         )
