@@ -106,7 +106,9 @@ def test_what_is_given_back_comes_due_at_who_had_nothing_left_to_come_due(ledger
     assert clean(ledger)
 
 
-def test_a_lot_in_its_grace_period_is_handed_over_with_that_and_none_of_its_past(ledger: LedgerDriver) -> None:
+def test_a_lot_in_its_grace_period_is_handed_over_with_that_and_none_of_its_past(
+    ledger: LedgerDriver,
+) -> None:
     giver, taker = ledger.member(), ledger.member()
     ledger.issue(giver, 7, expires_at=SOON)
     spent = ledger.redeem(giver, 2)
