@@ -120,6 +120,19 @@ def test_members_are_locked_in_the_order_of_their_ids(ledger: LedgerDriver, owne
         assert not is_locked(owner_engine, "member_head", outsider)
 
 
+def test_so_are_they_by_the_night_of_however_many_it_brings_up_to_date(
+    ledger: LedgerDriver, owner_engine: Engine
+) -> None:
+    *others, last = sorted(ledger.member() for _ in range(40))
+
+    def night() -> list[Posting]:
+        ledger.bring_up_to_date(last, *reversed(others))
+        return []
+
+    with waiting(ledger, owner_engine, night, hold=lock("member_head", last)):
+        assert all(is_locked(owner_engine, "member_head", member) for member in others)
+
+
 def test_pools_are_locked_in_the_order_of_their_ids_and_all_their_members_after_them(
     ledger: LedgerDriver, owner_engine: Engine
 ) -> None:
