@@ -40,6 +40,29 @@ class HeldDatabase:
     single_call = unit_of_work
 
 
+def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
+    """The second's answer, or refusal, who waited while the first had acted and not committed."""
+    with ThreadPoolExecutor(1) as pool:
+        with ledger.database.unit_of_work() as session:
+            first(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
+            later = pool.submit(second, ledger)
+            until_somebody_waits(ledger)
+        try:
+            return later.result()
+        except (CoalitionError, TermsSuperseded) as refusal:
+            return refusal
+
+
+def until_somebody_waits(ledger: LedgerDriver) -> None:
+    """Return when a session of this database waits for a lock."""
+    tried_until = time.monotonic() + PATIENCE
+    while not ledger.rows(
+        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    ):
+        assert time.monotonic() < tried_until, "nobody waited"
+        time.sleep(0.01)
+
+
 @dataclass(repr=False)
 class Teller:
     """One session of its own: acts in a thread, and commits or rolls back when it is told."""

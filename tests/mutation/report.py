@@ -59,8 +59,9 @@ def page(mutants: Sequence[Mutant], state: State) -> str:
         "## What became of them",
         "",
         "Where fewer were run than there are, the rest has not been looked at, or its function has changed since.",
-        "Who survived 20 tests or fewer was spared the others by `--most` and waits to be asked again: that the",
-        "suite lets it live is not said. Tests were written for many of these and have not been asked yet.",
+        "Most survivors without a reason were asked as many tests as their lines say, the likeliest first, and not",
+        "all that call their function (`--most`): they wait to be asked the others, and that the suite lets them live",
+        "is not said.",
         "",
         "| file | mutants | run | killed | endless, so killed | survived, with a reason | survived, without |",
     ]

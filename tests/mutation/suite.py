@@ -26,9 +26,11 @@ TESTS = (
     "tests/coalition/ledger/test_holds_to_their_ends.py",
     "tests/coalition/ledger/test_vouchers.py",
     "tests/coalition/ledger/test_changing_hands.py",
+    "tests/coalition/ledger/test_merging.py",
     "tests/coalition/ledger/test_transferring.py",
     "tests/coalition/ledger/test_pooling.py",
     "tests/coalition/ledger/test_pool_places.py",
+    "tests/coalition/ledger/test_pools_at_once.py",
     "tests/coalition/ledger/test_limits.py",
     "tests/coalition/ledger/test_orders_and_keys.py",
     "tests/coalition/ledger/test_hostile.py",
@@ -40,6 +42,8 @@ TESTS = (
     "tests/coalition/ledger/test_identifiers.py",
     "tests/coalition/ledger/test_batches.py",
     "tests/coalition/ledger/test_order_of_locks.py",
+    "tests/coalition/ledger/test_tree.py",
+    "tests/coalition/test_proving.py",
     "tests/coalition/vault/test_erasing.py",
     "tests/coalition/vault/test_erased_givers.py",
     "tests/coalition/vault/test_respelling.py",
@@ -64,9 +68,9 @@ NEAR = {
     "08": ("test_members", "block", "test_identifiers", "respelling", "erased", "nobody_joins"),
     "07": ("test_reversing", "test_claims", "reverse"),
     "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
-    "11": ("test_proof",),
+    "11": ("test_tree", "test_proving", "test_proof", "as_batches_leave"),
     "13": ("transfer", "changing_hands"),
-    "14": ("changing_hands", "merge"),
+    "14": ("test_merging", "changing_hands", "merge"),
     "15": ("adjust",),
     "16": ("pool",),
     "17": ("pool",),
@@ -117,7 +121,7 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
     calling = [name for name in asked if not called.isdisjoint(ground.calls[name])] or asked
     kills, kills_of_file = _kills(mutant.function, "", state), _kills("", mutant.file, state)
     near = (
-        ("goes_on_from", "test_waiting", "test_order_of_locks", *RACES)
+        ("goes_on_from", "test_waiting", "test_order_of_locks", "at_once", *RACES)
         if mutant.operator == "lock"
         else NEAR.get(mutant.file[:2], ())
     )

@@ -4,7 +4,6 @@ Whoever takes two things in one order never waits for another who takes them in 
 last of what a batch needs: when it waits for that, it has all the rest.
 """
 
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -12,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from concurrency.interleaving import until_somebody_waits
 from driver import LedgerDriver, receipt
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
@@ -31,22 +31,11 @@ def waiting(ledger: LedgerDriver, owner: Engine, batch: Callable[[], Any], *, ho
         with owner.begin() as holder:
             hold(holder)
             later = pool.submit(batch)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger)
             yield
         assert all(isinstance(one, Posting) for one in later.result())
     with ledger.database.reading() as session:
         assert run_audit(session) == []
-
-
-def _until_somebody_waits(ledger: LedgerDriver) -> None:
-    for _ in range(300):
-        [(waiting,)] = ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        if waiting:
-            return
-        time.sleep(0.01)
-    pytest.fail("nobody waited")
 
 
 def is_taken(owner: Engine, statement: str, **given: Any) -> bool:
@@ -116,7 +105,7 @@ def test_receipts_are_claimed_in_the_order_of_their_keys(
         held = holder.begin()
         holder.execute(text(_RECEIPT), claim(kinds[1], last))
         later = pool.submit(ledger.batch, *lines)
-        _until_somebody_waits(ledger)
+        until_somebody_waits(ledger)
         assert is_taken(owner_engine, _RECEIPT, **claim(kinds[0], first))
         held.rollback()
         assert len(later.result()) == 2

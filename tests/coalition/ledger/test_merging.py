@@ -1,0 +1,238 @@
+"""Merges and un-merges: what is refused by name, in what moment they are recorded, and each leg that they write."""
+
+from collections.abc import Callable
+from datetime import datetime, timedelta, tzinfo
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from concurrency.interleaving import one_after_another
+from driver import START, LedgerDriver
+
+from coalition import clock, errors
+from coalition.audit import run_audit
+from coalition.db import Database
+from coalition.erasing import erase_member
+from coalition.ids import MemberId
+
+SOON, LATE = START + timedelta(days=5), START + timedelta(days=50)
+
+
+def clean(ledger: LedgerDriver) -> bool:
+    with ledger.database.reading() as session:
+        return run_audit(session) == []
+
+
+def erased(ledger: LedgerDriver) -> MemberId:
+    member = ledger.member()
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, member)
+    return member
+
+
+def refused(
+    ledger: LedgerDriver, kind: type[errors.CoalitionError], act: Callable[[], Any]
+) -> dict[str, Any]:
+    """The facts of a refusal that changed nothing."""
+    before = ledger.snapshot()
+    with pytest.raises(kind) as refusal:
+        act()
+    assert ledger.snapshot() == before
+    return dict(refusal.value.facts)
+
+
+def legs(ledger: LedgerDriver, kind: str) -> list[tuple[int, str, int]]:
+    """The legs of the last transaction of a kind, as they are numbered."""
+    return [
+        (ordinal, bucket, points)
+        for ordinal, bucket, points in ledger.rows(
+            """
+            SELECT ordinal, bucket, points FROM ledger.entry WHERE transaction_id = (
+                SELECT transaction_id FROM ledger.transaction WHERE kind = :kind ORDER BY recorded_at DESC LIMIT 1)
+            ORDER BY ordinal
+            """,
+            kind=kind,
+        )
+    ]
+
+
+def test_refusals_of_a_merge_move_nothing(ledger: LedgerDriver) -> None:
+    ada, ben, nobody = ledger.member(available=5), ledger.member(available=5), MemberId(uuid4())
+    gone, survivor = ledger.member(), ledger.member()
+    ledger.merge(survivor, gone)
+    buried, pooled, holding = erased(ledger), ledger.member(), ledger.member(available=5)
+    ledger.pool(pooled)
+    ledger.authorize(holding, 1)
+    merge = ledger.merge
+    for one, other in ((ada, nobody), (nobody, ada)):
+        refused(ledger, errors.MemberUnknown, lambda one=one, other=other: merge(one, other))
+    for one, other in ((ada, buried), (buried, ada)):
+        refused(ledger, errors.MemberErased, lambda one=one, other=other: merge(one, other))
+    for one, other in ((ada, gone), (gone, ada)):
+        facts = refused(ledger, errors.MemberMerged, lambda one=one, other=other: merge(one, other))
+        assert [str(fact) for fact in facts.values()] == [str(survivor)]
+    refused(ledger, errors.MergeWithOneself, lambda: merge(ada, ada))
+    refused(ledger, errors.AlreadyInPool, lambda: merge(ada, pooled))
+    assert refused(ledger, errors.MemberHasHolds, lambda: merge(ada, holding)) == {"held": 1}
+    merged = merge(ada, ben, key="k")
+    assert (merged.points, merged.balance.available) == (5, 10)
+    before = ledger.snapshot()
+    again = merge(ada, ben, key="k")
+    assert (again.replayed, again.ref, again.points) == (True, merged.ref, 5)
+    assert ledger.snapshot() == before
+    assert clean(ledger)
+
+
+def test_refusals_of_an_unmerge_move_nothing(ledger: LedgerDriver) -> None:
+    ada, ben, cleo, nobody = (
+        ledger.member(available=5),
+        ledger.member(available=3),
+        ledger.member(),
+        MemberId(uuid4()),
+    )
+    other = ledger.member(available=20)
+    ledger.merge(ada, ben)
+    ledger.merge(ada, other)
+    unmerge = ledger.unmerge
+    for one, two in ((ada, nobody), (nobody, ada)):
+        refused(ledger, errors.MemberUnknown, lambda one=one, two=two: unmerge(one, two))
+    refused(ledger, errors.NotMerged, lambda: unmerge(ada, cleo))
+    refused(ledger, errors.NotMerged, lambda: unmerge(cleo, ben))
+    buried, with_it = ledger.member(), ledger.member()
+    ledger.merge(buried, with_it)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, buried)
+    refused(ledger, errors.MemberErased, lambda: unmerge(buried, with_it))
+    hold = ledger.authorize(ada, 6)  # five of its own and one of Ben's
+    assert refused(ledger, errors.MemberHasHolds, lambda: unmerge(ada, ben)) == {"held": 6}
+    given_back = unmerge(ada, other)
+    assert given_back.points == 20
+    ledger.void(hold.ref)
+    back = unmerge(ada, ben, key="k")
+    assert (back.points, ledger.balance(ada).available, ledger.balance(ben).available) == (3, 5, 3)
+    before = ledger.snapshot()
+    again = unmerge(ada, ben, key="k")
+    assert (again.replayed, again.ref, again.points) == (True, back.ref, 3)
+    assert ledger.snapshot() == before
+    # The later merge is undone first.
+    ledger.merge(ada, ben)
+    ledger.merge(cleo, ada)
+    refused(ledger, errors.MemberMerged, lambda: unmerge(ada, ben))
+    assert clean(ledger)
+
+
+def test_a_survivor_may_hold_points_of_its_own_while_it_gives_back(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(), ledger.member(available=7)
+    ledger.merge(ada, ben)
+    ledger.issue(ada, 4, expires_at=SOON)
+    ledger.authorize(ada, 4)
+    assert ledger.unmerge(ada, ben).points == 7
+    assert clean(ledger)
+
+
+def test_what_is_over_lapses_on_both_sides_before_they_are_merged_or_not_any_more(
+    ledger: LedgerDriver,
+) -> None:
+    ada, ben = ledger.member(), ledger.member()
+    for member in (ada, ben):
+        ledger.issue(member, 5, expires_at=SOON)
+        ledger.issue(member, 3, expires_at=LATE)
+    ledger.pass_time(days=6)
+    assert ledger.merge(ada, ben).points == 3
+    assert ledger.kinds(ada)[2:] == [("expire", 5), ("merge_in", 3)]
+    assert ledger.kinds(ben)[2:] == [("expire", 5), ("merge_out", 3)]
+    ledger.pass_time(days=60)
+    assert ledger.unmerge(ada, ben).points == 0
+    assert ledger.kinds(ada)[4][0] == "expire"
+    assert clean(ledger)
+
+
+class _Slow(datetime):
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(seconds=3)
+
+
+@pytest.mark.parametrize("last", [0, 1])
+def test_by_a_slow_clock_a_merge_is_recorded_no_earlier_than_what_either_has(
+    database: Database, monkeypatch: pytest.MonkeyPatch, last: int
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    pair = ledger.member(available=5), ledger.member(available=5)
+    ledger.issue(pair[last], 1)
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    for act in (ledger.merge, ledger.unmerge):
+        act(*pair)
+        with monkeypatch.context() as now:
+            now.setattr(clock, "datetime", datetime)
+            if act == ledger.merge:
+                ledger.issue(pair[0], 1)
+    assert clean(ledger)
+    assert ledger.rows(
+        """
+        SELECT count(*) FROM ledger.transaction t WHERE kind ~ 'merge' AND (t.occurred_at <> t.recorded_at OR t.recorded_at < (
+            SELECT max(recorded_at) FROM ledger.transaction e WHERE e.kind = 'issue' AND e.inserted_at < t.inserted_at))
+        """
+    ) == [(0,)]
+
+
+def test_each_lot_is_given_back_with_its_legs_in_their_order(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(), ledger.member()
+    ledger.issue(ben, 4, expires_at=LATE)
+    ledger.issue(ben, 2, expires_at=START + timedelta(days=1))
+    ledger.issue(ben, 1, matures_at=START + timedelta(days=9), expires_at=SOON + timedelta(days=10))
+    ledger.issue(ben, 6, expires_at=LATE)
+    ledger.merge(ada, ben)
+    ledger.redeem(ada, 2)
+    ledger.unmerge(ada, ben)
+    assert legs(ledger, "unmerge_out") == [
+        (1, "pending", -1),
+        (3, "transferred", 1),
+        (5, "available", -4),
+        (6, "transferred", 4),
+        (8, "available", -6),
+        (9, "transferred", 6),
+    ]
+    assert legs(ledger, "unmerge_in") == [
+        (1, "transferred", -1),
+        (2, "pending", 1),
+        (4, "transferred", -4),
+        (6, "available", 4),
+        (7, "transferred", -6),
+        (9, "available", 6),
+    ]
+    assert (ledger.balance(ben).available, ledger.balance(ben).pending) == (10, 1)
+    ledger.pass_time(days=10)
+    assert ledger.bring_up_to_date(ben) == 1
+    assert ledger.kinds(ben)[-1] == ("mature", 1)
+    ledger.pass_time(days=50)
+    assert ledger.bring_up_to_date(ben) > 0
+    assert ledger.balance(ben).available == 0
+    assert clean(ledger)
+
+
+def test_who_has_points_that_activity_extends_says_so_after_an_unmerge_too(ledger: LedgerDriver) -> None:
+    ledger.partner()
+    lively = ledger.partner(
+        expiry_rule="inactivity", expiry_months=1, activity="any", activity_where="anywhere"
+    )
+    ada, ben = ledger.member(), ledger.member()
+    ledger.merge(ada, ben)
+    ledger.issue(ada, 5, by=lively, expires_at=SOON)
+    ledger.unmerge(ada, ben)
+    assert ledger.rows("SELECT extends FROM ledger.member_head") == [(True,), (True,)]
+    assert clean(ledger)
+
+
+def test_of_two_who_merge_or_part_the_same_the_second_finds_it_done(ledger: LedgerDriver) -> None:
+    ada, ben, cleo = ledger.member(available=1), ledger.member(available=2), ledger.member()
+    refusal = one_after_another(
+        ledger, lambda at: at.merge(ada, ben, key="1"), lambda at: at.merge(cleo, ben, key="2")
+    )
+    assert isinstance(refusal, errors.MemberMerged)
+    refusal = one_after_another(
+        ledger, lambda at: at.unmerge(ada, ben, key="3"), lambda at: at.unmerge(ada, ben, key="4")
+    )
+    assert isinstance(refusal, errors.NotMerged)
+    assert (ledger.balance(ada).available, ledger.balance(ben).available) == (1, 2)
+    assert clean(ledger)
