@@ -37,6 +37,10 @@ class Identifier:
     value: str = field(repr=False)
     partner_id: PartyId = NETWORK
 
+    def __hash__(self) -> int:
+        # Of what tells them apart, since a UUID works its own out in Python, each time.
+        return hash(self.value)
+
     @classmethod
     def of(
         cls,
@@ -55,7 +59,9 @@ class Identifier:
         # Before anything looks at it: one of a megabyte would keep the normaliser busy for seconds.
         normalised = None
         if len(value) <= _LONGEST:
-            normalised = _NORMALISE[kind](unicodedata.normalize("NFKC", value).strip())
+            # What is ASCII is in its normal form.
+            plain = value if value.isascii() else unicodedata.normalize("NFKC", value)
+            normalised = _NORMALISE[kind](plain.strip())
         if normalised is None:
             raise IdentifierInvalid(field=field, kind=kind.value, expected=expected(kind))
         return cls(kind=kind, value=normalised, partner_id=owner)
@@ -70,8 +76,8 @@ def expected(kind: IdentifierKind) -> str:
 
 
 def _card(value: str) -> str | None:
-    digits = re.sub(r"[ \-]", "", value).upper()
-    return digits if re.fullmatch(r"[0-9A-Z]{4,32}", digits) else None
+    digits = value.replace(" ", "").replace("-", "").upper()
+    return digits if _CARD.fullmatch(digits) else None
 
 
 def _phone(value: str) -> str | None:
@@ -101,6 +107,7 @@ def _reference(value: str) -> str | None:
     return value if 1 <= len(value) <= _MAX_REFERENCE and value.isprintable() else None
 
 
+_CARD: Final = re.compile(r"[0-9A-Z]{4,32}")
 _MAX_REFERENCE: Final = 128
 _LONGEST: Final = 1_024
 """Characters, as they are written; no normal form has more than 320, however it is composed."""

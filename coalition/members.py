@@ -276,35 +276,37 @@ def _find(
     merged: bool,
     asking: PartyId | None,
 ) -> dict[Identifier, Named]:
-    wanted = {
-        (one.kind.value, one.partner_id, value): one
+    wanted = [
+        (one, value)
         for one, spelling in spelled.items()
         for value in (spelling.value, spelling.former)
         if value is not None
-    }
-    kinds, partners, values = zip(*wanted, strict=True) if wanted else ((), (), ())
+    ]
     rows = session.execute(
         _NAMED,
-        {"kinds": list(kinds), "partners": list(partners), "values": list(values), "asking": asking},
+        {
+            "kinds": [one.kind.value for one, _ in wanted],
+            "partners": [one.partner_id for one, _ in wanted],
+            "values": [value for _, value in wanted],
+            "asking": asking,
+        },
     ).all()
     return {
-        wanted[row.kind, row.partner_id, row.value]: Named(
-            member_id=MemberId(row.member_id)
-            if merged or row.merged_into is None
-            else survivor_of(session, MemberId(row.merged_into)),
-            identifier_id=row.identifier_id,
-            holder_id=MemberId(row.member_id),
+        wanted[place - 1][0]: Named(
+            member_id=MemberId(holder) if merged or into is None else survivor_of(session, MemberId(into)),
+            identifier_id=identifier_id,
+            holder_id=MemberId(holder),
         )
-        for row in rows
+        for place, holder, identifier_id, into in rows
     }
 
 
 # Joined to arrays, so that a thousand cost no more to plan than one. Known is one that is linked, or was,
 # by the partner, or while the partner posted for whom it named.
 _NAMED = text("""
-    SELECT i.kind, i.partner_id, i.value, i.member_id, i.identifier_id, h.merged_into
+    SELECT wanted.place, i.member_id, i.identifier_id, h.merged_into
     FROM unnest(CAST(:kinds AS text[]), CAST(:partners AS uuid[]), CAST(:values AS text[]))
-             AS wanted (kind, partner_id, value)
+             WITH ORDINALITY AS wanted (kind, partner_id, value, place)
     JOIN ledger.identifier i USING (kind, partner_id, value)
     JOIN ledger.member_head h USING (member_id)
     WHERE i.unlinked_at IS NULL OR i.linked_by = CAST(:asking AS uuid) OR EXISTS (

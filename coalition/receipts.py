@@ -28,15 +28,13 @@ class Receipt:
     revision: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("store", "terminal", "number"):
-            text: str = getattr(self, name)
+        for name, text in (("store", self.store), ("terminal", self.terminal), ("number", self.number)):
             if not 1 <= len(text) <= MAX_TEXT or not text.isprintable():
                 raise InvalidInput(
                     f"receipt.{name} must be 1 to {MAX_TEXT} printable characters",
                     field=("input", "receipt", name),
                 )
-        for name in ("line", "revision"):
-            count: int = getattr(self, name)
+        for name, count in (("line", self.line), ("revision", self.revision)):
             if not 0 <= count <= MAX_NUMBER:
                 raise InvalidInput(f"receipt.{name} must not be negative", field=("input", "receipt", name))
 

@@ -12,8 +12,10 @@ What is checked (hashes are SHA-256, || joins bytes):
     leaf   = H(00 || digest)                                            RFC 9162, section 2.1.1
     root   = leaf and path, as RFC 9162 has it in section 2.1.3.2
 
-`public` is what you know of the transaction: compare it with what you posted. `privateDigest` stands for its
-legs, which tell of other partners' points and so are not shown.
+`public` is what you know of the transaction: compare it with what you posted. `privateDigest` stands for all
+else that was written with it: its legs, the lots, claims and hold that began with it, the other member where
+points changed hands, and the balances after it. These tell of other partners' points and of other members,
+and so are not shown.
 """
 
 import argparse

@@ -94,7 +94,7 @@ def _judged(
 def _without_duplicates(
     lines: Iterable[IssuePoints | RedeemPoints | CoalitionError],
 ) -> list[IssuePoints | RedeemPoints | CoalitionError]:
-    keys: dict[tuple[MemberId, str], int] = {}
+    keys: dict[tuple[int, str], int] = {}
     receipts: dict[tuple[type, Receipt], int] = {}
     kept: list[IssuePoints | RedeemPoints | CoalitionError] = []
     for number, line in enumerate(lines):
@@ -109,7 +109,7 @@ def _without_duplicates(
             continue
         # Whom nobody knows has no keys; the ledger says that it does not know them.
         if line.member_id != _NOBODY:
-            first = keys.setdefault((line.member_id, line.idempotency_key), number)
+            first = keys.setdefault((line.member_id.int, line.idempotency_key), number)
         if first != number:
             kept.append(DuplicateInBatch(line=first, what="key", field=("input", "idempotencyKey")))
             continue

@@ -64,12 +64,12 @@ def evaluate(
     if amount is None:
         assert points is not None, "an issue is given as points or as money"
         earned = Points(points)
-    elif agreement.earn_rule is None:
+    elif (rule := agreement.earn_rule) is None:
         raise InvalidInput(
             "The agreement has no rule for what money earns; give points.", field=("input", "amount")
         )
     else:
-        earned = points_for(agreement.earn_rule, amount)
+        earned = points_for(rule, amount)
     return Evaluation(
         points=earned,
         matures_at=_matures_at(agreement, occurred_at),

@@ -198,6 +198,8 @@ def _text(row: Mapping[str, Any], column: str, otherwise: str | None = None) -> 
 
 
 def _whole(row: Mapping[str, Any], column: str, otherwise: Any) -> Any:
+    if row.get(column) is None:
+        return otherwise
     value = _text(row, column, "")
     if value == "":
         return otherwise
@@ -238,9 +240,15 @@ def _moment(row: Mapping[str, Any], zone: ZoneInfo) -> datetime:
 
 def _one_of(choices: Any, row: Mapping[str, Any], column: str, otherwise: Any = None) -> Any:
     text = _text(row, column, otherwise)
-    try:
-        return choices(text.lower())
-    except ValueError:
+    chosen = _CHOICES[choices].get(text.lower())
+    if chosen is None:
         raise InvalidInput(
             f"{column} must be one of {', '.join(choices)} and is {text[:40]!r}", field=(column,)
-        ) from None
+        )
+    return chosen
+
+
+# Not asked of the class, which takes as long as the rest of a field.
+_CHOICES: Final[dict[Any, dict[str, Any]]] = {
+    choices: {one.value: one for one in choices} for choices in (LineKind, IdentifierKind)
+}

@@ -473,6 +473,7 @@ CREATE TABLE ledger.lot (
     from_lot_id UUID,
     matures_at TIMESTAMP WITH TIME ZONE,
     expires_at TIMESTAMP WITH TIME ZONE,
+    first_expires_at TIMESTAMP WITH TIME ZONE,
     points BIGINT NOT NULL,
     pending BIGINT NOT NULL,
     available BIGINT NOT NULL,
@@ -489,7 +490,8 @@ CREATE TABLE ledger.lot (
     CONSTRAINT lot_origin_is_whole_check CHECK ((from_member_id IS NULL) = (from_lot_id IS NULL)),
     CONSTRAINT lot_pending_matures_check CHECK (pending = 0 OR matures_at IS NOT NULL),
     CONSTRAINT lot_matures_first_check CHECK (matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at),
-    CONSTRAINT lot_finite_check CHECK (isfinite(matures_at) AND isfinite(expires_at))
+    CONSTRAINT lot_finite_check CHECK (isfinite(matures_at) AND isfinite(expires_at)),
+    CONSTRAINT lot_never_sooner_check CHECK ((expires_at IS NULL) = (first_expires_at IS NULL) AND expires_at >= first_expires_at)
 );
 
 CREATE INDEX lots_from ON ledger.lot (from_member_id, from_lot_id) WHERE from_member_id IS NOT NULL;
@@ -517,6 +519,8 @@ COMMENT ON COLUMN ledger.lot.from_lot_id IS 'NULL: they were issued to this memb
 COMMENT ON COLUMN ledger.lot.matures_at IS 'NULL: matured when issued';
 
 COMMENT ON COLUMN ledger.lot.expires_at IS 'NULL: never';
+
+COMMENT ON COLUMN ledger.lot.first_expires_at IS 'as it came, for good; what the member does and grace periods move expires_at to later';
 
 COMMENT ON COLUMN ledger.lot.points IS 'as issued; the rest of the row says where they are';
 

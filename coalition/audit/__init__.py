@@ -56,6 +56,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     lots.entries_carry_their_lots_terms,
     lots.redemptions_spend_living_points,
     lots.points_come_and_go_in_time,
+    expiries.lots_keep_the_day_they_came_with,
     lots.terms_held_when_it_occurred,
     lots.agreements_belong_to_who_acts,
     lots.funding_parts_sum_to_a_million,

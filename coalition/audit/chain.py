@@ -1,11 +1,13 @@
 """The hash chains and the Merkle roots, computed again from the stored rows (`coalition audit --chain`).
 
-What was rewritten with all its sums in order shows here: a digest covers every column of a transaction and
-every leg, and the digest before it; a window's root covers all of its digests.
+What was rewritten with all its sums in order shows here: a digest covers every column of a transaction, every
+leg, what the lots, claims and hold that began with it came with, and the digest before it; a window's root
+covers all of its digests.
 """
 
 from __future__ import annotations
 
+import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,11 +27,24 @@ def digests_are_of_their_rows(session: Session) -> Iterator[Finding]:
     """A transaction's digest is that of its columns, its legs and the member's digest before it."""
     query = """
     WITH legs AS (
-        SELECT member_id, business_date, transaction_id,
-               string_agg(concat_ws('|', ordinal, bucket, points, lot_id, deficit_id, issuer_id, agreement_id,
-                                    funding_plan_id), E'\\n' ORDER BY ordinal) AS text
-          FROM ledger.entry
-         GROUP BY member_id, business_date, transaction_id
+        SELECT e.member_id, e.business_date, e.transaction_id,
+               string_agg(concat_ws(E'\\n',
+                   concat_ws('|', e.ordinal, e.bucket, e.points, e.lot_id, e.deficit_id, e.issuer_id,
+                             e.agreement_id, e.funding_plan_id),
+                   CASE WHEN l.lot_id IS NOT NULL THEN
+                       concat('lot|', utc(l.issued_at), '|', l.sequence, '|', l.ordinal, '|',
+                              utc(l.matures_at), '|', utc(l.first_expires_at), '|',
+                              l.from_member_id, '|', l.from_lot_id) END,
+                   CASE WHEN d.deficit_id IS NOT NULL THEN
+                       concat('claim|', utc(d.claimed_at), '|', d.sequence, '|', d.ordinal, '|', d.points,
+                              '|', d.claimant_id, '|', d.agreement_id, '|', d.lot_id, '|', d.from_member_id,
+                              '|', d.from_deficit_id) END), E'\\n' ORDER BY e.ordinal) AS text
+          FROM ledger.entry e
+          LEFT JOIN ledger.lot l ON e.bucket IN ('issued', 'received') AND l.member_id = e.member_id
+                                AND l.lot_id = e.lot_id
+          LEFT JOIN ledger.deficit d ON e.bucket = 'reversed' AND e.points > 0 AND d.member_id = e.member_id
+                                    AND d.deficit_id = e.deficit_id
+         GROUP BY e.member_id, e.business_date, e.transaction_id
     ), chained AS (
         SELECT t.*, lag(t.digest, 1, decode(repeat('00', 32), 'hex'))
                     OVER (PARTITION BY t.member_id ORDER BY t.sequence) AS before
@@ -44,18 +59,23 @@ def digests_are_of_their_rows(session: Session) -> Iterator[Finding]:
                            'amount', c.amount::text, 'store', c.store, 'terminal', c.terminal,
                            'receipt', c.receipt_number, 'line', c.receipt_line,
                            'revision', c.receipt_revision, 'card', c.card_id,
-                           'occurred_at', to_char(c.occurred_at AT TIME ZONE 'UTC',
-                                                  'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                           'recorded_at', to_char(c.recorded_at AT TIME ZONE 'UTC',
-                                                  'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'),
-                           'reverses', c.reverses_id, 'undone', c.undone_points, 'hold', c.hold_id,
+                           'occurred_at', utc(c.occurred_at), 'recorded_at', utc(c.recorded_at),
+                           'late', c.late, 'reverses', c.reverses_id, 'reverses_window', c.reverses_date,
+                           'undone', c.undone_points, 'hold', c.hold_id, 'hold_window', c.hold_date,
                            'confirmation', c.confirmation_id, 'key', c.idempotency_key,
                            'reason', c.reason))::text, 'UTF8'))
                       || sha256(convert_to(concat_ws(E'\\n', l.text,
+                           CASE WHEN h.transaction_id IS NOT NULL THEN
+                               concat('hold|', utc(h.authorized_at), '|', utc(h.lapses_at), '|',
+                                      utc(h.redeem_by), '|', h.points, '|', h.partner_id, '|',
+                                      h.agreement_id, '|', h.confirmed, '|', h.pooled) END,
+                           'other|' || c.other_member_id || '|' || c.other_id,
+                           'inserted|' || utc(c.inserted_at),
                            concat_ws('|', 'after', c.available_after, c.pending_after, c.held_after,
                                      c.deficit_after)), 'UTF8'))) AS expected
           FROM chained c
           LEFT JOIN legs l USING (member_id, business_date, transaction_id)
+          LEFT JOIN ledger.hold h USING (member_id, business_date, transaction_id)
     )
     SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
            format('its digest is %s, its rows and the digest before make %s',
@@ -64,7 +84,7 @@ def digests_are_of_their_rows(session: Session) -> Iterator[Finding]:
      WHERE digest IS DISTINCT FROM expected
      ORDER BY 1
     """
-    return findings(digests_are_of_their_rows, session, subject="transaction", query=query)
+    return findings(digests_are_of_their_rows, session, subject="transaction", query=_spelled(query))
 
 
 def heads_hold_the_end_of_the_chain(session: Session) -> Iterator[Finding]:
@@ -120,6 +140,13 @@ def roots_are_of_their_windows(session: Session) -> Iterator[Finding]:
 
 CHAIN: Final = (digests_are_of_their_rows, heads_hold_the_end_of_the_chain, roots_are_of_their_windows)
 """What `--chain` proves on top of the other checks."""
+
+
+def _spelled(query: str) -> str:
+    """A query with each utc(…) as the SQL that writes a moment as digests have it."""
+    return re.sub(
+        r"utc\(([a-z_.]+)\)", r"""to_char(\1 AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')""", query
+    )
 
 
 def _tree(session: Session, business_date: Any) -> tuple[bytes, int, dict[int, tuple[Any, ...]]]:

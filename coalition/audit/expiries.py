@@ -88,3 +88,32 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
      ORDER BY 1
     """
     return findings(lots_lapse_by_their_terms, session, subject="lot", query=query)
+
+
+def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
+    """A lot expires on the day it came with, which the chain seals, but where something moved that."""
+    # Activity moves it, to a day counted from the activity; and giving points back may, by a grace period.
+    query = """
+    SELECT concat_ws('/', l.member_id, l.lot_id) AS id,
+           format('expires %s and came with %s, and nothing moved it there',
+                  coalesce(l.expires_at::text, 'never'), coalesce(l.first_expires_at::text, 'never'))
+                  AS message
+      FROM ledger.lot l
+      LEFT JOIN partners.agreement a USING (agreement_id)
+     CROSS JOIN ledger.programme p
+     WHERE l.expires_at IS DISTINCT FROM l.first_expires_at
+       AND NOT EXISTS (
+           SELECT FROM ledger.entry e
+             JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+            WHERE e.member_id = l.member_id AND e.lot_id = l.lot_id
+              AND t.kind IN ('reverse_redemption', 'unmerge_in', 'unpool_in'))
+       AND NOT EXISTS (
+           SELECT FROM ledger.transaction t
+            WHERE a.expiry_rule = 'inactivity' AND t.member_id = l.member_id AND t.sequence > l.sequence
+              AND t.kind IN ('issue', 'adjust_in', 'redeem', 'capture')
+              AND l.expires_at = ((t.recorded_at AT TIME ZONE p.zone)::date
+                                  + make_interval(months => a.expiry_months) + interval '1 day')
+                                 AT TIME ZONE p.zone)
+     ORDER BY 1
+    """
+    return findings(lots_keep_the_day_they_came_with, session, subject="lot", query=query)

@@ -53,9 +53,9 @@ BEGIN
     posted.pending_after := head.pending;
     posted.held_after := head.held;
     posted.deficit_after := head.deficit;
+    posted.inserted_at := clock_timestamp();
     posted.digest := ledger.chained(head.digest, posted);
     head.digest := posted.digest;
-    posted.inserted_at := clock_timestamp();
     INSERT INTO transaction VALUES (posted.*);
 END $$;
 

@@ -40,9 +40,9 @@ BEGIN
         matured := p_matures_at IS NULL OR p_matures_at <= p_wish.now;
         lot_id := gen_random_uuid();
         INSERT INTO lot (member_id, lot_id, issuer_id, agreement_id, funding_plan_id, business_date, transaction_id,
-                         issued_at, sequence, matures_at, expires_at, points, pending, available)
+                         issued_at, sequence, matures_at, expires_at, first_expires_at, points, pending, available)
         VALUES (p_member, lot_id, p_wish.partner_id, p_wish.agreement_id, p_funding_plan, p_wish.business_date,
-                p_wish.transaction_id, p_wish.now, head.last_sequence + 1, p_matures_at, p_expires_at, p_wish.points,
+                p_wish.transaction_id, p_wish.now, head.last_sequence + 1, p_matures_at, p_expires_at, p_expires_at, p_wish.points,
                 CASE WHEN matured THEN 0 ELSE p_wish.points END, CASE WHEN matured THEN p_wish.points ELSE 0 END);
         INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
         VALUES (p_member, p_wish.business_date, p_wish.transaction_id, 1, 'issued', -p_wish.points, lot_id,

@@ -1,9 +1,16 @@
 -- Tamper evidence: each member's transactions form a hash chain, and each closed window's a Merkle tree.
 --
 -- A transaction's digest is SHA-256(digest before || SHA-256(public) || SHA-256(private)), where `public` is
--- what the acting partner knows of it and `private` its legs and the balances after it. So a partner can be
--- handed `public` and two digests, and check that its transaction is in the window whose root was published,
--- and learns nothing of other issuers' lots.
+-- what the acting partner knows of it and `private` all else that is written with it and stays: its legs, as they came
+-- the lots, claims and hold that began with it, the other side of what changed hands, and the balances after it. So a
+-- partner can be handed `public` and two digests, and check that its transaction is in the window whose root was
+-- published, and learns nothing of other issuers' lots, nor of other members.
+
+-- A moment, as the digest has it.
+CREATE FUNCTION ledger.moment_text(p timestamptz) RETURNS text
+LANGUAGE sql STABLE AS $$
+    SELECT to_char(p AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"')
+$$;
 
 -- What the acting partner knows of its transaction: JSON, with the keys in this order and without nulls. Written by
 -- hand, since json_build_object and json_strip_nulls take a fifth of the time of an issue in a batch: a part
@@ -16,9 +23,9 @@ LANGUAGE sql STABLE AS $$
         ',"amount":"' || p.amount || '"', ',"store":' || to_json(p.store), ',"terminal":' || to_json(p.terminal),
         ',"receipt":' || to_json(p.receipt_number), ',"line":' || p.receipt_line, ',"revision":' || p.receipt_revision,
         ',"card":"' || p.card_id || '"',
-        ',"occurred_at":"', to_char(p.occurred_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '"',
-        ',"recorded_at":"', to_char(p.recorded_at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'), '"',
-        ',"reverses":"' || p.reverses_id || '"', ',"undone":' || p.undone_points, ',"hold":"' || p.hold_id || '"',
+        ',"occurred_at":"', ledger.moment_text(p.occurred_at), '"', ',"recorded_at":"', ledger.moment_text(p.recorded_at), '"',
+        ',"late":', p.late::text, ',"reverses":"' || p.reverses_id || '"', ',"reverses_window":"' || p.reverses_date || '"',
+        ',"undone":' || p.undone_points, ',"hold":"' || p.hold_id || '"', ',"hold_window":"' || p.hold_date || '"',
         ',"confirmation":"' || p.confirmation_id || '"', ',"key":' || to_json(p.idempotency_key),
         ',"reason":' || to_json(p.reason), '}')
 $$;
@@ -30,22 +37,54 @@ CREATE FUNCTION ledger.leg_text(
     SELECT concat_ws('|', p_ordinal, p_bucket, p_points, p_lot, p_deficit, p_issuer, p_agreement, p_plan)
 $$;
 
--- A transaction's legs, one a line in their order, and the balances after it.
-CREATE FUNCTION ledger.legs_and_balances(p_legs text, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint) RETURNS text
-LANGUAGE sql STABLE AS $$
-    SELECT concat_ws(E'\n', p_legs, concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit))
+-- What a lot came with, and keeps, on a line after the leg that brought it. Its day of expiry may move later, by what
+-- the member does or by a grace period: that is counted again from the journal, so the first one is what is sealed.
+CREATE FUNCTION ledger.lot_text(
+    p_issued_at timestamptz, p_sequence bigint, p_ordinal integer, p_matures_at timestamptz, p_first_expires_at timestamptz,
+    p_from_member uuid, p_from_lot uuid
+) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT concat('lot|', ledger.moment_text(p_issued_at), '|', p_sequence, '|', p_ordinal, '|', ledger.moment_text(p_matures_at), '|',
+                  ledger.moment_text(p_first_expires_at), '|', p_from_member, '|', p_from_lot)
+$$;
+
+-- A transaction's legs, one a line in their order, and what else is private; at the end when the database wrote it,
+-- and the balances after it.
+CREATE FUNCTION ledger.legs_and_balances(
+    p_legs text, p_inserted_at timestamptz, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint
+) RETURNS text LANGUAGE sql STABLE AS $$
+    SELECT concat_ws(E'\n', p_legs, 'inserted|' || ledger.moment_text(p_inserted_at),
+                     concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit))
 $$;
 
 CREATE FUNCTION ledger.private_text(p transaction) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-    legs text;
+    legs  text;
+    began text;
+    other text := 'other|' || p.other_member_id || '|' || p.other_id;
 BEGIN
-    SELECT string_agg(ledger.leg_text(ordinal, bucket, points, lot_id, deficit_id, issuer_id, agreement_id, funding_plan_id), E'\n'
-                      ORDER BY ordinal) INTO legs
-    FROM entry
-    WHERE member_id = p.member_id AND business_date = p.business_date AND transaction_id = p.transaction_id;
-    RETURN ledger.legs_and_balances(legs, p.available_after, p.pending_after, p.held_after, p.deficit_after);
+    -- What begins here is looked up by its id, one by one, and only for the legs that bring something.
+    SELECT string_agg(
+               ledger.leg_text(e.ordinal, e.bucket, e.points, e.lot_id, e.deficit_id, e.issuer_id, e.agreement_id, e.funding_plan_id)
+               || CASE WHEN e.bucket IN ('issued', 'received') THEN (
+                      SELECT E'\n' || ledger.lot_text(l.issued_at, l.sequence, l.ordinal, l.matures_at, l.first_expires_at,
+                                                      l.from_member_id, l.from_lot_id)
+                      FROM lot l WHERE l.member_id = p.member_id AND l.lot_id = e.lot_id)
+                  WHEN e.deficit_id IS NOT NULL AND e.bucket = 'reversed' AND e.points > 0 THEN (
+                      SELECT concat(E'\nclaim|', ledger.moment_text(d.claimed_at), '|', d.sequence, '|', d.ordinal, '|', d.points, '|',
+                                    d.claimant_id, '|', d.agreement_id, '|', d.lot_id, '|', d.from_member_id, '|', d.from_deficit_id)
+                      FROM deficit d WHERE d.member_id = p.member_id AND d.deficit_id = e.deficit_id)
+                  ELSE '' END,
+               E'\n' ORDER BY e.ordinal) INTO legs
+    FROM entry e
+    WHERE e.member_id = p.member_id AND e.business_date = p.business_date AND e.transaction_id = p.transaction_id;
+    IF p.kind = 'authorize' THEN
+        SELECT concat('hold|', ledger.moment_text(h.authorized_at), '|', ledger.moment_text(h.lapses_at), '|', ledger.moment_text(h.redeem_by),
+                      '|', h.points, '|', h.partner_id, '|', h.agreement_id, '|', h.confirmed, '|', h.pooled) INTO began
+        FROM hold h WHERE h.member_id = p.member_id AND h.business_date = p.business_date AND h.transaction_id = p.transaction_id;
+    END IF;
+    RETURN ledger.legs_and_balances(nullif(concat_ws(E'\n', legs, began, other), ''), p.inserted_at,
+                                    p.available_after, p.pending_after, p.held_after, p.deficit_after);
 END $$;
 
 -- What of a transaction's digest is its own, without the one before.

@@ -54,6 +54,7 @@ BEGIN
         fresh.ordinal := ordinal;
         fresh.from_member_id := source.member_id;
         fresh.from_lot_id := source.lot_id;
+        fresh.first_expires_at := source.expires_at;
         fresh.points := of_pending + of_available;
         fresh.pending := of_pending;
         fresh.available := of_available;

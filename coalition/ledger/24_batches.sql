@@ -301,7 +301,7 @@ BEGIN
                l.occurred_at < p_wish.window_opened AS late, CASE WHEN m.matured THEN 'available' ELSE 'pending' END AS bucket,
                (h.available + coalesce(sum(l.points) FILTER (WHERE m.matured) OVER mine, 0))::bigint AS available,
                (h.pending + coalesce(sum(l.points) FILTER (WHERE NOT m.matured) OVER mine, 0))::bigint AS pending,
-               h.held, h.deficit, h.digest AS digest_before,
+               h.held, h.deficit, h.digest AS digest_before, clock_timestamp() AS inserted_at,
                min(CASE WHEN l.points = 0 THEN NULL WHEN m.matured THEN l.expires_at ELSE l.matures_at END) OVER mine AS due_at,
                lead(l.nth) OVER mine IS NULL AS last
         FROM unnest(p_lines) AS l JOIN member_head h USING (member_id)
@@ -314,13 +314,14 @@ BEGIN
                    ledger.public_text(ROW(
                        p.member_id, p_wish.business_date, p.transaction_id, p.sequence, 'issue', p_wish.partner_id, p.agreement_id, p.points,
                        p.amount, p.store, p.terminal, p.receipt_number, p.receipt_line, p.receipt_revision, p.card_id, p.occurred_at,
-                       p.recorded_at, NULL, p.late, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, p.key, NULL, NULL,
+                       p.recorded_at, p.inserted_at, p.late, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, p.key, NULL, NULL,
                        p.available, p.pending, p.held, p.deficit)::transaction),
                    ledger.legs_and_balances(
                        CASE WHEN p.points > 0 THEN concat_ws(E'\n',
                            ledger.leg_text(1, 'issued', -p.points, p.lot_id, NULL, p_wish.partner_id, p.agreement_id, p.funding_plan_id),
+                           ledger.lot_text(p.recorded_at, p.sequence, 0, p.matures_at, p.expires_at, NULL, NULL),
                            ledger.leg_text(2, p.bucket, p.points, p.lot_id, NULL, p_wish.partner_id, p.agreement_id, p.funding_plan_id)) END,
-                       p.available, p.pending, p.held, p.deficit)
+                       p.inserted_at, p.available, p.pending, p.held, p.deficit)
                )) OVER (PARTITION BY p.member_id ORDER BY p.nth) AS digest
         FROM placed p
     ), journal AS (
@@ -330,13 +331,13 @@ BEGIN
             available_after, pending_after, held_after, deficit_after)
         SELECT c.member_id, p_wish.business_date, c.transaction_id, c.sequence, 'issue', p_wish.partner_id, c.agreement_id, c.points, c.amount,
                c.store, c.terminal, c.receipt_number, c.receipt_line, c.receipt_revision, c.card_id, c.occurred_at, c.recorded_at,
-               clock_timestamp(), c.late, c.key, c.digest, c.available, c.pending, c.held, c.deficit
+               c.inserted_at, c.late, c.key, c.digest, c.available, c.pending, c.held, c.deficit
         FROM chained c
     ), lots AS (
         INSERT INTO lot (member_id, lot_id, issuer_id, agreement_id, funding_plan_id, business_date, transaction_id, issued_at, sequence,
-                         matures_at, expires_at, points, pending, available)
+                         matures_at, expires_at, first_expires_at, points, pending, available)
         SELECT c.member_id, c.lot_id, p_wish.partner_id, c.agreement_id, c.funding_plan_id, p_wish.business_date, c.transaction_id,
-               c.recorded_at, c.sequence, c.matures_at, c.expires_at, c.points,
+               c.recorded_at, c.sequence, c.matures_at, c.expires_at, c.expires_at, c.points,
                CASE WHEN c.matured THEN 0 ELSE c.points END, CASE WHEN c.matured THEN c.points ELSE 0 END
         FROM chained c WHERE c.points > 0
     ), legs AS (

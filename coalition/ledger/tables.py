@@ -366,6 +366,11 @@ lot = Table(
     Column("matures_at", Timestamp, comment="NULL: matured when issued"),
     Column("expires_at", Timestamp, comment="NULL: never"),
     Column(
+        "first_expires_at",
+        Timestamp,
+        comment="as it came, for good; what the member does and grace periods move expires_at to later",
+    ),
+    Column(
         "points", BigInteger, nullable=False, comment="as issued; the rest of the row says where they are"
     ),
     Column("pending", BigInteger, nullable=False),
@@ -398,6 +403,10 @@ lot = Table(
         "matures_at IS NULL OR expires_at IS NULL OR matures_at < expires_at", name="matures_first"
     ),
     CheckConstraint("isfinite(matures_at) AND isfinite(expires_at)", name="finite"),
+    CheckConstraint(
+        "(expires_at IS NULL) = (first_expires_at IS NULL) AND expires_at >= first_expires_at",
+        name="never_sooner",
+    ),
     Index(
         "lots_to_spend",
         "member_id",

@@ -16,6 +16,7 @@ from partners.importing import Counts, post_lines
 from partners.till_files import Format, Reject, format_of, read_lines
 
 _REJECT_COLUMNS = ("line", "field", "code", "reason")
+_TELL_EVERY = 500  # lines
 
 
 class RejectsFile:
@@ -115,12 +116,13 @@ def _rejects(path: Path) -> Iterator[RejectsFile]:
 def _watched(lines: Iterator[Any], file: BinaryIO, advance: Any) -> Iterator[Any]:
     """The same lines, moving the bar on by the bytes that were read for them."""
     seen = 0
-    for line in lines:
+    for number, line in enumerate(lines, start=1):
         yield line
-        at = file.tell()
-        if at != seen:
+        if number % _TELL_EVERY == 0:
+            at = file.tell()
             advance(at - seen)
             seen = at
+    advance(file.tell() - seen)
 
 
 def _tell(counts: Counts, rejects: Path, *, as_json: bool) -> None:

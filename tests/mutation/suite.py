@@ -3,7 +3,7 @@
 from collections import Counter
 from functools import cache
 
-from mutation.mutants import Mutant, kernel_mutants
+from mutation.mutants import Mutant, calls_within, kernel_mutants
 from mutation.state import State
 from mutation.worker import Ground
 
@@ -107,10 +107,14 @@ RACES = ("tests/concurrency/test_one_member.py", "tests/concurrency/test_pools.p
 def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
     """The tests that call the mutant's function: first those that killed others of it, then its own, then the quickest.
 
-    A function that no test is seen to call is one that PostgreSQL inlines: then all of them.
+    What PostgreSQL inlines is not seen to be called: a function in SQL is asked of who calls its callers, too; and
+    where no test is seen to call it by any of them, all are asked.
     """
     asked = [name for name in ground.seconds if mutant.operator == "lock" or not name.startswith(RACES)]
-    calling = [name for name in asked if mutant.function in ground.calls[name]] or asked
+    called = {mutant.function}
+    if "LANGUAGE sql" in mutant.original:
+        called |= {caller for caller, within in calls_within().items() if mutant.function in within}
+    calling = [name for name in asked if not called.isdisjoint(ground.calls[name])] or asked
     kills, kills_of_file = _kills(mutant.function, "", state), _kills("", mutant.file, state)
     near = (
         ("goes_on_from", "test_waiting", "test_order_of_locks", *RACES)

@@ -17,6 +17,7 @@ from operating import Coalition
 
 from coalition.audit import run_audit
 from coalition.cli import cli
+from coalition.config import get_settings
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartnerId, PartyId
 from coalition.members import EnrolMember, enrol_member
@@ -378,3 +379,57 @@ def test_posting_holds_two_chunks_and_reads_no_further(coalition: Coalition, gro
     assert (rejected, counts.lines) == (5 * CHUNK, 5 * CHUNK)
     # One that is posted, one that is read meanwhile, and the line that ends it.
     assert most_ahead <= 2 * CHUNK + 1
+
+
+def test_a_receipt_that_one_member_gave_back_goes_to_another_in_one_file(
+    cards: list[str], tmp_path: Path
+) -> None:
+    """Lanes would do that in any order: the second must wait for the first."""
+    when = "2026-03-02T11:00:00Z"
+    file = tmp_path / "till.csv"
+    lines = ["receipt,revision,kind,member,time,points"]
+    for number in range(8):
+        first, second = cards[number % 5], cards[(number + 1) % 5]
+        lines.append(f"{number},0,issue,{first},{when},5")
+        lines.append(f"{number},0,reverse_issue,{first},{when},")
+        lines.append(f"{number},1,issue,{second},{when},5")
+    file.write_text("\n".join(lines) + "\n")
+
+    ended = imported(file)
+
+    assert ended.exit_code == 0, rejects(file)
+    assert json.loads(ended.stdout)["posted"] == {"issue": 16, "reverse_issue": 8}
+
+
+def test_lines_of_all_lanes_are_rejected_in_the_order_of_the_file(cards: list[str], tmp_path: Path) -> None:
+    file = tmp_path / "till.csv"
+    bad: list[str] = []
+    lines: list[str] = []
+    for number in range(CHUNK + 100):
+        wrong = number % 7 == 0
+        # Each member is in one lane: their refusals come from both.
+        kind, points = ("redeem", "1000") if wrong else ("issue", "1")
+        lines.append(line(number, cards[number % 5], kind=kind, points="x" if number % 14 == 7 else points))
+        if wrong:
+            bad.append(str(number + 2))
+
+    ended = imported(written(file, *lines))
+
+    assert ended.exit_code == 1
+    assert [row["line"] for row in rejects(file)] == bad
+    assert json.loads(ended.stdout)["posted"] == {"issue": CHUNK + 100 - len(bad)}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_lanes_do_with_as_many_connections_as_there_are(
+    cards: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    size: int,
+) -> None:
+    monkeypatch.setenv("COALITION_POOL_SIZE", str(size))
+    get_settings.cache_clear()
+
+    ended = imported(written(tmp_path / "till.csv", *(line(one, cards[one % 5]) for one in range(50))))
+
+    assert json.loads(ended.stdout)["posted"] == {"issue": 50}

@@ -88,6 +88,6 @@ def test_what_was_forecast_is_what_expires(coalition: Coalition) -> None:
     coalition.set_clock(datetime(2026, 6, 1, tzinfo=UTC))
     for member in members:
         with coalition.database.single_call() as session:
-            people.bring_up_to_date(session, member)
+            people.bring_up_to_date(session, [member])
     [(expired,)] = coalition.rows("SELECT sum(points) FROM ledger.transaction WHERE kind = 'expire'")
     assert told == {date(2026, 5, 1): expired}

@@ -254,6 +254,11 @@ CASES = (
         one("transaction", EXPIRE),
     ),
     Case(
+        "lots_keep_the_day_they_came_with",
+        ("UPDATE ledger.lot SET expires_at = expires_at + interval '1 day' WHERE expired > 0",),
+        "SELECT lot_id FROM ledger.lot WHERE expired > 0",
+    ),
+    Case(
         "terms_held_when_it_occurred",
         ("UPDATE partners.agreement SET valid_from = '2026-03-03'",),
         one("transaction", f"kind = 'redeem' AND {FIRST_DAY}"),

@@ -7,6 +7,7 @@ from threading import Barrier
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from databases import TestDatabase
 from driver import LedgerDriver
@@ -30,6 +31,7 @@ from coalition.errors import (
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.ledger.posting import call
 
 OPERATOR = Actor(name="test", party_id=NETWORK)
 
@@ -257,6 +259,43 @@ def test_of_a_block_its_kind_is_told_and_only_cards_are_replaced(ledger: LedgerD
     with pytest.raises(IdentifierUnlinked) as gone:
         ledger.issue(member, 1, identifier_id=one)
     assert gone.value.facts == {"kind": "email"}
+
+
+def test_a_card_is_not_replaced_by_one_that_the_member_has(ledger: LedgerDriver) -> None:
+    member, one = joined(ledger, "ONE1")
+    with ledger.database.unit_of_work() as session:
+        members.link_identifier(
+            session,
+            members.LinkIdentifier(
+                member_id=member, partner_id=ledger.any_partner(), identifier=card("TWO1")
+            ),
+        )
+    for number in ("ONE1", "TWO1"):
+        refused(ledger, IdentifierTaken, lambda number=number: replace_by(ledger, member, one, number))
+
+
+def test_of_the_kernel_itself_nobody_asks_what_is_no_change_of_such_an_identifier(
+    ledger: LedgerDriver,
+) -> None:
+    mail = Identifier.of(IdentifierKind.EMAIL, "ada@example.org", partner_id=NETWORK)
+    with ledger.database.unit_of_work() as session:
+        member = members.enrol_member(
+            session, members.EnrolMember(partner_id=ledger.any_partner(), identifiers=[mail])
+        )
+    [(one,)] = ledger.rows("SELECT identifier_id FROM ledger.identifier")
+    before = ledger.snapshot()
+    for change_, what in (
+        ("change_identifier", "replaced"),
+        ("change_identifier", "lost"),
+        ("replace_card", "NEW1"),
+    ):
+        with pytest.raises(psycopg.errors.AssertFailure), ledger.database.unit_of_work() as session:
+            call(
+                session,
+                f"SELECT ledger.{change_}(%s, %s, %s, %s, 'ada', NULL, now())",
+                (member, one, what, NETWORK),
+            )
+    assert ledger.snapshot() == before
 
 
 def test_a_card_of_the_merged_posts_for_the_survivor_until_they_are_apart(ledger: LedgerDriver) -> None:

@@ -26,7 +26,7 @@ from coalition.errors import CoalitionError
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
-from coalition.ledger.posting import TermsSuperseded
+from coalition.ledger.posting import TermsSuperseded, call
 from coalition.members import EnrolMember, enrol_member
 from coalition.redeeming import redeem_points
 from coalition.reviewing import queue_review, reject, release
@@ -305,6 +305,27 @@ def test_a_card_that_is_blocked_meanwhile_posts_nothing_and_a_second_block_is_no
         ("active",),
         ("blocked",),
     ]
+
+
+def test_whose_member_is_merged_meanwhile_is_looked_up_again_before_its_card_is_blocked(
+    ledger: LedgerDriver,
+) -> None:
+    survivor, merged = ledger.member(), ledger.member()
+    one = ledger.card(merged)
+
+    def block_card(ledger: LedgerDriver) -> None:
+        with ledger.database.unit_of_work() as session:
+            call(
+                session,
+                "SELECT ledger.change_identifier(%s, %s, 'blocked', %s, 'ada', NULL, now())",
+                (merged, one, NETWORK),
+            )
+
+    with pytest.raises(TermsSuperseded):  # the survivor, who posts by the card, is not locked
+        one_after_another(ledger, lambda held: held.merge(survivor, merged), block_card)
+    assert ledger.rows("SELECT state FROM ledger.identifier_change") == [("active",)]
+    block_card(ledger)
+    assert clean(ledger)
 
 
 class _Slow(datetime):
