@@ -16,7 +16,7 @@ from coalition.redeeming import RedeemPoints
 from .ledger import Ledger
 from .programme import Answer, Programme, Refused
 from .till_wishes import Issue, Redeem
-from .wishing import Wish, rarely, someone
+from .wishing import Wish, rarely, someone, whom
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,9 @@ class Batch(Wish):
     lines: tuple[Issue | Redeem, ...]
     pooled: bool = False
     """Whether it draws on pools; else what can be is posted together."""
-    weight = 5
+    of_one: int | None = None
+    """All lines are of this member, so that they meet."""
+    weight = 12
     names = ("Batch", "Batch atomic")
     strategy = staticmethod(
         lambda cls: st.builds(
@@ -37,6 +39,7 @@ class Batch(Wish):
                 rarely(Issue.strategy(Issue), Redeem.strategy(Redeem), odds=4), min_size=1, max_size=6
             ).map(tuple),
             pooled=rarely(st.just(value=False), st.booleans(), odds=4),
+            of_one=st.none() | whom,
         )
     )
 
@@ -51,6 +54,8 @@ class Batch(Wish):
             receipt = None if (type(line), line.receipt) in taken else line.receipt
             if isinstance(line, Redeem) and not self.pooled:
                 line = replace(line, from_pool=False)  # noqa: PLW2901
+            if self.of_one is not None:
+                line = replace(line, member=self.of_one, nth_card=None)  # noqa: PLW2901
             lines.append(replace(line, partner=self.partner, receipt=receipt).settle(p))
         return replace(self, lines=tuple(lines))
 

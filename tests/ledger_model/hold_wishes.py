@@ -14,7 +14,7 @@ from coalition.vouchers import RedeemVoucher as TakeVoucher
 from . import holds, tills
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
-from .till_wishes import Redeem, from_pool, named_by
+from .till_wishes import Redeem, spending
 from .wishing import (
     OfEarlier,
     Ref,
@@ -37,17 +37,8 @@ class Authorize(Redeem):
     weight = 4
     variants = ("Authorize from a pool",)
     strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            member=somebody,
-            partner=someone,
-            points=some,
-            days_ago=ago,
-            nth_card=named_by,
-            nth_consent=rarely(st.none(), nths),
-            share=shares,
-            from_pool=from_pool,
-            seconds=rarely(st.none() | st.integers(1, 86_400), st.sampled_from([0, 86_401])),
+        lambda cls: spending(
+            cls, seconds=rarely(st.none() | st.integers(1, 86_400), st.sampled_from([0, 86_401]))
         )
     )
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Self
+from typing import Any, Self
 
 from hypothesis import strategies as st
 
@@ -83,6 +83,22 @@ class Issue(ByPartner):
         )
 
 
+def spending(cls: Any, **more: Any) -> Any:
+    """A redemption made up, at once or by a hold, with what is its own."""
+    return st.builds(
+        cls,
+        member=somebody,
+        partner=someone,
+        points=some,
+        days_ago=ago,
+        nth_card=named_by,
+        nth_consent=rarely(st.none(), nths),
+        share=shares,
+        from_pool=from_pool,
+        **more,
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Redeem(ByPartner):
     nth_consent: int | None = None
@@ -95,20 +111,7 @@ class Redeem(ByPartner):
     def sensible(cls, p: Programme) -> bool:
         return any(p.as_of_now(member.number).balance[0] for member in p.members)
 
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            member=somebody,
-            partner=someone,
-            points=some,
-            receipt=receipts,
-            days_ago=ago,
-            nth_card=named_by,
-            nth_consent=rarely(st.none(), nths),
-            share=shares,
-            from_pool=from_pool,
-        )
-    )
+    strategy = staticmethod(lambda cls: spending(cls, receipt=receipts))
 
     def settle(self, p: Programme) -> Self:
         consent = nth_of(self.nth_consent, len(p.confirmations))
