@@ -13,7 +13,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, cast, func, select, tuple_
+from sqlalchemy import ColumnElement, and_, cast, func, select, text, tuple_
 
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
@@ -165,12 +165,18 @@ def find_by_receipt(
 def find_by_key(
     session: Session, *, member_id: MemberId, partner_id: PartyId, key: str
 ) -> TransactionRef | None:
-    """The transaction that a partner posted for a member under an idempotency key."""
-    column = tables.idempotency.c
+    """The transaction that a partner posted for a member under an idempotency key.
+
+    Also one that was posted for a record which is merged into the member now; or for another member, by an
+    identifier of this one's, while this one was merged into it. The member's own comes first.
+    """
     row = session.execute(
-        select(column.member_id, column.business_date, column.transaction_id).where(
-            column.member_id == member_id, column.partner_id == partner_id, column.key == key
-        )
+        text("""
+            SELECT member_id, business_date, transaction_id
+            FROM ledger.remembered(:member_id, :partner_id, :key)
+            ORDER BY member_id = :member_id DESC, business_date DESC, transaction_id LIMIT 1
+        """),
+        {"member_id": member_id, "partner_id": partner_id, "key": key},
     ).one_or_none()
     return None if row is None else _ref(row)
 

@@ -5,7 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from sqlalchemy import case, func, select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from coalition import windows
@@ -13,7 +13,6 @@ from coalition.amounts import Points
 from coalition.drawing import draw_of
 from coalition.errors import FundingPlanUnknown, PoolLimitExceeded
 from coalition.ids import FundingPlanId, MemberId, PartnerId
-from coalition.ledger.tables import hold, transaction
 from coalition.members import get_balance
 from coalition.programme import get_programme
 from partners.agreements import Agreement
@@ -166,7 +165,7 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
         identifier_id=question.identifier_id,
     )
     limit = get_programme(session).consent_limit_points
-    taken = _taken_without_confirmation(session, question)
+    taken = _taken_unasked(session, question)
     return RedemptionQuote(
         points=points,
         available=get_balance(session, question.member_id).available if draw is None else draw.total,
@@ -176,22 +175,8 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
     )
 
 
-def _taken_without_confirmation(session: Session, question: QuoteRedemption) -> int:
-    """As the kernel counts: what was redeemed in the open window, and what is held or was captured then."""
+def _taken_unasked(session: Session, question: QuoteRedemption) -> int:
+    """What counts against the limit of consent in the open window, as the kernel counts it."""
     business_date = windows.open_window(session).business_date
-    at_once = select(func.coalesce(func.sum(transaction.c.points), 0)).where(
-        transaction.c.member_id == question.member_id,
-        transaction.c.business_date == business_date,
-        transaction.c.kind == "redeem",
-        transaction.c.partner_id == question.partner_id,
-        transaction.c.confirmation_id.is_(None),
-    )
-    set_aside = select(
-        func.coalesce(func.sum(case((hold.c.state == "open", hold.c.points), else_=hold.c.captured)), 0)
-    ).where(
-        hold.c.member_id == question.member_id,
-        hold.c.business_date == business_date,
-        hold.c.partner_id == question.partner_id,
-        hold.c.confirmed.is_(False),
-    )
-    return int(session.execute(select(at_once.scalar_subquery() + set_aside.scalar_subquery())).scalar_one())
+    taken = select(func.ledger.taken_unasked(question.member_id, question.partner_id, business_date))
+    return int(session.execute(taken).scalar_one())

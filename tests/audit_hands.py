@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from coalition import adjusting
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
-from coalition.ids import MemberId
+from coalition.ids import MemberId, PartnerId
 
 
 def points_change_hands(books: Books) -> None:
@@ -66,7 +66,7 @@ def points_change_hands(books: Books) -> None:
 
     ledger.capture(kept.ref, 55, by=grocer)
     ledger.bring_up_to_date(dee)
-    ledger.unmerge(kim, lou)
+    _part(ledger, kim, lou, at=grocer)
     books.issue(ivy, books.grocer, 3)
     ledger.reverse(books.issue(kim, books.grocer, 4).ref, by=grocer)
     ledger.reverse(returned.ref, 6, by=grocer)
@@ -80,6 +80,14 @@ def points_change_hands(books: Books) -> None:
         adjusting.post_adjustment(session, dee, given, by="grace", agreement_id=books.baker.agreement_id)
     with books.database.single_call() as session:
         adjusting.post_adjustment(session, gus, taken, by="ada", agreement_id=None)
+
+
+def _part(ledger: LedgerDriver, survivor: MemberId, merged: MemberId, *, at: PartnerId) -> None:
+    """Take two apart; the merged one's card names the survivor before it, and itself after."""
+    [(card,)] = ledger.rows("SELECT identifier_id FROM ledger.identifier WHERE member_id = :id", id=merged)
+    ledger.issue(survivor, 2, by=at, identifier_id=card)
+    ledger.unmerge(survivor, merged)
+    ledger.issue(merged, 2, by=at, identifier_id=card)
 
 
 def _propose(session: Session, books: Books, member: MemberId, points: int) -> UUID:

@@ -371,14 +371,20 @@ CREATE TABLE ledger.idempotency (
     fingerprint BYTEA NOT NULL,
     business_date DATE NOT NULL,
     transaction_id UUID NOT NULL,
+    named_id UUID,
     available BIGINT NOT NULL,
     pending BIGINT NOT NULL,
     held BIGINT NOT NULL,
     deficit BIGINT NOT NULL,
-    CONSTRAINT idempotency_pkey PRIMARY KEY (member_id, partner_id, key)
+    CONSTRAINT idempotency_pkey PRIMARY KEY (member_id, partner_id, key),
+    CONSTRAINT idempotency_named_another_check CHECK (named_id <> member_id)
 );
 
+CREATE INDEX keys_of_named ON ledger.idempotency (named_id, partner_id, key) WHERE named_id IS NOT NULL;
+
 COMMENT ON COLUMN ledger.idempotency.fingerprint IS 'SHA-256 of the request';
+
+COMMENT ON COLUMN ledger.idempotency.named_id IS 'whose identifier named the member, where a merged record''s did';
 
 COMMENT ON COLUMN ledger.idempotency.available IS 'the balance that was answered';
 

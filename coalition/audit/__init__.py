@@ -83,6 +83,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     pools.what_a_pool_gave_is_spent_or_went_back,
     keys.keys_have_one_effect,
     keys.keys_remember_the_answer,
+    keys.keys_remember_who_was_named,
     keys.receipts_have_one_effect,
     keys.receipts_are_revised_after_reversal,
     keys.confirmations_are_used_once,

@@ -95,6 +95,29 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
     return findings(keys_remember_the_answer, session, subject="idempotency", query=query)
 
 
+def keys_remember_who_was_named(session: Session) -> Iterator[Finding]:
+    """A key is remembered for whose identifier named the member: its own, or that of one merged into it."""
+    query = """
+    SELECT concat_ws('/', k.member_id, k.partner_id, k.key) AS id,
+           CASE WHEN t.card_id IS NOT NULL AND c.member_id IS DISTINCT FROM coalesce(k.named_id, k.member_id)
+                THEN format('is remembered for %s, and the card was that of %s',
+                            coalesce(k.named_id, k.member_id), coalesce(c.member_id::text, 'nobody'))
+                ELSE format('is remembered for %s, which had not been merged into anybody', k.named_id)
+           END AS message
+      FROM ledger.idempotency k
+      JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+      LEFT JOIN ledger.identifier_change c ON c.identifier_id = t.card_id AND c.number = 1
+     WHERE (t.card_id IS NOT NULL OR k.named_id IS NOT NULL)
+       AND ((t.card_id IS NOT NULL AND c.member_id IS DISTINCT FROM coalesce(k.named_id, k.member_id))
+            OR (k.named_id IS NOT NULL
+                AND NOT EXISTS (SELECT FROM ledger.transaction parted
+                                 WHERE parted.member_id = k.named_id AND parted.kind = 'merge_out'
+                                   AND parted.recorded_at <= t.recorded_at)))
+     ORDER BY 1
+    """
+    return findings(keys_remember_who_was_named, session, subject="idempotency", query=query)
+
+
 def receipts_have_one_effect(session: Session) -> Iterator[Finding]:
     """Invariant 5: each receipt line of a partner leads to one transaction, over all members, and back."""
     query = """

@@ -46,6 +46,7 @@ CREATE TYPE ledger.wish AS (
     from_pool       boolean,         -- whether it draws on one
     givers          uuid[],          -- members to whom points may go back, locked
     identifier_id   uuid,            -- what the member was named by, where it was an identifier
+    named_id        uuid,            -- whose that is, where it is another record's that was merged into the member
     card_id         uuid,            -- that, where it was a card
     limits          partners.limit_rule[],  -- the rules in force
     limits_from     date,            -- no window before it matters to them

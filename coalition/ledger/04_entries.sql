@@ -227,8 +227,21 @@ BEGIN
     WHERE member_id = p_member AND lot_id = ANY (p_lots);
 END $$;
 
--- The answer that this key got before, of this member or of one who was merged into it, or nothing. A different request under the key is refused,
--- and so is one with a receipt that was free until now: the first had claimed its own.
+-- What is remembered under a key of a member: its own, that of records which are merged into it, and what was asked
+-- of one of these by an identifier of its own while it was part of another, from which it has parted since.
+CREATE FUNCTION ledger.remembered(p_member uuid, p_partner uuid, p_key text) RETURNS SETOF ledger.idempotency
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    records uuid[] := p_member || ledger.absorbed(p_member);
+BEGIN
+    RETURN QUERY
+    SELECT * FROM idempotency WHERE member_id = ANY (records) AND partner_id = p_partner AND key = p_key
+    UNION
+    SELECT * FROM idempotency WHERE named_id = ANY (records) AND partner_id = p_partner AND key = p_key;
+END $$;
+
+-- The answer that this key got before, or nothing. A different request under the key is refused, and so is one with
+-- a receipt that was free until now: the first had claimed its own.
 CREATE FUNCTION ledger.replay(p_wish ledger.wish, p_member uuid) RETURNS ledger.posting
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -237,10 +250,12 @@ DECLARE
 BEGIN
     SELECT * INTO known FROM idempotency
     WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key;
-    IF known.fingerprint IS DISTINCT FROM p_wish.fingerprint AND EXISTS (SELECT FROM member_head WHERE merged_into = p_member) THEN
+    IF known.fingerprint IS DISTINCT FROM p_wish.fingerprint AND (
+        EXISTS (SELECT FROM member_head WHERE merged_into = p_member)
+        OR EXISTS (SELECT FROM idempotency WHERE named_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key)
+    ) THEN
         -- Several may have used the key, each for a wish of its own.
-        SELECT * INTO known FROM idempotency
-        WHERE member_id = ANY (p_member || ledger.absorbed(p_member)) AND partner_id = p_wish.partner_id AND key = p_wish.key
+        SELECT * INTO known FROM ledger.remembered(p_member, p_wish.partner_id, p_wish.key)
         ORDER BY fingerprint = p_wish.fingerprint DESC LIMIT 1;
     END IF;
     IF known.key IS NULL THEN RETURN NULL; END IF;
@@ -264,8 +279,8 @@ DECLARE
     answer ledger.posting;
 BEGIN
     ASSERT head.available >= 0 AND head.pending >= 0 AND head.held >= 0 AND head.deficit >= 0, 'a balance below zero';
-    INSERT INTO idempotency (member_id, partner_id, key, fingerprint, business_date, transaction_id, available, pending, held, deficit)
-    VALUES (head.member_id, p_wish.partner_id, p_wish.key, p_wish.fingerprint, p_wish.business_date, p_wish.transaction_id,
+    INSERT INTO idempotency (member_id, partner_id, key, fingerprint, business_date, transaction_id, named_id, available, pending, held, deficit)
+    VALUES (head.member_id, p_wish.partner_id, p_wish.key, p_wish.fingerprint, p_wish.business_date, p_wish.transaction_id, p_wish.named_id,
             head.available, head.pending, head.held, head.deficit);
     PERFORM ledger.store_head(head);
     answer := (head.member_id, p_wish.business_date, p_wish.transaction_id, false, p_points, p_wish.now,
@@ -338,13 +353,29 @@ BEGIN
     END IF;
 END $$;
 
--- What one partner takes of a member in one window without the member's own word: redemptions, holds that
--- are open and what was captured of the others.
+-- What one partner took of a member in one window without the member's own word: redemptions, holds that
+-- are open and what was captured of the others; of the member itself, and of records that are merged into it.
+CREATE FUNCTION ledger.taken_unasked(p_member uuid, p_partner uuid, p_business_date date) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    records uuid[] := p_member || ledger.absorbed(p_member);
+BEGIN
+    RETURN (
+        SELECT coalesce(sum(points), 0) FROM transaction
+        WHERE member_id = ANY (records) AND business_date = p_business_date
+          AND kind = 'redeem' AND partner_id = p_partner AND confirmation_id IS NULL
+    ) + (
+        SELECT coalesce(sum(CASE state WHEN 'open' THEN points ELSE captured END), 0) FROM hold
+        WHERE member_id = ANY (records) AND business_date = p_business_date
+          AND partner_id = p_partner AND NOT confirmed
+    );
+END $$;
+
+-- The member's own word for this redemption, used up; or without it, no more than the programme's limit.
 CREATE FUNCTION ledger.check_consent(p_member uuid, p_wish ledger.wish, p_confirmation uuid, p_limit bigint) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-    taken   bigint;
-    records uuid[];
+    taken bigint;
 BEGIN
     IF p_confirmation IS NOT NULL THEN
         UPDATE confirmation SET used_by = p_wish.transaction_id
@@ -353,16 +384,7 @@ BEGIN
         IF NOT FOUND THEN PERFORM ledger.refuse('CONFIRMATION_INVALID'); END IF;
         RETURN;
     END IF;
-    records := p_member || ledger.absorbed(p_member);
-    SELECT (
-        SELECT coalesce(sum(points), 0) FROM transaction
-        WHERE member_id = ANY (records) AND business_date = p_wish.business_date
-          AND kind = 'redeem' AND partner_id = p_wish.partner_id AND confirmation_id IS NULL
-    ) + (
-        SELECT coalesce(sum(CASE state WHEN 'open' THEN points ELSE captured END), 0) FROM hold
-        WHERE member_id = ANY (records) AND business_date = p_wish.business_date
-          AND partner_id = p_wish.partner_id AND NOT confirmed
-    ) INTO taken;
+    taken := ledger.taken_unasked(p_member, p_wish.partner_id, p_wish.business_date);
     IF taken + p_wish.points > p_limit THEN
         PERFORM ledger.refuse('CONSENT_REQUIRED', jsonb_build_object('allowed', greatest(p_limit - taken, 0)));
     END IF;

@@ -26,6 +26,7 @@ BEGIN
     IF last.state = 'replaced'         THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
     IF last.state = 'unlinked'         THEN PERFORM ledger.refuse('IDENTIFIER_UNLINKED', jsonb_build_object('kind', last.kind)); END IF;
     IF last.kind = 'card'              THEN p_wish.card_id := last.identifier_id; END IF;
+    IF last.member_id <> p_member      THEN p_wish.named_id := last.member_id; END IF;
 END $$;
 
 -- Lock all who post by a member's identifiers, the member and whom it was merged into, and see that a party may

@@ -27,6 +27,8 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "leave_pool",
     "close_pool",
     "witness",
+    "remembered",
+    "taken_unasked",
     "confirm_redemption",
     "enrol",
     "link_identifier",

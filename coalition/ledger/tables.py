@@ -611,11 +611,14 @@ idempotency = Table(
     Column("fingerprint", LargeBinary, nullable=False, comment="SHA-256 of the request"),
     Column("business_date", Date, nullable=False),
     Column("transaction_id", Uuid, nullable=False),
+    Column("named_id", Uuid, comment="whose identifier named the member, where a merged record's did"),
     Column("available", BigInteger, nullable=False, comment="the balance that was answered"),
     Column("pending", BigInteger, nullable=False),
     Column("held", BigInteger, nullable=False),
     Column("deficit", BigInteger, nullable=False),
     PrimaryKeyConstraint("member_id", "partner_id", "key"),
+    CheckConstraint("named_id <> member_id", name="named_another"),
+    Index("keys_of_named", "named_id", "partner_id", "key", postgresql_where=text("named_id IS NOT NULL")),
     schema=SCHEMA,
 )
 

@@ -110,6 +110,8 @@ class Programme:
     partners: dict[str, Partner]
     receipts: dict[tuple[str, str, int, int], tuple[int, int]] = field(default_factory=dict)
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
+    named: dict[tuple[int, str, str], int] = field(default_factory=dict)
+    """By whose card it was asked, partner and key: with whom that one was merged, where the answer is."""
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
     rules: dict[int, Any] = field(default_factory=dict)
@@ -157,13 +159,21 @@ class Programme:
             for owner in self.records_of(member)
             if (owner.number, partner, key) in self.answers
         ]
+        # And what was asked by their cards while they were part of another.
+        known += [
+            self.answers[self.named[owner.number, partner, key], partner, key]
+            for owner in self.records_of(member)
+            if (owner.number, partner, key) in self.named
+        ]
         for asked, answer in known:
             if asked == request:
                 return answer
         refusals("IDEMPOTENCY_CONFLICT", when=bool(known))
         return None
 
-    def conclude(self, member: int, partner: str, key: str, request: Any, **answer: Any) -> Answer:
+    def conclude(
+        self, member: int, partner: str, key: str, request: Any, *, card: int | None = None, **answer: Any
+    ) -> Answer:
         made = Answer(
             member=member,
             balance=self.members[member].balance,
@@ -173,6 +183,8 @@ class Programme:
         )
         remembered = Answer(**{**vars(made), "replayed": True})
         self.answers[member, partner, key] = (request, remembered)
+        if card is not None and (holder := self.cards[card].member) != member:
+            self.named[holder, partner, key] = member
         return made
 
     def judge_receipt(

@@ -83,7 +83,7 @@ def issue(
         books.pay(lots, points, p.now)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "issue", receipt, member, line)
-    return p.conclude(member, partner, key, request, line=line, points=points, late=late)
+    return p.conclude(member, partner, key, request, line=line, points=points, late=late, card=card)
 
 
 def redeem(
@@ -177,7 +177,7 @@ def redeem(
     if confirmation is not None:
         p.confirmations[confirmation].used = True
     p.claim_receipt(partner, "redeem", receipt, member, line)
-    return p.conclude(member, partner, key, request, line=line, points=points, late=late)
+    return p.conclude(member, partner, key, request, line=line, points=points, late=late, card=card)
 
 
 def give_voucher(

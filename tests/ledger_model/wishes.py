@@ -8,6 +8,7 @@ from .hold_wishes import Authorize, Capture, RedeemVoucher, Void, Voucher
 from .limit_wishes import EndLimit, Limit, Review
 from .member_wishes import Decide, Erase, Merge, Propose, Reject, Transfer, Unmerge
 from .pool_wishes import Accept, Close, Invite, Leave, Open
+from .programme import Programme
 from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime, Publish, SetState
 from .till_wishes import Issue, Redeem, Reverse
 from .wishing import Wish
@@ -50,11 +51,16 @@ OPERATIONS: tuple[type[Wish], ...] = (
 )
 
 
-def changed(wish: Wish, *, more: int, member: int | None) -> Wish:
-    """The same wish with other points, or of another member: what a key must not be used for twice."""
+def changed(wish: Wish, p: Programme, *, more: int, member: int | None) -> Wish:
+    """The same wish with other points, or of another member: what a key must not be used for twice.
+
+    Where it names its member by a card, that is looked up again: it may have been merged or taken apart.
+    """
     have = {field.name for field in fields(wish)}
     if more and "points" in have and isinstance(getattr(wish, "points", None), int):
         wish = replace(wish, points=wish.points + more)  # type: ignore[attr-defined]
+    if member is None and (card := getattr(wish, "card", None)) is not None and "member" in have:
+        member = p.line_of(p.cards[card].member)[-1]
     if member is not None and "member" in have:
         wish = replace(wish, member=member)  # type: ignore[call-arg]
     return wish

@@ -12,6 +12,7 @@ from coalition.amounts import Points
 from coalition.blocking import set_blocked
 from coalition.errors import CoalitionError
 from coalition.ids import MemberId
+from coalition.merging import MergeMembers, merge_members
 from coalition.pooling import OpenPool, PoolSpenders, accept_invitation, invite_to_pool, open_pool
 from coalition.programme import set_consent_limit
 from partners import holds, till
@@ -153,3 +154,22 @@ def test_what_is_held_counts_for_consent_as_in_the_ledger(coalition: Coalition) 
     with coalition.refused("CONSENT_REQUIRED") as told:
         coalition.redeem(member, grocer, points=451)
     assert told[0].facts["allowed"] == 450
+
+
+def test_what_merged_records_gave_counts_for_consent_in_a_quote_too(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    ada, twin = coalition.member(of=grocer), coalition.member(of=grocer)
+    for member in (ada, twin):
+        coalition.issue(member, grocer, points=1_000)
+    with coalition.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(500))
+    coalition.redeem(twin, grocer, points=200)
+    coalition.redeem(ada, grocer, points=100)
+    with coalition.database.unit_of_work() as session:
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m"))
+    quote = Household(coalition, grocer, ada, ada).quote(1, from_pool=False)
+    assert isinstance(quote, RedemptionQuote)
+    assert quote.allowed_without_confirmation == 200
+    with coalition.refused("CONSENT_REQUIRED") as told:
+        coalition.redeem(ada, grocer, points=201)
+    assert told[0].facts["allowed"] == 200

@@ -168,7 +168,7 @@ class LedgerMachine(RuleBasedStateMachine):
         """A key is used again: for the same wish, for another, or of another member."""
         asked = self.both.asked
         wish, key = asked[-1 - nth % len(asked)]
-        self.both.do(changed(wish, more=more, member=member), key)
+        self.both.do(changed(wish, self.both.model, more=more, member=member), key)
 
     def teardown(self) -> None:
         if self.both.differs:

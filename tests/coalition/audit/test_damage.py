@@ -586,13 +586,17 @@ def test_findings_of_one_check_are_capped_and_the_rest_is_counted(damage: Damage
 
 
 def test_every_check_has_a_damage_that_it_sees() -> None:
-    # These have files of their own: test_damage_pools.py that of the pools, tests/coalition/vault that of people,
+    # These have files of their own: test_hands.py what changes hands, test_damage_pools.py that of the pools, tests/coalition/vault that of people,
     # tests/coalition/ledger/test_identifiers.py that of identifiers, test_blocking.py that of blocks.
     elsewhere = {
         check.__name__
         for check in AUDIT
         if check.__name__
-        in {"identifiers_stand_as_their_history_says", "members_are_blocked_as_their_history_says"}
+        in {
+            "identifiers_stand_as_their_history_says",
+            "keys_remember_who_was_named",
+            "members_are_blocked_as_their_history_says",
+        }
         or check.__module__.endswith(("settlements", "holds", "handovers", "pools", "people"))
     }
     assert {check.__name__ for check in AUDIT} - elsewhere == {case.check for case in CASES}

@@ -19,6 +19,8 @@ TRANSACTION = "concat_ws('/', member_id, business_date, transaction_id)"
 LOT = "concat_ws('/', member_id, lot_id)"
 DEFICIT = "concat_ws('/', member_id, deficit_id)"
 ADJUSTMENT = "concat_ws('/', member_id, adjustment_id)"
+KEY = "concat_ws('/', member_id, partner_id, key)"
+NAMED, UNNAMED = "named_id IS NOT NULL", "named_id IS NULL"
 STRANGER = (
     "partner_id = (SELECT partner_id FROM partners.partner p WHERE p.partner_id <> t.partner_id LIMIT 1)"
 )
@@ -212,6 +214,15 @@ CASES = (
         "adjustments_are_posted_as_proposed", "kind = 'adjust_in'", "kind = 'issue'", "transaction_id::text"
     ),
     Case("adjustments_are_posted_as_proposed", "adjustment", "", "state = 'posted'", "transaction_id::text"),
+    Case("keys_remember_who_was_named", "idempotency", "named_id = NULL", NAMED, KEY),
+    Case("keys_remember_who_was_named", "idempotency", "named_id = gen_random_uuid()", NAMED, KEY),
+    Case("keys_remember_who_was_named", "idempotency", "named_id = gen_random_uuid()", UNNAMED, KEY),
+    posted(
+        "keys_remember_who_was_named",
+        "recorded_at = '2020-01-01'",
+        f"transaction_id IN (SELECT transaction_id FROM ledger.idempotency WHERE {NAMED})",
+        "member_id::text",
+    ),
     Case(
         "entries_sum_to_zero",
         "entry",
@@ -243,4 +254,4 @@ def test_damage_is_seen_and_the_row_is_named(damage: Damage, case: Case) -> None
 
 def test_every_check_of_these_has_a_damage_that_it_sees() -> None:
     ours = {check.__name__ for check in AUDIT if check.__module__ in {holds.__name__, handovers.__name__}}
-    assert ours <= {case.check for case in CASES}
+    assert ours | {"keys_remember_who_was_named"} <= {case.check for case in CASES}

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier
 from typing import Any
 from uuid import UUID
@@ -21,6 +22,7 @@ from coalition.erasing import erase_member
 from coalition.errors import (
     CardReplaced,
     CoalitionError,
+    IdempotencyConflict,
     IdentifierBlocked,
     IdentifierInvalid,
     IdentifierTaken,
@@ -28,9 +30,11 @@ from coalition.errors import (
     IdentifierUnlinked,
     MemberMerged,
 )
+from coalition.history import find_by_key
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId, PartnerId
+from coalition.ledger import Posting
 from coalition.ledger.posting import call
 
 OPERATOR = Actor(name="test", party_id=NETWORK)
@@ -316,6 +320,42 @@ def test_a_card_of_the_merged_posts_for_the_survivor_until_they_are_apart(ledger
     refused(ledger, MemberMerged, lambda: ledger.redeem(survivor, 1, identifier_id=one))
     refused(ledger, MemberMerged, lambda: ledger.redeem(merged, 1, identifier_id=own))
     ledger.redeem(merged, 1, identifier_id=one)
+    assert clean(ledger)
+
+
+def test_what_was_asked_of_the_merged_is_remembered_when_they_are_apart(ledger: LedgerDriver) -> None:
+    first, own = joined(ledger, "FIRST1")
+    second, _ = joined(ledger, "SECOND1")
+    merged, one = joined(ledger, "MERGED1")
+    ledger.merge(second, merged)
+    ledger.merge(first, second)
+
+    def asked(post: Callable[..., Any], who: MemberId, points: int = 2) -> Any:
+        return post(who, points, key=post.__name__[-5:], identifier_id=one, request={"points": points})
+
+    told = {post: asked(post, first) for post in (ledger.issue, ledger.redeem, ledger.authorize)}
+    ledger.void(told[ledger.authorize].ref)
+    ledger.issue(first, 3, key="welcome", identifier_id=own, request={"points": 3})
+    ledger.unmerge(first, second)
+    for apart in (False, True):
+        who = merged if apart else second
+        if apart:
+            ledger.unmerge(second, merged)
+        before = ledger.snapshot()
+        for post, answer in told.items():
+            again = asked(post, who)
+            assert (again.replayed, again.ref, again.balance) == (True, answer.ref, answer.balance)
+            refused(ledger, IdempotencyConflict, partial(asked, post, who, 3))
+            with ledger.database.reading() as session:
+                key = post.__name__[-5:]
+                found = find_by_key(session, member_id=who, partner_id=ledger.any_partner(), key=key)
+            assert found == answer.ref
+        [line] = ledger.batch(asked(ledger.to_issue, who))
+        assert isinstance(line, Posting)
+        assert (line.replayed, line.ref) == (True, told[ledger.issue].ref)
+        assert ledger.snapshot() == before
+    # What was asked of another record is not asked of this one, though both were one member then.
+    assert not ledger.issue(merged, 3, key="welcome", identifier_id=one, request={"points": 3}).replayed
     assert clean(ledger)
 
 
