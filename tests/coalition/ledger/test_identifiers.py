@@ -359,6 +359,19 @@ def test_what_was_asked_of_the_merged_is_remembered_when_they_are_apart(ledger: 
     assert clean(ledger)
 
 
+def test_so_is_the_only_thing_that_was_asked_of_it(ledger: LedgerDriver) -> None:
+    survivor, _ = joined(ledger, "FIRST1")
+    merged, one = joined(ledger, "MERGED1")
+    ledger.merge(survivor, merged)
+    first = ledger.issue(survivor, 2, key="k", identifier_id=one, request={"points": 2})
+    ledger.unmerge(survivor, merged)
+    wish = ledger.to_issue(merged, 2, key="k", identifier_id=one, request={"points": 2})
+    [line] = ledger.batch(wish)
+    assert isinstance(line, Posting)
+    alone = ledger.issue(merged, 2, key="k", identifier_id=one, request={"points": 2})
+    assert [(again.replayed, again.ref) for again in (line, alone)] == [(True, first.ref)] * 2
+
+
 def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver) -> None:
     ledger.any_partner()
     crowd = [ledger.member() for _ in range(2)]
