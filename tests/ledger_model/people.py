@@ -10,7 +10,9 @@ from .books import NETWORK, Claim, Legs, Lot, Member, drawing, in_order, owing, 
 from .programme import Adjustment, Answer, Programme, Refusals
 
 
-def transfer(p: Programme, *, member: int, to: int, points: int, key: str, request: Any) -> Answer:
+def transfer(
+    p: Programme, *, member: int, to: int, points: int, key: str, request: Any, card: int | None = None
+) -> Answer:
     no = Refusals()
     p.judge_points(no, points)
     no("MEMBER_UNKNOWN", when=not (p.knows(member) and p.knows(to)))
@@ -23,6 +25,7 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     no("MEMBER_UNKNOWN", when=taker.erased)
     p.judge_member(no, member)
     p.judge_member(no, to)
+    no("MEMBER_MERGED", when=card is not None and member not in p.line_of(p.cards[card].member))
     no("TRANSFER_TO_ONESELF", when=member == to)
     no("MEMBER_BLOCKED", when=giver.blocked or taker.blocked)
     given = sum(
@@ -43,7 +46,7 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     )
 
     line, _ = hand_over(p, giver, taker, "transfer", points)
-    return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False)
+    return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False, card=card)
 
 
 def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -> Answer:
