@@ -126,7 +126,8 @@ def tallies_agree_with_the_journal(session: Session) -> Iterator[Finding]:
 
 
 def reviews_became_what_they_say(session: Session) -> Iterator[Finding]:
-    """A posted review names the posting of its own wish."""
+    """A posted review names the posting of its own wish, and of as many points where it was not of money."""
+    # What money earns may be other points by the terms that hold when it is sent again.
     query = """
     SELECT concat_ws('/', r.member_id, r.review_id) AS id,
            format('%s of %s points was posted, and its posting is %s', r.kind, r.points,
@@ -134,7 +135,8 @@ def reviews_became_what_they_say(session: Session) -> Iterator[Finding]:
       FROM ledger.review r
       LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
      WHERE r.state = 'posted'
-       AND (t.partner_id, t.idempotency_key, t.points) IS DISTINCT FROM (r.partner_id, r.key, r.points)
+       AND ((t.partner_id, t.idempotency_key) IS DISTINCT FROM (r.partner_id, r.key)
+            OR (t.amount IS NULL AND t.points <> r.points))
      ORDER BY 1
     """
     return findings(reviews_became_what_they_say, session, subject="review", query=query)

@@ -1,5 +1,6 @@
 """Wishes that wait for an operator: what is remembered of them, how many wait, and who decides once."""
 
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,6 +10,7 @@ from driver import LedgerDriver, receipt
 
 from coalition import clock, errors
 from coalition.amounts import Points
+from coalition.audit import run_audit
 from coalition.ids import MemberId
 from coalition.ledger.posting import call
 from coalition.reviewing import queue_review, reject, release
@@ -175,3 +177,17 @@ def test_a_decision_is_one_of_two(ledger: LedgerDriver, member: MemberId, decisi
             (member, review, decision, "ada", clock.wall()),
         )
     assert ledger.snapshot() == before
+
+
+def test_a_wish_that_terms_make_other_points_of_meanwhile_is_posted_as_what_it_is_worth_then(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    asked = {"amount": Decimal(60), "key": "k", "request": {"amount": "60"}}
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(member, 60, **asked)
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    decide(ledger, release, member, review)
+    assert ledger.issue(member, 120, **asked).points == 120
+    with ledger.database.reading() as session:
+        assert run_audit(session) == []
