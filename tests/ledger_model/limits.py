@@ -77,8 +77,11 @@ def judge(
         if not limit.review:
             raise Refused("LIMIT_EXCEEDED", facts)
         held = held or facts
+    wish = Review(member, partner, key, request)
     if held is not None:
-        _look(p, held, Review(member, partner, key, request))
+        _look(p, held, wish)
+    elif (known := find(p, wish)) and (known.state, known.request) == ("rejected", request):
+        raise Refused("REVIEW_REJECTED", {})
 
 
 def _uses(p: Programme, books: Member, limit: Limit, card: int | None) -> Iterator[int]:

@@ -1,5 +1,6 @@
 """Wishes that wait for an operator: what is remembered of them, how many wait, and who decides once."""
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,6 +16,7 @@ from coalition.ids import MemberId
 from coalition.ledger.posting import call
 from coalition.reviewing import queue_review, reject, release
 from partners.guards import check_limits
+from partners.limits import end_limit
 
 
 def ask(ledger: LedgerDriver, member: MemberId, key: str, **more: Any) -> errors.UnderReview:
@@ -177,6 +179,34 @@ def test_a_decision_is_one_of_two(ledger: LedgerDriver, member: MemberId, decisi
             (member, review, decision, "ada", clock.wall()),
         )
     assert ledger.snapshot() == before
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["there is room again", "the rule was ended"])
+@pytest.mark.parametrize("kind", ["issue", "redeem"])
+def test_what_was_rejected_is_refused_for_good(ledger: LedgerDriver, kind: str, *, ended: bool) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("once", posting=kind, most=1, period=timedelta(hours=1), action="review")
+    post, line = getattr(ledger, kind), getattr(ledger, f"to_{kind}")
+    ledger.pass_time(hours=1)
+    post(member, 1)
+    with pytest.raises(errors.UnderReview) as refusal:
+        post(member, 2, key="k")
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    decide(ledger, reject, member, review)
+    if ended:
+        with ledger.database.unit_of_work() as session:
+            end_limit(session, code="once", published_by="ada")
+    else:
+        ledger.pass_time(hours=1)
+    before = ledger.snapshot()
+    with pytest.raises(errors.ReviewRejected):
+        post(member, 2, key="k")
+    [told] = ledger.batch(line(member, 2, key="k"))
+    assert isinstance(told, errors.ReviewRejected)
+    assert ledger.snapshot() == before
+    # Nothing else of the member's is.
+    assert not post(member, 2, key="another").replayed
 
 
 def test_a_wish_that_terms_make_other_points_of_meanwhile_is_posted_as_what_it_is_worth_then(
