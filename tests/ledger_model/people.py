@@ -216,6 +216,7 @@ def propose(p: Programme, *, member: int, points: int, issuer: str | None, by: s
     no = Refusals()
     no("POINTS_INVALID", when=points == 0)
     no("MEMBER_UNKNOWN", when=not p.knows(member))
+    no("MEMBER_ERASED", when=p.knows(member) and p.members[member].erased)
     no("PARTNER_UNKNOWN", when=issuer is not None and issuer not in p.partners)
     no.end()
     p.adjustments.append(Adjustment(member, points, issuer, by))

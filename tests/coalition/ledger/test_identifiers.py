@@ -28,6 +28,7 @@ from coalition.errors import (
     IdentifierTaken,
     IdentifierUnknown,
     IdentifierUnlinked,
+    MemberErased,
     MemberMerged,
 )
 from coalition.history import find_by_key
@@ -389,6 +390,22 @@ def test_of_who_was_erased_the_history_of_what_was_unlinked_is_no_damage(ledger:
     ledger.redeem(member, 100)
     with ledger.database.unit_of_work() as session:
         erase_member(session, member)
+    assert clean(ledger)
+
+
+def test_nothing_more_is_written_of_what_an_erased_member_was_known_by(ledger: LedgerDriver) -> None:
+    baker = ledger.partner()
+    member, one = joined(ledger, "OLD1", at=baker)
+    ledger.redeem(member, 100)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, member)
+    acts = (
+        identifier_changes.block, identifier_changes.unblock, identifier_changes.unlink,
+        lambda session, wish: identifier_changes.replace_card(session, wish, card("NEW1")),
+    )  # fmt: skip
+    for by in (OPERATOR, Actor(name="baker", party_id=baker)):
+        for act in acts:
+            refused(ledger, MemberErased, partial(change, ledger, act, member, one, by=by))
     assert clean(ledger)
 
 
