@@ -360,6 +360,29 @@ def test_what_was_asked_of_the_merged_is_remembered_when_they_are_apart(ledger: 
     assert clean(ledger)
 
 
+def test_who_posted_by_it_while_it_was_a_merged_records_knows_it_after_it_was_unlinked(
+    ledger: LedgerDriver,
+) -> None:
+    baker, grocer, stranger = (ledger.partner() for _ in range(3))
+    first, second = ledger.member(), ledger.member()
+    merged, one = joined(ledger, "MERGED1", at=baker)
+    ledger.merge(second, merged)
+    ledger.merge(first, second)
+    told = ledger.issue(first, 2, by=grocer, key="k", identifier_id=one, request={"points": 2})
+    ledger.pass_time(minutes=1)
+    change(ledger, identifier_changes.unlink, merged, one)
+    for who, apart in ((first, None), (second, (first, second)), (merged, (second, merged))):
+        if apart is not None:
+            ledger.unmerge(*apart)
+        with ledger.database.reading() as session:
+            assert members.find_named(session, card("MERGED1"), asking=stranger) is None
+            found = members.find_named(session, card("MERGED1"), asking=grocer)
+        assert found is not None
+        assert (found.member_id, found.holder_id, found.identifier_id) == (who, merged, one)
+        again = ledger.issue(who, 2, by=grocer, key="k", identifier_id=one, request={"points": 2})
+        assert (again.replayed, again.ref) == (True, told.ref)
+
+
 def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver) -> None:
     ledger.any_partner()
     crowd = [ledger.member() for _ in range(2)]
