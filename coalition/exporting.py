@@ -45,7 +45,13 @@ SECTIONS: Final = {
         "asked_at, review_id",
         ("fingerprint", "facts", "decided_by"),
     ),
-    "keys": ("ledger.idempotency", "member_id = :id", "business_date, partner_id, key", ("fingerprint",)),
+    "keys": (
+        "ledger.idempotency",
+        "member_id = :id",
+        "business_date, partner_id, key",
+        # Whose identifier named the member is another's once the two are apart.
+        ("fingerprint", "named_id"),
+    ),
     "identifier_changes": (
         "ledger.identifier_change",
         "member_id = :id",
