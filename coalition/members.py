@@ -546,7 +546,7 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
     """Store a member's consent to one redemption at a partner.
 
     Raises:
-        PointsInvalid, MemberUnknown, PartnerUnknown: nothing has been stored.
+        PointsInvalid, MemberUnknown, MemberErased, MemberMerged, PartnerUnknown: nothing has been stored.
     """
     if abs(command.points) > MAX_POINTS:
         # The kernel says so too, in its place in the order, but takes no number of more than 64 bits.
