@@ -43,7 +43,7 @@ SECTIONS: Final = {
         "ledger.review",
         "member_id = :id",
         "asked_at, review_id",
-        ("fingerprint", "facts", "decided_by"),
+        ("fingerprint", "facts", "decided_by", "posted_with"),
     ),
     "keys": (
         "ledger.idempotency",

@@ -67,7 +67,7 @@ BEGIN
         PERFORM ledger.check_review(p_wish, head.member_id, holding);
     ELSIF EXISTS (
         SELECT FROM review
-        WHERE member_id = head.member_id AND partner_id = p_wish.partner_id AND key = p_wish.key
+        WHERE member_id = ledger.asked_of(p_wish, head.member_id) AND partner_id = p_wish.partner_id AND key = p_wish.key
           AND fingerprint = p_wish.fingerprint AND state = 'rejected'
     ) THEN
         PERFORM ledger.refuse('REVIEW_REJECTED');

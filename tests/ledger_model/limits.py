@@ -58,6 +58,7 @@ def judge(
     key: str,
     request: Any,
     card: int | None = None,
+    whose: int | None = None,
 ) -> None:
     """The last guard: by the codes of the rules; one that holds for review counts only where none refuses."""
     held = None
@@ -77,7 +78,8 @@ def judge(
         if not limit.review:
             raise Refused("LIMIT_EXCEEDED", facts)
         held = held or facts
-    wish = Review(member, partner, key, request)
+    # A wish is that of whose card named the member.
+    wish = Review(member if whose is None else whose, partner, key, request)
     if held is not None:
         _look(p, held, wish)
     elif (known := find(p, wish)) and (known.state, known.request) == ("rejected", request):

@@ -42,8 +42,9 @@ def transfer(
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
     limits.judge(
-        p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request
-    )
+        p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request,
+        whose=None if card is None else p.cards[card].member,
+    )  # fmt: skip
 
     line, _ = hand_over(p, giver, taker, "transfer", points)
     return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False, card=card)

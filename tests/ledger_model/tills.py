@@ -45,8 +45,9 @@ def issue(
     assert terms is not None
     if kind == "issue":
         limits.judge(
-            p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
-        )
+            p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card,
+            whose=None if card is None else p.cards[card].member,
+        )  # fmt: skip
 
     books.bring_up_to_date(p.now)
     extend(books, p.now, "issue", partner)
@@ -141,8 +142,9 @@ def redeem(
     no.end()
     kind = "authorize" if setting_aside else "redeem"
     limits.judge(
-        p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
-    )
+        p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card,
+        whose=None if card is None else p.cards[card].member,
+    )  # fmt: skip
 
     drawn = books.draw(points, "held" if setting_aside else "burned")
     if not setting_aside:

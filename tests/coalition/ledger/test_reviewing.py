@@ -14,7 +14,8 @@ from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.ids import MemberId
 from coalition.ledger.posting import call
-from coalition.reviewing import queue_review, reject, release
+from coalition.paging import PageRequest
+from coalition.reviewing import ReviewState, find_review, list_reviews, queue_review, reject, release
 from partners.guards import check_limits
 from partners.limits import end_limit
 
@@ -221,3 +222,55 @@ def test_a_wish_that_terms_make_other_points_of_meanwhile_is_posted_as_what_it_i
     assert ledger.issue(member, 120, **asked).points == 120
     with ledger.database.reading() as session:
         assert run_audit(session) == []
+
+
+@pytest.mark.parametrize("decision", [release, reject])
+@pytest.mark.parametrize("asked_while_merged", [False, True])
+def test_a_decision_is_of_the_record_that_was_named_over_a_merge_and_an_un_merge(
+    ledger: LedgerDriver, member: MemberId, decision: Any, *, asked_while_merged: bool
+) -> None:
+    twin = ledger.member()
+    by = {"identifier_id": ledger.card(twin), "request": {"points": 60}, "key": "k"}
+    if asked_while_merged:
+        ledger.merge(member, twin)
+    who = member if asked_while_merged else twin
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(who, 60, **by)
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review WHERE member_id = :twin", twin=twin)
+    decide(ledger, decision, twin, review)
+    if asked_while_merged:
+        ledger.unmerge(member, twin)
+    else:
+        ledger.merge(member, twin)
+    who = twin if asked_while_merged else member
+    if decision is reject:
+        with pytest.raises(errors.ReviewRejected):
+            ledger.issue(who, 60, **by)
+    else:
+        # Nor does it let pass what another record asked under the same key.
+        with pytest.raises(errors.UnderReview):
+            ledger.issue(member, 60, **by | {"identifier_id": ledger.card(member)})
+        posted = ledger.issue(who, 60, **by)
+        with ledger.database.reading() as session:
+            found = find_review(session, twin, review)
+        assert found is not None
+        assert (found.state, found.posted) == (ReviewState.POSTED, posted.ref)
+    with ledger.database.reading() as session:
+        assert run_audit(session) == []
+
+
+def test_what_was_posted_with_a_survivor_without_its_review_waits_no_more(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    twin = ledger.member()
+    by = {"identifier_id": ledger.card(twin), "request": {"points": 60}, "key": "k"}
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(twin, 60, **by)
+    assert queue(ledger, refusal.value)
+    ledger.merge(member, twin)
+    with ledger.database.unit_of_work() as session:
+        end_limit(session, code="large", published_by="ada")
+    ledger.issue(member, 60, **by)
+    with ledger.database.reading() as session:
+        assert list_reviews(session, PageRequest(), state=ReviewState.WAITING).items == []
