@@ -99,9 +99,7 @@ def reject(review_id: str, by: str, as_json: bool) -> None:
 @click.option(
     "--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]), help="With its zone."
 )
-@click.option(
-    "--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
-)
+@console.most_option()
 @console.json_option
 def list_refusals(
     code: str | None, partner: str | None, who: str | None, since: Any, until: Any, most: int, as_json: bool

@@ -174,7 +174,7 @@ def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> 
             ),
         )
 
-    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
+    return context.post_saying(wish.reason, post, attempt)
 
 
 @strawberry.type

@@ -149,7 +149,7 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
             ),
         )
 
-    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
+    return context.post_saying(wish.reason, post, attempt)
 
 
 def _reversed(

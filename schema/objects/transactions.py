@@ -252,10 +252,7 @@ class Transaction(Node):
     )
     def missing_points(self, info: Info) -> Points | None:
         """What a reversal did not find."""
-        record = self._record(info)
-        if record.undone_points is None:
-            return None
-        return Points(max(record.undone_points - record.points, 0))
+        return self._record(info).missing_points
 
     @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW])
     def reversed_by(self, info: Info) -> list["Transaction"]:
@@ -269,11 +266,7 @@ class Transaction(Node):
     )
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""
-        record = self._record(info)
-        if record.kind not in history.REVERSIBLE:
-            return None
-        undone = sum(one.points for one in info.context.loaded.reversals.get(self.ref) or [])
-        return Points(record.points - undone)
+        return self._record(info).reversible_points(info.context.loaded.reversals.get(self.ref) or [])
 
     @strawberry.field(description="The hold that it opened or ended.")
     def hold(self, info: Info) -> Annotated["Hold", strawberry.lazy("schema.objects.holds")] | None:

@@ -1,6 +1,5 @@
 """Who waits for a member's lock decides by what the other has left; who has a slow clock writes nothing before it."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -14,6 +13,7 @@ from concurrency.interleaving import HeldDatabase
 from driver import START, LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
+from waiting import until_somebody_waits
 
 from coalition import adjusting, clock, errors, identifier_changes, windows
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
@@ -40,22 +40,11 @@ def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
         with ledger.database.unit_of_work() as session:
             first(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
             later = pool.submit(second, ledger)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
         try:
             return later.result()
         except CoalitionError as refusal:
             return refusal
-
-
-def _until_somebody_waits(ledger: LedgerDriver, *, many: int = 1) -> None:
-    for _ in range(200):
-        [(waiting,)] = ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        if waiting >= many:
-            return
-        time.sleep(0.01)
-    pytest.fail("nobody waited")
 
 
 def clean(ledger: LedgerDriver) -> bool:
@@ -221,7 +210,7 @@ def test_who_is_erased_while_an_adjustment_waits_gets_nothing(ledger: LedgerDriv
             held = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
             held.redeem(member, 5)
             later = pool.submit(post, ledger)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             erase(member)(held)  # which takes the words of the adjustment, too
         with pytest.raises(errors.MemberErased):
             later.result()
@@ -274,9 +263,9 @@ def test_of_two_who_join_with_the_same_cards_one_waits_and_nobody_is_cut_off(led
         with ledger.database.unit_of_work() as session:
             join(session, "CARD2")
             one = pool.submit(join_alone, "CARD1", "CARD2", "CARD3")
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             other = pool.submit(join_alone, "CARD3", "CARD1")
-            _until_somebody_waits(ledger, many=2)
+            until_somebody_waits(ledger.database, many=2)
             session.rollback()
         with pytest.raises(errors.IdentifierTaken):
             other.result()
@@ -444,7 +433,7 @@ def test_the_night_holds_no_member_while_it_waits_for_one_before(database: Datab
             till = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
             till.redeem(giver, 1)
             night = pool.submit(ledger.bring_up_to_date, other, spender)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             till.redeem(other, 1)
         # The hold lapsed and the giver has its points back.
         assert night.result() == 2
