@@ -10,9 +10,8 @@ import strawberry
 from coalition import identifier_changes, identifiers, members, receipts
 from coalition.amounts import Points
 from coalition.ids import MemberId, PartyId
-from schema.enums import IdentifierKind
+from schema.enums import IdentifierKind, TransactionKind
 from schema.ids import member_in
-from schema.objects.transactions import TransactionKind
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
