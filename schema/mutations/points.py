@@ -119,6 +119,7 @@ def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> 
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
+                amount=wish.amount,
                 receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
                 confirmation_id=confirmation_in(wish.confirmation),

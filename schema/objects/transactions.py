@@ -171,7 +171,11 @@ class Transaction(Node):
 
         return Member.of(self.ref.member_id)
 
-    @strawberry.field(description="The money spent, where the issue was given as money.")
+    @strawberry.field(
+        description="The money that it was posted with: what was spent, of an issue that was given as money;"
+        " what the points of a redemption stood for, where the till said so; what went back, of a reversal"
+        " that was given so."
+    )
     def amount(self, info: Info) -> Money | None:
         """What was paid at the till."""
         amount: Decimal | None = self._record(info).amount

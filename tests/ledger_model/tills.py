@@ -101,6 +101,7 @@ def redeem(
     from_pool: bool = False,
     voucher: timedelta | None = None,
     card: int | None = None,
+    amount: int | None = None,
 ) -> Answer:
     """Spend points; or, where `lasting` says for how long, set them aside: for a voucher that is good so long."""
     setting_aside = lasting is not None
@@ -156,6 +157,7 @@ def redeem(
         partner=partner,
         occurred_at=occurred_at,
         late=late,
+        amount=amount,
         confirmed=said_yes,
         card=card,
     )
