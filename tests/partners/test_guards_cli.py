@@ -139,6 +139,7 @@ def test_reviews_come_a_page_at_a_time_and_of_whom_is_asked(coalition: Coalition
             coalition.issue(members[member], partner, points=10 + nth, idempotency_key="k")
         with coalition.database.unit_of_work() as session:
             queue_review(session, refusal.value)
+        coalition.pass_time(seconds=1)
 
     def points(*more: str) -> list[int]:
         return [one["points"] for one in run("review", "list", *more, "--json")]
