@@ -21,7 +21,7 @@ from .wishing import (
     Ref,
     Wish,
     ago,
-    amounts,
+    money,
     nths,
     part_of,
     rarely,
@@ -79,7 +79,7 @@ class Capture(OfEarlier):
             points=rarely(st.none(), some),
             share=shares,
             receipt=receipts,
-            amount=amounts,
+            amount=money,
             days_ago=ago,
         )
     )
@@ -196,7 +196,7 @@ class RedeemVoucher(OfEarlier):
             points=rarely(st.none(), some),
             share=shares,
             receipt=receipts,
-            amount=amounts,
+            amount=money,
             minutes=rarely(st.integers(0, 25), st.integers(-10, 70)),
         )
     )

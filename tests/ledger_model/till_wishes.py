@@ -15,8 +15,8 @@ from .wishing import (
     ByPartner,
     OfEarlier,
     ago,
-    amounts,
     days,
+    money,
     nth_of,
     nths,
     part_of,
@@ -113,7 +113,7 @@ class Redeem(ByPartner):
     def sensible(cls, p: Programme) -> bool:
         return any(p.as_of_now(member.number).balance[0] for member in p.members)
 
-    strategy = staticmethod(lambda cls: spending(cls, receipt=receipts, amount=amounts))
+    strategy = staticmethod(lambda cls: spending(cls, receipt=receipts, amount=money))
 
     def settle(self, p: Programme) -> Self:
         consent = nth_of(self.nth_consent, len(p.confirmations))
