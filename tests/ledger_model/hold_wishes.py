@@ -119,6 +119,7 @@ class Void(OfEarlier):
 class Voucher(Wish):
     """A member's wish for one."""
 
+    enters = True
     member: int
     partner: str
     points: int
