@@ -124,6 +124,7 @@ class Void(OfEarlier):
 class Voucher(Wish):
     """A member's wish for one."""
 
+    enters = True
     member: int
     partner: str
     points: int

@@ -6,7 +6,7 @@ from typing import Any
 from . import pools
 from .books import Hold
 from .lasting import extend
-from .programme import Answer, Programme, Refusals
+from .programme import Answer, Programme, Refusals, store_of
 
 A_TILLS_CLOCK = timedelta(minutes=5)
 """May be so far behind."""
@@ -56,7 +56,17 @@ def end_hold(
 
     late = occurred_at < p.window_opened
     kind = "void" if void else "capture"
-    done = pools.end_hold(p, member, hold, kind, captured, occurred_at=occurred_at, late=late, amount=amount)
+    done = pools.end_hold(
+        p,
+        member,
+        hold,
+        kind,
+        captured,
+        occurred_at=occurred_at,
+        late=late,
+        store=store_of(receipt),
+        amount=amount,
+    )
     if captured:
         extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)
@@ -101,7 +111,16 @@ def redeem_voucher(
     no.end()
 
     late = occurred_at < p.window_opened
-    done = books.end_hold(voucher, "capture", taken, p.now, occurred_at=occurred_at, late=late, amount=amount)
+    done = books.end_hold(
+        voucher,
+        "capture",
+        taken,
+        p.now,
+        occurred_at=occurred_at,
+        late=late,
+        store=store_of(receipt),
+        amount=amount,
+    )
     extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "redeem", receipt, target[0], done)

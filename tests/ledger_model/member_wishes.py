@@ -16,6 +16,7 @@ from . import lasting, people
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
+    NOBODY,
     Wish,
     days,
     nth_of,
@@ -30,6 +31,7 @@ from .wishing import (
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Wish):
+    enters = True
     member: int
     to: int
     points: int
@@ -60,6 +62,7 @@ class Transfer(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Wish):
+    enters = True
     survivor: int
     merged: int
     strategy = staticmethod(lambda cls: st.builds(cls, survivor=somebody, merged=somebody))
@@ -147,6 +150,7 @@ class Propose(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Decide(Wish):
+    enters = True
     nth: int
     by: str
     expires: int | None = None
@@ -176,7 +180,7 @@ class Decide(Wish):
 
     def which(self, ledger: Ledger) -> tuple[Any, Any]:
         if self.adjustment is None:
-            return ledger.members[0], ledger.member(9)
+            return ledger.members[0], ledger.member(NOBODY)
         return ledger.adjustments[self.adjustment]
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting | None:  # noqa: ARG002
@@ -195,6 +199,7 @@ class Decide(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Reject(Decide):
+    enters = False
     weight = 1
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
@@ -215,6 +220,7 @@ def empty(p: Programme) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Erase(Wish):
+    enters = True
     member: int
     strategy = staticmethod(lambda cls: st.builds(cls, member=somebody))
 

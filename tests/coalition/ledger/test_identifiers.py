@@ -359,6 +359,32 @@ def test_what_was_asked_of_the_merged_is_remembered_when_they_are_apart(ledger: 
     assert clean(ledger)
 
 
+def test_who_posted_by_one_of_the_merged_knew_it_when_it_is_unlinked_merged_or_apart(
+    ledger: LedgerDriver,
+) -> None:
+    linker, posted, stranger = ledger.any_partner(), ledger.partner(), ledger.partner()
+    first, _ = joined(ledger, "FIRST1", at=linker)
+    second, _ = joined(ledger, "SECOND1", at=linker)
+    merged, one = joined(ledger, "MERGED1", at=linker)
+    ledger.merge(second, merged)
+    ledger.merge(first, second)
+    told = ledger.issue(first, 2, by=posted, key="k", identifier_id=one, request={})
+    ledger.pass_time(seconds=1)
+    change(ledger, identifier_changes.unlink, merged, one)
+    for apart in (
+        lambda: None,
+        lambda: ledger.unmerge(first, second),
+        lambda: ledger.unmerge(second, merged),
+    ):
+        apart()
+        with ledger.database.reading() as session:
+            named = members.find_named(session, card("MERGED1"), asking=posted)
+            assert members.find_named(session, card("MERGED1"), asking=stranger) is None
+        assert named is not None
+        again = ledger.issue(named.member_id, 2, by=posted, key="k", identifier_id=one, request={})
+        assert (again.replayed, again.ref) == (True, told.ref)
+
+
 def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver) -> None:
     ledger.any_partner()
     crowd = [ledger.member() for _ in range(2)]
