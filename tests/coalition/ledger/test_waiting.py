@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from concurrency.interleaving import HeldDatabase
+from concurrency.interleaving import HeldDatabase, one_after_another
 from driver import START, LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
@@ -32,19 +32,6 @@ from coalition.redeeming import redeem_points
 from coalition.reviewing import queue_review, reject, release
 
 Act = Callable[[LedgerDriver], Any]
-
-
-def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
-    """The second's answer, or refusal, who waited while the first had acted and not committed."""
-    with ThreadPoolExecutor(1) as pool:
-        with ledger.database.unit_of_work() as session:
-            first(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
-            later = pool.submit(second, ledger)
-            until_somebody_waits(ledger.database)
-        try:
-            return later.result()
-        except CoalitionError as refusal:
-            return refusal
 
 
 def clean(ledger: LedgerDriver) -> bool:
