@@ -32,7 +32,7 @@ class Limit(Wish):
     hours: int | None
     most: int
     review: bool
-    partner: str
+    partner: str | None
     weight = 2
     names = tuple(f"Limit of a {scope}" for scope in SCOPES)
     strategy = staticmethod(
@@ -43,9 +43,9 @@ class Limit(Wish):
             posting=st.sampled_from(["issue", "redeem", "both", "both", "transfer"]),
             by_points=st.booleans(),
             hours=st.none() | st.integers(1, 50),
-            most=st.integers(0, 3),
+            most=st.integers(0, 5),
             review=st.booleans(),
-            partner=names,
+            partner=rarely(names, st.none(), odds=3),
         )
     )
 
