@@ -16,6 +16,7 @@ from . import lasting, people
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
+    NOBODY,
     Wish,
     days,
     nth_of,
@@ -31,24 +32,25 @@ from .wishing import (
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Wish):
+    enters = True
     member: int
     to: int
     points: int
     share: int | None = None
-    nth_card: int | None = None
-    card: int | None = None
+    nth_identifier: int | None = None
+    identifier: int | None = None
     """By which the giver was named: its own, or that of a record which is merged into it."""
     weight = 2
     strategy = staticmethod(
         lambda cls: st.builds(
-            cls, member=somebody, to=somebody, points=some, share=shares, nth_card=st.none() | nths
+            cls, member=somebody, to=somebody, points=some, share=shares, nth_identifier=st.none() | nths
         )
     )
 
     def settle(self, p: Programme) -> Self:
-        wish = replace(self, share=None, nth_card=None)
-        if (card := nth_of(self.nth_card, len(p.cards))) is not None:
-            wish = replace(wish, card=card, member=p.line_of(p.cards[card].member)[-1])
+        wish = replace(self, share=None, nth_identifier=None)
+        if (named := nth_of(self.nth_identifier, len(p.identifiers))) is not None:
+            wish = replace(wish, identifier=named, member=p.line_of(p.identifiers[named].member)[-1])
         if self.share is None or not p.knows(wish.member):
             return wish
         return replace(wish, points=part_of(self.share, p.as_of_now(wish.member).balance[0]))
@@ -59,17 +61,24 @@ class Transfer(Wish):
     def expect(self, p: Programme, key: str) -> Answer:
         request = {"to": self.to, "points": self.points}
         return people.transfer(
-            p, member=self.member, to=self.to, points=self.points, key=key, request=request, card=self.card
+            p,
+            member=self.member,
+            to=self.to,
+            points=self.points,
+            key=key,
+            request=request,
+            identifier=self.identifier,
         )
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         giver, taker = ledger.member(self.member), ledger.member(self.to)
-        holder = None if self.card is None else ledger.member(p.cards[self.card].member)
+        holder = None if self.identifier is None else ledger.member(p.identifiers[self.identifier].member)
         return ledger.driver.transfer(giver, self.points, to=taker, key=key, holder=holder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Wish):
+    enters = True
     survivor: int
     merged: int
     strategy = staticmethod(lambda cls: st.builds(cls, survivor=somebody, merged=somebody))
@@ -157,6 +166,7 @@ class Propose(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Decide(Wish):
+    enters = True
     nth: int
     by: str
     expires: int | None = None
@@ -186,7 +196,7 @@ class Decide(Wish):
 
     def which(self, ledger: Ledger) -> tuple[Any, Any]:
         if self.adjustment is None:
-            return ledger.members[0], ledger.member(9)
+            return ledger.members[0], ledger.member(NOBODY)
         return ledger.adjustments[self.adjustment]
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting | None:  # noqa: ARG002
@@ -205,6 +215,7 @@ class Decide(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Reject(Decide):
+    enters = False
     weight = 1
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
@@ -225,6 +236,7 @@ def empty(p: Programme) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Erase(Wish):
+    enters = True
     member: int
     strategy = staticmethod(lambda cls: st.builds(cls, member=somebody))
 

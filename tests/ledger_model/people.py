@@ -11,7 +11,7 @@ from .programme import Adjustment, Answer, Programme, Refusals
 
 
 def transfer(
-    p: Programme, *, member: int, to: int, points: int, key: str, request: Any, card: int | None = None
+    p: Programme, *, member: int, to: int, points: int, key: str, request: Any, identifier: int | None = None
 ) -> Answer:
     no = Refusals()
     p.judge_points(no, points)
@@ -25,7 +25,10 @@ def transfer(
     no("MEMBER_UNKNOWN", when=taker.erased)
     p.judge_member(no, member)
     p.judge_member(no, to)
-    no("MEMBER_MERGED", when=card is not None and member not in p.line_of(p.cards[card].member))
+    no(
+        "MEMBER_MERGED",
+        when=identifier is not None and member not in p.line_of(p.identifiers[identifier].member),
+    )
     no("TRANSFER_TO_ONESELF", when=member == to)
     no("MEMBER_BLOCKED", when=giver.blocked or taker.blocked)
     given = sum(
@@ -43,11 +46,13 @@ def transfer(
     no.end()
     limits.judge(
         p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request,
-        whose=None if card is None else p.cards[card].member,
+        whose=None if identifier is None else p.identifiers[identifier].member,
     )  # fmt: skip
 
     line, _ = hand_over(p, giver, taker, "transfer", points)
-    return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False, card=card)
+    return p.conclude(
+        member, NETWORK, key, request, line=line, points=points, late=False, identifier=identifier
+    )
 
 
 def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -> Answer:

@@ -41,6 +41,7 @@ class Block(Wish):
 class Night(Wish):
     """What the night does for a member whom nobody touched."""
 
+    enters = True
     member: int
     strategy = staticmethod(lambda cls: st.builds(cls, member=whom))
 
