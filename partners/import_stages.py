@@ -100,6 +100,7 @@ def _wish(
         identifier_id=named.identifier_id,
         partner_id=partner_id,
         points=line.points,
+        amount=line.amount,
         idempotency_key=_key(line),
         receipt=line.receipt,
         occurred_at=line.occurred_at,

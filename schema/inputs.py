@@ -10,9 +10,8 @@ import strawberry
 from coalition import identifier_changes, identifiers, members, receipts
 from coalition.amounts import Points
 from coalition.ids import MemberId, PartyId
-from schema.enums import IdentifierKind
+from schema.enums import IdentifierKind, TransactionKind
 from schema.ids import member_in
-from schema.objects.transactions import TransactionKind
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -192,6 +191,11 @@ class RedeemPointsInput:
     idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
     member: MemberBy = strawberry.field(description="Who spends them.")
     points: Points = strawberry.field(description="How many, 1 to 1,000,000,000.")
+    amount: Decimal | None = strawberry.field(
+        default=None,
+        description="The money that the points stand for on your receipt. It moves nothing; a return can then"
+        " be given as a part of it (reverseTransaction).",
+    )
     receipt: ReceiptInput | None = strawberry.field(
         default=None, description="Your receipt line; it has one effect."
     )
@@ -228,8 +232,8 @@ class ReverseTransactionInput:
     )
     amount: Decimal | None = strawberry.field(
         default=None,
-        description="Or the money that goes back, of an issue that was posted as money: what it had earned"
-        " is undone. A redemption is of points alone: give those, or its receipt line.",
+        description="Or the money that goes back, of what was posted with an amount: what it had earned of an"
+        " issue, or its share of a redemption's points. The parts of one add up, however each is rounded.",
     )
     reason: str | None = strawberry.field(
         default=None,

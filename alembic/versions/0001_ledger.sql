@@ -713,7 +713,7 @@ COMMENT ON COLUMN ledger.transaction.reason IS 'an adjustment''s code; else what
 
 COMMENT ON COLUMN ledger.transaction.points IS 'how many it moved, unsigned';
 
-COMMENT ON COLUMN ledger.transaction.amount IS 'the money spent, where the issue was given as money';
+COMMENT ON COLUMN ledger.transaction.amount IS 'the money spent, or that the points stand for, or that goes back';
 
 COMMENT ON COLUMN ledger.transaction.card_id IS 'the identifier_id of the card that the member was named by';
 

@@ -45,7 +45,8 @@ CREATE FUNCTION ledger.post_redeem(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint,
     p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_identifier uuid DEFAULT NULL, p_from_pool boolean DEFAULT false
+    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_identifier uuid DEFAULT NULL, p_from_pool boolean DEFAULT false,
+    p_amount numeric DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -56,6 +57,7 @@ BEGIN
     wish.partner_id := p_partner;
     wish.agreement_id := p_agreement;
     wish.points := p_points;
+    wish.amount := p_amount;
     wish.key := p_key;
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;

@@ -21,7 +21,7 @@ DECLARE
 BEGIN
     p_wish.limits := ARRAY(SELECT r FROM ledger.rules_in_force() r ORDER BY r.code);
     IF cardinality(p_wish.limits) = 0 THEN RETURN; END IF;
-    SELECT make_interval(secs => coalesce(max(period_seconds), 0)) INTO longest FROM unnest(p_wish.limits);
+    SELECT make_interval(secs => max(period_seconds)) INTO longest FROM unnest(p_wish.limits);
     SELECT business_date INTO p_wish.limits_from FROM settlement_window
     WHERE opened_at <= p_wish.now - longest ORDER BY business_date DESC LIMIT 1;
     p_wish.limits_from := coalesce(p_wish.limits_from, '-infinity');
@@ -71,7 +71,7 @@ DECLARE
     used numeric;
 BEGIN
     IF p_rule.scope IN ('member', 'card') THEN
-        SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE coalesce(sum(u.points), 0) END INTO used
+        SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE sum(u.points) END INTO used
         FROM ledger.uses(p_rule, p_wish, p_records) u;
     ELSE
         SELECT f.used INTO used FROM partners.limit_figure f
@@ -82,21 +82,18 @@ BEGIN
 END $$;
 
 -- Whether some rule might not let all of so many postings pass, of so many points together, of which the wish is one.
--- Where none does, each of them passes in whatever order.
+-- Where none does, each of them passes in whatever order. Of a member into whom nobody was merged. By the wish's own
+-- time: the posting's may be later, and then no more counts.
 CREATE FUNCTION ledger.may_exceed(p_wish ledger.wish, head ledger.member_head, p_postings bigint, p_points numeric) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    rule    partners.limit_rule;
-    asked   numeric;
-    records uuid[];
+    rule  partners.limit_rule;
+    asked numeric;
 BEGIN
-    IF cardinality(p_wish.limits) = 0 THEN RETURN false; END IF;
-    records := head.member_id || ledger.absorbed(head.member_id);
-    p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
         asked := CASE rule.measure WHEN 'count' THEN p_postings ELSE p_points END;
-        IF ledger.used_under(rule, p_wish, records) + asked > rule.most THEN
+        IF ledger.used_under(rule, p_wish, ARRAY[head.member_id]) + asked > rule.most THEN
             RETURN true;
         END IF;
     END LOOP;

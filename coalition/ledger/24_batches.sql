@@ -174,7 +174,7 @@ BEGIN
 
     SELECT array_agg(judged.plain ORDER BY judged.nth) INTO plain FROM (
         SELECT l.nth, bool_and(
-            fit[l.nth] AND p_in_use[l.nth] AND l.once AND l.points BETWEEN (l.amount IS NULL)::int AND 1000000000
+            fit[l.nth] AND p_in_use[l.nth] AND l.once AND coalesce(l.points BETWEEN (l.amount IS NULL)::int AND 1000000000, false)
             AND (l.receipt_number IS NULL OR (p_claimed[l.nth] AND l.receipt_revision = 0))
             AND l.occurred_at >= p_wish.oldest
             -- LIMIT, so that each is looked up; without it the whole table may be hashed for a batch.

@@ -431,7 +431,9 @@ transaction = Table(
     Column("partner_id", Uuid, nullable=False, comment="who acted; the network for maturity and expiry"),
     Column("agreement_id", Uuid, comment="whose R counts, for a redemption and its reversal"),
     Column("points", BigInteger, nullable=False, comment="how many it moved, unsigned"),
-    Column("amount", Numeric(18, 4), comment="the money spent, where the issue was given as money"),
+    Column(
+        "amount", Numeric(18, 4), comment="the money spent, or that the points stand for, or that goes back"
+    ),
     Column("store", Text),
     Column("terminal", Text),
     Column("receipt_number", Text),

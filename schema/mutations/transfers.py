@@ -80,7 +80,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             # That a receiver is blocked is no more the giver's to know than that there is none.
             raise MemberUnknown(field=_TO) from None
 
-    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
+    return context.post_saying(wish.reason, post, attempt)
 
 
 @strawberry.type

@@ -95,6 +95,8 @@ def command(line: Issue | Redeem, ledger: Ledger, p: Programme, key: str) -> Iss
     }
     if isinstance(line, Redeem):
         confirmation = ledger.confirmation(line.confirmation)
-        return RedeemPoints(**told, confirmation_id=confirmation, from_pool=line.from_pool)
+        return RedeemPoints(
+            **told, amount=line.amount, confirmation_id=confirmation, from_pool=line.from_pool
+        )
     matures_at, expires_at = line.moments(p)
     return IssuePoints(**told, matures_at=matures_at, expires_at=expires_at, amount=line.amount)

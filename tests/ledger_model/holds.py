@@ -23,6 +23,7 @@ def end_hold(
     receipt: tuple[int, int] | None = None,
     occurred_at: datetime | None = None,
     void: bool = False,
+    amount: int | None = None,
 ) -> Answer:
     """Capture points of a hold (None: all), or void it."""
     no = Refusals()
@@ -56,7 +57,15 @@ def end_hold(
     late = occurred_at < p.window_opened
     kind = "void" if void else "capture"
     done = pools.end_hold(
-        p, member, hold, kind, captured, occurred_at=occurred_at, late=late, store=store_of(receipt)
+        p,
+        member,
+        hold,
+        kind,
+        captured,
+        occurred_at=occurred_at,
+        late=late,
+        store=store_of(receipt),
+        amount=amount,
     )
     if captured:
         extend(books, p.now, "redeem", partner)
@@ -75,6 +84,7 @@ def redeem_voucher(
     request: Any,
     occurred_at: datetime,
     receipt: tuple[int, int] | None = None,
+    amount: int | None = None,
 ) -> Answer:
     """Take the points of a voucher, or some of them, once; the rest is released."""
     no = Refusals()
@@ -102,7 +112,14 @@ def redeem_voucher(
 
     late = occurred_at < p.window_opened
     done = books.end_hold(
-        voucher, "capture", taken, p.now, occurred_at=occurred_at, late=late, store=store_of(receipt)
+        voucher,
+        "capture",
+        taken,
+        p.now,
+        occurred_at=occurred_at,
+        late=late,
+        store=store_of(receipt),
+        amount=amount,
     )
     extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)

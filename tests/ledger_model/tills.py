@@ -112,6 +112,7 @@ def redeem(
     from_pool: bool = False,
     voucher: timedelta | None = None,
     identifier: int | None = None,
+    amount: int | None = None,
 ) -> Answer:
     """Spend points; or, where `lasting` says for how long, set them aside: for a voucher that is good so long."""
     setting_aside = lasting is not None
@@ -176,6 +177,7 @@ def redeem(
         partner=partner,
         occurred_at=occurred_at,
         late=late,
+        amount=amount,
         confirmed=said_yes,
         card=card,
         store=store_of(receipt),

@@ -31,6 +31,7 @@ names = st.sampled_from(sorted(PARTNERS))
 nths = st.integers(0, 8)
 days = st.none() | st.integers(1, 12)
 receipts = rarely(st.none(), st.tuples(st.integers(1, 4), st.sampled_from([0, 0, 1, 2])), odds=4)
+money = st.none() | st.integers(1, 50)  # that points stand for
 ago = rarely(st.none(), st.integers(0, 7), odds=5)
 
 

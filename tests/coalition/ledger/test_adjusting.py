@@ -197,3 +197,13 @@ def test_a_single_point_is_given_and_taken(ledger: LedgerDriver) -> None:
     assert post(ledger, member, propose(ledger, member, -1)).balance.available == 0
     assert ledger.kinds(member) == [("adjust_in", 1), ("adjust_out", 1)]
     assert clean(ledger)
+
+
+def test_limits_are_not_about_adjustments(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=5)
+    for posting in ("both", "transfer"):
+        ledger.limit(posting, posting=posting, most=0)
+    for points in (5, -3):
+        post(ledger, member, propose(ledger, member, points))
+    assert ledger.balance(member).available == 7
+    assert clean(ledger)
