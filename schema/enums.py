@@ -180,8 +180,8 @@ _show(
         "MEMBER": "A member's, and of the records that are merged into it. Exact.",
         "CARD": "Those that named the member by one card. Exact, likewise.",
         "STORE": "Those whose receipt names one store of a partner: no authorisation does. Acts on a figure"
-        " some seconds old.",
-        "PARTNER": "A partner's. Acts on a figure some seconds old.",
+        " at most 3 seconds old, and may be overshot by what is posted meanwhile (LimitFigure.overshot).",
+        "PARTNER": "A partner's. Acts on a figure, likewise.",
     },
 )
 
