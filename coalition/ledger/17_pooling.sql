@@ -19,7 +19,7 @@ BEGIN
     p_wish.pool_id := head.pool_id;
     pooling := ledger.members_of_pool(head.pool_id) || p_member;
     p_wish := ledger.lock_pooled(p_wish, pooling);
-    FOR one IN SELECT DISTINCT u FROM unnest(pooling) AS u JOIN member_head ON member_id = u ORDER BY u LOOP
+    FOR one IN SELECT DISTINCT u FROM unnest(pooling) AS u ORDER BY u LOOP
         PERFORM ledger.store_head(ledger.end_pooled_holds(ledger.head_of(one), p_wish));
     END LOOP;
 END $$;
@@ -56,8 +56,7 @@ DECLARE
 BEGIN
     SELECT * INTO ruling FROM pool WHERE pool_id = head.pool_id;
     others := ARRAY(SELECT member_id FROM member_head
-                    WHERE member_id = ANY (ledger.members_of_pool(head.pool_id)) AND member_id <> head.member_id AND NOT blocked
-                    ORDER BY member_id);
+                    WHERE member_id = ANY (ledger.members_of_pool(head.pool_id)) AND member_id <> head.member_id AND NOT blocked);
     FOREACH one IN ARRAY others LOOP
         giver := ledger.bring_up_to_date(ledger.head_of(one), p_wish);
         PERFORM ledger.store_head(giver);
@@ -73,7 +72,7 @@ BEGIN
         FROM (
             SELECT member_id, available, sum(available) OVER (
                        ORDER BY ruling.own_first AND member_id <> head.member_id, expires_at,
-                                member_id <> head.member_id, member_id, sequence, ordinal
+                                member_id <> head.member_id, member_id
                        ROWS UNBOUNDED PRECEDING) - available AS before
             FROM lot WHERE member_id = ANY (others || head.member_id) AND available > 0
         ) AS queue
@@ -102,8 +101,7 @@ CREATE FUNCTION ledger.givers_of(p_member uuid, p_date date, p_id uuid) RETURNS 
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     -- By their ids and not by a join: a member's many other lots are not so much as looked at.
-    drawn uuid[] := ARRAY(SELECT lot_id FROM entry WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id
-                                                    AND bucket IN ('held', 'burned') AND lot_id IS NOT NULL);
+    drawn uuid[] := ARRAY(SELECT lot_id FROM entry WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id);
     lots  lot[]  := ARRAY(SELECT l FROM lot l WHERE l.member_id = p_member AND l.lot_id = ANY (drawn) AND l.from_lot_id IS NOT NULL);
 BEGIN
     IF lots = '{}' THEN RETURN '{}'; END IF;
@@ -158,11 +156,12 @@ BEGIN
         head := ledger.end_hold(head, p_wish, gen_random_uuid(), dying, 'lapse', 0);
     END LOOP;
     -- The rest of what was released was the member's own, and may have expired meanwhile.
-    head := ledger.bring_up_to_date(head, p_wish);
+    IF FOUND THEN head := ledger.bring_up_to_date(head, p_wish); END IF;
 END $$;
 
 -- What is available again in lots that a pool gave goes back to the lots they came from, and where their owner
--- was merged into another since, on to that one. What the owner owes is paid from it, and what expired lapses.
+-- was merged into another since, on to that one. What the owner owes is paid from it, and what expired lapses. Where
+-- that other is the member itself it stays there: of a merged member ledger.reverse_merged passes all on.
 CREATE FUNCTION ledger.return_to_givers(INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -192,7 +191,7 @@ BEGIN
             SELECT l.* FROM lot l JOIN transaction t USING (member_id, business_date, transaction_id)
             WHERE l.member_id = head.member_id AND l.lot_id = ANY (p_lots) AND l.available > 0 AND t.kind = 'pool_in'
               AND l.from_member_id = one
-            ORDER BY l.expires_at, l.sequence, l.ordinal
+            ORDER BY l.ordinal  -- They came at once.
         LOOP
             UPDATE lot SET available = 0, transferred = lot.transferred + source.available
             WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
@@ -224,7 +223,7 @@ BEGIN
         IF cardinality(line) > 1 THEN
             -- It may have been merged into the very member who had its points.
             PERFORM ledger.store_head(head);
-            PERFORM ledger.pass_on(line, p_wish);
+            PERFORM ledger.pass_on(line[1:coalesce(array_position(line, head.member_id), cardinality(line))], p_wish);
             head := ledger.head_of(head.member_id);
         END IF;
     END LOOP;

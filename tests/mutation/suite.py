@@ -31,6 +31,7 @@ TESTS = (
     "tests/coalition/ledger/test_what_is_handed_over.py",
     "tests/coalition/ledger/test_reversing_merged.py",
     "tests/coalition/ledger/test_pooling.py",
+    "tests/coalition/ledger/test_pool_shares.py",
     "tests/coalition/ledger/test_pool_places.py",
     "tests/coalition/ledger/test_pools_at_once.py",
     "tests/coalition/ledger/test_limits.py",

@@ -7,18 +7,21 @@ last of what a batch needs: when it waits for that, it has all the rest.
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 import pytest
-from concurrency.interleaving import until_somebody_waits
+from concurrency.interleaving import HeldDatabase
 from driver import LedgerDriver, receipt
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
+from waiting import until_somebody_waits
 
 from coalition.audit import run_audit
-from coalition.ledger import Posting
+from coalition.ids import MemberId
+from coalition.ledger import Posting, TransactionRef
 from coalition.receipts import Receipt
 
 Hold = Callable[[Connection], Any]
@@ -31,7 +34,7 @@ def waiting(ledger: LedgerDriver, owner: Engine, batch: Callable[[], Any], *, ho
         with owner.begin() as holder:
             hold(holder)
             later = pool.submit(batch)
-            until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             yield
         assert all(isinstance(one, Posting) for one in later.result())
     with ledger.database.reading() as session:
@@ -65,6 +68,14 @@ def is_locked(owner: Engine, table: str, key: UUID) -> bool:
 
 def _key(table: str) -> str:
     return {"member_head": "member_id", "pool": "pool_id"}[table]
+
+
+def locked_by(ledger: LedgerDriver, owner: Engine, act: Callable[[LedgerDriver], Any]) -> set[MemberId]:
+    """Whom somebody has locked who has done this and not committed."""
+    members = [member for (member,) in ledger.rows("SELECT member_id FROM ledger.member_head")]
+    with ledger.database.unit_of_work() as session:
+        act(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
+        return {one for one in members if is_locked(owner, "member_head", one)}
 
 
 _RECEIPT = """
@@ -105,7 +116,7 @@ def test_receipts_are_claimed_in_the_order_of_their_keys(
         held = holder.begin()
         holder.execute(text(_RECEIPT), claim(kinds[1], last))
         later = pool.submit(ledger.batch, *lines)
-        until_somebody_waits(ledger)
+        until_somebody_waits(ledger.database)
         assert is_taken(owner_engine, _RECEIPT, **claim(kinds[0], first))
         held.rollback()
         assert len(later.result()) == 2
@@ -169,3 +180,41 @@ def test_pools_are_locked_in_the_order_of_their_ids_and_all_their_members_after_
     with waiting(ledger, owner_engine, again, hold=lock("member_head", greatest)):
         assert all(is_locked(owner_engine, "member_head", member) for member in others)
         assert not is_locked(owner_engine, "member_head", stranger)
+
+
+def test_who_draws_on_a_pool_locks_its_members_and_who_gets_points_back_by_that(
+    ledger: LedgerDriver, owner_engine: Engine
+) -> None:
+    spender, stranger = ledger.member(), ledger.member()
+
+    def hold(of: MemberId, *, by: MemberId, seconds: int) -> TransactionRef:
+        """Of a pool that is over by now."""
+        pool = ledger.pool(by, of)
+        held = ledger.authorize(by, 5, from_pool=True, seconds_to_live=seconds)
+        ledger.close_pool(pool)
+        return held.ref
+
+    lapsed, ended, open_still, others = (ledger.member(available=5) for _ in range(4))
+    hold(lapsed, by=spender, seconds=60)
+    ledger.void(hold(ended, by=spender, seconds=60))
+    hold(open_still, by=spender, seconds=600)
+    hold(others, by=stranger, seconds=60)
+    giver = ledger.member(available=5)
+    ledger.pool(spender, giver)
+    ledger.pass_time(minutes=2)
+    assert locked_by(ledger, owner_engine, lambda held: held.redeem(spender, 5, from_pool=True)) == {
+        spender,
+        giver,
+        lapsed,
+    }
+
+
+def test_who_is_told_again_what_it_was_told_locks_only_the_member(
+    ledger: LedgerDriver, owner_engine: Engine
+) -> None:
+    """Not those into whom that member was merged, where no points of others are concerned."""
+    member, survivor = ledger.member(available=5), ledger.member()
+    hold = ledger.authorize(member, 5)
+    ledger.capture(hold.ref, key="till")
+    ledger.merge(survivor, member)
+    assert locked_by(ledger, owner_engine, lambda held: held.capture(hold.ref, key="till")) == {member}

@@ -1,14 +1,21 @@
-"""Of two who change who is in a pool in one moment, the second waits and decides by what the first has left."""
+"""Of two who change who is in a pool in one moment, or what is in it, the second waits and decides by what the first left."""
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import timedelta
 from uuid import UUID
 
-from concurrency.interleaving import Act, one_after_another
+import pytest
+from concurrency.interleaving import Act, HeldDatabase, one_after_another
 from driver import LedgerDriver
+from waiting import until_somebody_waits
 
-from coalition import errors
+from coalition import clock, errors
 from coalition.audit import run_audit
 from coalition.clock import wall
 from coalition.ids import MemberId
+from coalition.ledger import Posting
 from coalition.ledger.posting import TermsSuperseded, call
 
 
@@ -113,4 +120,81 @@ def test_a_batch_that_was_to_draw_on_a_pool_is_asked_again_when_the_member_has_l
         one_after_another(ledger, leaves(ben), lambda after: after.batch(wish)), TermsSuperseded
     )
     assert ledger.balance(ada).available == 50
+    assert clean(ledger)
+
+
+def test_who_joins_a_pool_meanwhile_is_asked_again_before_it_draws_on_that(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(available=5), ledger.member(available=5)
+    pool = ledger.pool(ada)
+    ledger.invite(ada, ben)
+    answer = one_after_another(ledger, joins(ben, pool), lambda late: late.redeem(ben, 10, from_pool=True))
+    assert isinstance(answer, TermsSuperseded)
+    assert ledger.redeem(ben, 10, from_pool=True).points == 10
+    assert clean(ledger)
+
+
+def test_who_draws_on_a_pool_finds_of_the_others_what_they_have_left_themselves(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(available=50), ledger.member(available=50)
+    ledger.pool(ada, ben)
+    answer = one_after_another(
+        ledger, lambda held: held.redeem(ben, 30), lambda late: late.redeem(ada, 60, from_pool=True)
+    )
+    assert answer.points == 60
+    assert ledger.balance(ben).available == 10
+    assert clean(ledger)
+
+
+def test_what_a_giver_gets_meanwhile_stays_when_it_gets_points_back(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(), ledger.member(available=10)
+    ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 10, from_pool=True)
+    answer = one_after_another(ledger, lambda held: held.issue(ben, 5), lambda late: late.reverse(spent.ref))
+    assert answer.points == 10
+    assert ledger.balance(ben).available == 15
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize("merged", ["giver", "spender"])
+def test_where_somebody_is_merged_meanwhile_it_is_asked_again_to_whom_points_go_back(
+    ledger: LedgerDriver, merged: str
+) -> None:
+    spender, giver, survivor = ledger.member(), ledger.member(available=10), ledger.member()
+    pool = ledger.pool(spender, giver)
+    spent = ledger.redeem(spender, 10, from_pool=True)
+    ledger.close_pool(pool)
+    one = {"giver": giver, "spender": spender}[merged]
+    answer = one_after_another(
+        ledger, lambda held: held.merge(survivor, one), lambda late: late.reverse(spent.ref)
+    )
+    assert isinstance(answer, TermsSuperseded)
+    ledger.reverse(spent.ref)
+    assert ledger.balance(survivor if merged == "giver" else giver).available == 10
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize("how", ["draw on the pool", "give back to it"])
+def test_nothing_is_posted_before_what_somebody_of_the_pool_got_meanwhile(
+    ledger: LedgerDriver, how: str
+) -> None:
+    """Who waited looked at the clock before; what others than these got is nothing to it."""
+    spender, stranger = ledger.member(), ledger.member()
+    giver, another = ledger.member(available=10), ledger.member(available=10)
+    ledger.pool(spender, giver, another)
+    spent = ledger.redeem(spender, 18, from_pool=True)
+    acts: dict[str, Callable[[], Posting]] = {
+        "draw on the pool": lambda: ledger.redeem(spender, 1, from_pool=True),
+        "give back to it": lambda: ledger.reverse(spent.ref),
+    }
+    began = ledger.now
+
+    with ThreadPoolExecutor(1) as threads:
+        with ledger.database.unit_of_work() as session:
+            held: LedgerDriver = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
+            held.issue(giver, 1)
+            later = threads.submit(acts[how])
+            until_somebody_waits(ledger.database)
+            for minutes, member in ((1, giver), (2, stranger)):
+                clock.set_clock(session, to=began + timedelta(minutes=minutes))
+                held.issue(member, 1)
+        assert later.result().recorded_at == began + timedelta(minutes=1)
     assert clean(ledger)

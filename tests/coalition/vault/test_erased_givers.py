@@ -1,5 +1,7 @@
 """Nothing comes back to somebody who was erased: not from a pool, which others drew on."""
 
+from datetime import timedelta
+
 import pytest
 from driver import LedgerDriver
 
@@ -88,4 +90,21 @@ def test_what_an_erased_member_gave_is_not_given_back(
     with pytest.raises(MemberErased):
         ledger.reverse(redeemed.ref)
     assert ledger.snapshot() == before
+    assert clean(ledger)
+
+
+def test_an_erased_member_stands_in_the_way_of_nothing_that_it_did_not_give(
+    ledger: LedgerDriver, giver: MemberId, spender: MemberId
+) -> None:
+    erased = ledger.member()
+    ledger.issue(erased, 5, expires_at=ledger.now + timedelta(days=1))
+    [(pool,)] = ledger.rows("SELECT pool_id FROM ledger.pool")
+    ledger.invite(spender, erased)
+    ledger.join_pool(erased, pool)
+    ledger.redeem(spender, 5, from_pool=True)
+    ledger.leave_pool(erased)
+    erase(ledger, erased)
+    redeemed = ledger.redeem(spender, 100, from_pool=True)
+    ledger.reverse(redeemed.ref)
+    assert ledger.balance(giver).available == 100
     assert clean(ledger)
