@@ -1,6 +1,7 @@
 """Redeeming: which points are spent, the member's consent, and refusals that move nothing."""
 
 from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -68,6 +69,16 @@ def test_refusals_of_a_redemption_move_nothing(ledger: LedgerDriver) -> None:
             attempt()
         assert ledger.snapshot() == before, refusal
     assert told.value.facts == {"available": 100, "requested": 101}
+
+
+def test_what_the_points_stood_for_in_money_is_written_down(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    for amount in (None, Decimal("2.50")):
+        ledger.redeem(member, 5, amount=amount)
+    assert ledger.rows("SELECT amount FROM ledger.transaction WHERE kind = 'redeem' ORDER BY sequence") == [
+        (None,),
+        (Decimal("2.50"),),
+    ]
 
 
 def test_an_issue_and_a_redemption_may_share_a_receipt_line(ledger: LedgerDriver) -> None:
