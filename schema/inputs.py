@@ -44,8 +44,8 @@ class MemberBy:
         default=strawberry.UNSET, description="A card, a phone, an e-mail address, or your own reference."
     )
 
-    def find(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId | None:
-        """The member it names; whether an id exists is not asked.
+    def who(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> members.Named | None:
+        """The member it names, and by which identifier of whom; whether an id exists is not asked.
 
         Raises:
             IdentifierBlocked, CardReplaced: with `in_use`, where it names it by such a one.
@@ -53,20 +53,23 @@ class MemberBy:
         found = self._find(session, partner_id)
         if in_use and found is not None:
             identifier_changes.check_in_use(session, found)
+        return found
+
+    def find(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId | None:
+        """The member it names; raises as `who` does."""
+        found = self.who(session, partner_id=partner_id, in_use=in_use)
         return None if found is None else found.member_id
 
     def exactly(self, session: "Session", *, partner_id: PartyId, in_use: bool = False) -> MemberId:
         """The very member it names, even if that one was merged into another; or nobody.
 
-        Raises as `find` does.
+        Raises as `who` does.
         """
-        found = self._find(session, partner_id)
-        if in_use and found is not None:
-            identifier_changes.check_in_use(session, found)
+        found = self.who(session, partner_id=partner_id, in_use=in_use)
         return NOBODY if found is None else found.holder_id or found.member_id
 
     def resolve(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId:
-        """The member it names, or nobody; raises as `find` does."""
+        """The member it names, or nobody; raises as `who` does."""
         return self.find(session, partner_id=partner_id, in_use=in_use) or NOBODY
 
     def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:

@@ -405,6 +405,7 @@ class LedgerDriver:
         to: MemberId,
         key: str | None = None,
         reason: str | None = None,
+        holder: MemberId | None = None,
     ) -> Posting:
         with self._posting(reason) as session:
             return transfer_points(
@@ -415,6 +416,7 @@ class LedgerDriver:
                     points=Points(points),
                     idempotency_key=key or self.key(),
                     reason=reason,
+                    holder=holder,
                 ),
             )
 

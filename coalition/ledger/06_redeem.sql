@@ -84,12 +84,15 @@ RETURNS TABLE (confirmation_id uuid, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
+    head   member_head;
 BEGIN
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
-    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
-    IF EXISTS (SELECT FROM member_head WHERE member_id = p_member AND erased_at IS NOT NULL) THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    SELECT * INTO head FROM member_head WHERE member_id = p_member;
+    IF NOT FOUND                    THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL   THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    IF head.merged_into IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
     confirmation_id := gen_random_uuid();
     expires_at := moment + p_lifetime;

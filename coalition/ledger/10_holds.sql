@@ -76,7 +76,10 @@ BEGIN
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
-    IF p_seconds NOT BETWEEN 1 AND ruling.longest_hold_seconds THEN
+    -- What was granted when holds lasted longer still gets its answer.
+    IF p_seconds NOT BETWEEN 1 AND ruling.longest_hold_seconds AND NOT EXISTS (
+        SELECT FROM ledger.remembered(p_member, p_partner, p_key) WHERE fingerprint = p_fingerprint
+    ) THEN
         PERFORM ledger.refuse('HOLD_TIME_INVALID', jsonb_build_object('asked', p_seconds, 'longest', ruling.longest_hold_seconds));
     END IF;
     IF p_from_pool THEN wish := ledger.enter_pool(wish, p_member); END IF;

@@ -33,7 +33,8 @@ BEGIN
 END $$;
 
 -- The last guard of a posting, with the member's head locked: whether the rules in force let it pass. One that
--- refuses does so at once; one that holds for review only where none refuses.
+-- refuses does so at once; one that holds for review only where none refuses. A wish that the operator rejected has no
+-- way back, however much room there is by now.
 CREATE FUNCTION ledger.check_limits(p_wish ledger.wish, head ledger.member_head) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -45,8 +46,9 @@ DECLARE
     records uuid[];
 BEGIN
     ASSERT p_wish.limits IS NOT NULL, 'the rules are read when the window is entered';
-    IF cardinality(p_wish.limits) = 0 THEN RETURN; END IF;
-    records := head.member_id || ledger.absorbed(head.member_id);
+    IF cardinality(p_wish.limits) > 0 THEN
+        records := head.member_id || ledger.absorbed(head.member_id);
+    END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
@@ -61,7 +63,15 @@ BEGIN
         IF rule.action = 'refuse' THEN PERFORM ledger.refuse('LIMIT_EXCEEDED', facts); END IF;
         holding := coalesce(holding, facts);
     END LOOP;
-    IF holding IS NOT NULL THEN PERFORM ledger.check_review(p_wish, head.member_id, holding); END IF;
+    IF holding IS NOT NULL THEN
+        PERFORM ledger.check_review(p_wish, head.member_id, holding);
+    ELSIF EXISTS (
+        SELECT FROM review
+        WHERE member_id = ledger.asked_of(p_wish, head.member_id) AND partner_id = p_wish.partner_id AND key = p_wish.key
+          AND fingerprint = p_wish.fingerprint AND state = 'rejected'
+    ) THEN
+        PERFORM ledger.refuse('REVIEW_REJECTED');
+    END IF;
 END $$;
 
 -- What counts under a rule already, of the member with its merged records or the card, or of the partner or its store.

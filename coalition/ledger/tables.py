@@ -751,6 +751,9 @@ review = Table(
     Column("decided_at", Timestamp),
     Column("business_date", Date, comment="with transaction_id: what it became once it was released"),
     Column("transaction_id", Uuid),
+    Column(
+        "posted_with", Uuid, comment="whose transaction that is, where the member was merged into another"
+    ),
     PrimaryKeyConstraint("member_id", "review_id"),
     UniqueConstraint("member_id", "partner_id", "key"),
     CheckConstraint(_one_of("state", REVIEW_STATES), name="state"),
@@ -758,6 +761,7 @@ review = Table(
     CheckConstraint("(decided_by IS NULL) = (decided_at IS NULL)", name="decision_is_whole"),
     CheckConstraint("(state = 'posted') = (transaction_id IS NOT NULL)", name="posted_when_posted"),
     CheckConstraint("(transaction_id IS NULL) = (business_date IS NULL)", name="reference_is_whole"),
+    CheckConstraint("posted_with <> member_id", name="posted_with_another"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     Index("reviews_by_age", "asked_at", "review_id"),
     schema=SCHEMA,

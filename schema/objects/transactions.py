@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from enum import Enum
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -76,8 +77,11 @@ class Entry:
 
     @strawberry.field(description="The lot whose points moved; null: what a member owes.")
     def lot(self) -> strawberry.ID | None:
-        """An id to group legs by."""
-        return None if self.lot_id is None else to_global("Lot", self.lot_id)
+        """An id to group legs by.
+
+        Not the lot's own: a proof's private digest stands for what only that keeps from being guessed.
+        """
+        return None if self.lot_id is None else to_global("Lot", sha256(self.lot_id.bytes).hexdigest()[:32])
 
     @strawberry.field(description="Who issued the lot; null for a deficit's leg.")
     def issuer(self, info: Info) -> Partner | None:

@@ -210,7 +210,10 @@ class Comparison:
         )
 
     def _figures(self, session: Any, p: Programme) -> None:
-        """What stores and partners have used of the limits, and the most that they ever had."""
+        """What stores and partners have used of the limits, and the most that they ever had.
+
+        Those of this example: in the same database there are earlier ones', and the network is of them all.
+        """
         held = [rule for rule in p.rules.values() if rule.of_figures]
         published = {limit.code: limit for limit in list_limits(session)} if held else {}
         for rule in held:
@@ -218,12 +221,13 @@ class Comparison:
                 f"figures of limit {rule.number}",
                 {
                     (self._name(str(one.partner_id)), one.store): (one.used, one.peak)
-                    for one in figures_of(session, published[self.ledger.limit(rule.number)])
+                    for one in figures_of(session, published[self.ledger.limit(rule.number)], most=10_000)
+                    if one.partner_id in self.ledger.partners.values()
                 },
                 {
                     (figure[1], self.ledger.store(figure[2])): (p.figures.used.get(figure, 0), peak)
                     for figure, peak in p.peaks.items()
-                    if figure[0] == rule.number
+                    if figure[0] == rule.number and figure[1] in self.ledger.partners
                 },
             )
 

@@ -156,6 +156,7 @@ def _judge_change(p: Programme, no: Refusals, identifier: int | None, to: str, b
     no("IDENTIFIER_UNKNOWN", when=not may)
     no.end()
     assert changing
+    no("MEMBER_ERASED", when=p.members[changing.member].erased)
     others_block = changing.state == "blocked" and by not in {changing.said_by, NETWORK}
     no("IDENTIFIER_BLOCKED", when=others_block and to in {"active", "unlinked"})
     no("CARD_REPLACED", when=changing.state == "replaced")

@@ -92,6 +92,7 @@ def judge(
     request: Any,
     card: int | None = None,
     store: int | None = None,
+    whose: int | None = None,
 ) -> None:
     """The last guard: by the codes of the rules; one that holds for review counts only where none refuses."""
     held = None
@@ -114,8 +115,12 @@ def judge(
         if not limit.review:
             raise Refused("LIMIT_EXCEEDED", facts)
         held = held or facts
+    # A wish is that of whose card named the member.
+    wish = Review(member if whose is None else whose, partner, key, request)
     if held is not None:
-        _look(p, held, Review(member, partner, key, request))
+        _look(p, held, wish)
+    elif (known := find(p, wish)) and (known.state, known.request) == ("rejected", request):
+        raise Refused("REVIEW_REJECTED", {})
 
 
 def _uses(p: Programme, books: Member, limit: Limit, card: int | None) -> Iterator[int]:

@@ -20,6 +20,7 @@ from .wishing import (
     Wish,
     days,
     nth_of,
+    nths,
     part_of,
     rarely,
     shares,
@@ -36,15 +37,23 @@ class Transfer(Wish):
     to: int
     points: int
     share: int | None = None
+    nth_identifier: int | None = None
+    identifier: int | None = None
+    """By which the giver was named: its own, or that of a record which is merged into it."""
     weight = 2
     strategy = staticmethod(
-        lambda cls: st.builds(cls, member=somebody, to=somebody, points=some, share=shares)
+        lambda cls: st.builds(
+            cls, member=somebody, to=somebody, points=some, share=shares, nth_identifier=st.none() | nths
+        )
     )
 
     def settle(self, p: Programme) -> Self:
-        if self.share is None or not p.knows(self.member):
-            return replace(self, share=None)
-        return replace(self, share=None, points=part_of(self.share, p.as_of_now(self.member).balance[0]))
+        wish = replace(self, share=None, nth_identifier=None)
+        if (named := nth_of(self.nth_identifier, len(p.identifiers))) is not None:
+            wish = replace(wish, identifier=named, member=p.line_of(p.identifiers[named].member)[-1])
+        if self.share is None or not p.knows(wish.member):
+            return wish
+        return replace(wish, points=part_of(self.share, p.as_of_now(wish.member).balance[0]))
 
     def touches(self, p: Programme) -> list[int]:
         return [number for number in (self.member, self.to) if p.knows(number)]
@@ -52,12 +61,19 @@ class Transfer(Wish):
     def expect(self, p: Programme, key: str) -> Answer:
         request = {"to": self.to, "points": self.points}
         return people.transfer(
-            p, member=self.member, to=self.to, points=self.points, key=key, request=request
+            p,
+            member=self.member,
+            to=self.to,
+            points=self.points,
+            key=key,
+            request=request,
+            identifier=self.identifier,
         )
 
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         giver, taker = ledger.member(self.member), ledger.member(self.to)
-        return ledger.driver.transfer(giver, self.points, to=taker, key=key)
+        holder = None if self.identifier is None else ledger.member(p.identifiers[self.identifier].member)
+        return ledger.driver.transfer(giver, self.points, to=taker, key=key, holder=holder)
 
 
 @dataclass(frozen=True, kw_only=True)

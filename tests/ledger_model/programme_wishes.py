@@ -72,7 +72,7 @@ class Confirm(Wish):
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         no = Refusals()
-        no("MEMBER_ERASED", when=p.members[self.member].erased)
+        p.judge_member(no, self.member)
         no.end()
         until = p.now + p.limits.confirmation
         p.confirmations.append(Confirmation(self.member, self.partner, self.points, until))

@@ -54,6 +54,7 @@ def issue(
             request=request,
             card=identifiers.card_of(p, identifier),
             store=store_of(receipt),
+            whose=None if identifier is None else p.identifiers[identifier].member,
         )
 
     books.bring_up_to_date(p.now)
@@ -163,6 +164,7 @@ def redeem(
         request=request,
         card=card,
         store=store_of(receipt),
+        whose=None if identifier is None else p.identifiers[identifier].member,
     )
 
     drawn = books.draw(points, "held" if setting_aside else "burned")

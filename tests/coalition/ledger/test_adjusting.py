@@ -191,6 +191,19 @@ def test_nothing_is_taken_from_who_was_merged_or_erased(ledger: LedgerDriver) ->
     refused(ledger, errors.MemberErased, lambda: post(ledger, gone, of_gone))
 
 
+def test_nothing_is_proposed_or_noted_of_who_was_erased(ledger: LedgerDriver) -> None:
+    gone = ledger.member()
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, gone)
+    for points in (5, -5):
+        refused(
+            ledger,
+            errors.MemberErased,
+            lambda points=points: propose(ledger, gone, points, note="she called"),
+        )
+    assert clean(ledger)
+
+
 def test_a_single_point_is_given_and_taken(ledger: LedgerDriver) -> None:
     member = ledger.member()
     assert post(ledger, member, propose(ledger, member, 1)).balance.available == 1
