@@ -296,6 +296,14 @@ def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: Led
     assert len(set(statements_of(ledger, posted))) == 2
 
 
+def test_keys_that_others_used_keep_nobody_from_the_one_statement(ledger: LedgerDriver) -> None:
+    other, first, second = ledger.member(), ledger.member(), ledger.member()
+    for key in ("one", "two"):
+        ledger.issue(other, 1, key=key)
+    posted = ledger.batch(ledger.to_issue(first, 2, key="one"), ledger.to_issue(second, 2, key="two"))
+    assert len(set(statements_of(ledger, posted))) == 1
+
+
 def test_as_many_points_as_there_may_be_go_either_way_and_no_more(ledger: LedgerDriver) -> None:
     most = 1_000_000_000
     first, second, third = ledger.member(), ledger.member(), ledger.member()
