@@ -1,7 +1,8 @@
 """What each part of an issue costs in the database: the kernel as it is, beside the kernel without that part.
 
 Each part is cut out of the functions' own source, thousands of issues are posted in one statement, and the
-transaction is rolled back; rounds are interleaved, and the difference of the medians is the part's share.
+transaction is rolled back. Each run without a part stands beside one of the whole, now before it and now after it,
+and the median of their differences is the part's share: what the machine does by the minute falls out.
 Nothing is flushed meanwhile: what a commit costs stands in a line of its own.
 """
 
@@ -20,6 +21,8 @@ from stage import Stage
 from coalition.db.owner import as_owner
 
 _ISSUES: Final = 2_000
+_PAIRS: Final = 3
+"""In each round, of the whole and each part."""
 
 # Of each part: the function, what is cut out of its source, and what stands in its place.
 _PARTS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
@@ -54,25 +57,33 @@ _PARTS: Final[dict[str, tuple[tuple[str, str, str], ...]]] = {
 
 def measure(stage: Stage, *, rounds: int, seconds: float) -> dict[str, float]:
     """Microseconds of an issue: the whole of it, each part, and the commit's flush."""
-    taken: dict[str, list[float]] = {"whole": []} | {part: [] for part in _PARTS}
+    wholes: list[float] = []
+    taken: dict[str, list[float]] = {part: [] for part in _PARTS}
     with as_owner(stage.settings) as owner, owner.engine.connect() as connection:
         connection.execute(text("SET statement_timeout = 0"))
         business_date = connection.execute(
             text("SELECT business_date FROM ledger.settlement_window WHERE state = 'open'")
         ).scalar_one()
         connection.rollback()
-        for round_ in range(rounds):
-            for part, spent in taken.items():
-                for function, cut, instead in _PARTS.get(part, ()):
-                    _cut(connection, function, cut, instead.format(business_date=business_date))
-                spent.append(_issue(connection, stage) / _ISSUES * 1e6)
-                connection.rollback()
-            print(f"costs: round {round_ + 1} of {rounds}", file=sys.stderr)
-    whole = median(taken.pop("whole"))
+
+        def spent(part: str | None) -> float:
+            for function, cut, instead in _PARTS[part] if part else ():
+                _cut(connection, function, cut, instead.format(business_date=business_date))
+            seconds = _issue(connection, stage)
+            connection.rollback()
+            return seconds / _ISSUES * 1e6
+
+        for round_ in range(rounds * _PAIRS):
+            for part, differences in taken.items():
+                pair = {one: spent(one) for one in ((None, part) if round_ % 2 else (part, None))}
+                wholes.append(pair[None])
+                differences.append(pair[None] - pair[part])
+            print(f"costs: round {round_ + 1} of {rounds * _PAIRS}", file=sys.stderr)
+    whole = median(wholes)
     one_client = median(pgbench(stage, "issue", 1, seconds) for _ in range(rounds))
     return {
         "whole": whole,
-        **{part: whole - median(spent) for part, spent in taken.items()},
+        **{part: median(differences) for part, differences in taken.items()},
         "commit": 1e6 / one_client - whole,
     }
 

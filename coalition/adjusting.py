@@ -94,7 +94,7 @@ def propose_adjustment(session: Session, command: ProposeAdjustment) -> UUID:
     """Write an adjustment down. It moves nothing until it is posted. Returns its id.
 
     Raises:
-        PointsInvalid, MemberUnknown, PartnerUnknown: nothing was written.
+        PointsInvalid, MemberUnknown, MemberErased, PartnerUnknown: nothing was written.
     """
     adjustment_id = uuid4()
     call(

@@ -62,12 +62,12 @@ def _line(nth: int, command: IssuePoints | RedeemPoints) -> dict[str, object]:
     if command.receipt is not None:
         names = ("store", "terminal", "receipt_number", "receipt_line", "receipt_revision")
         line.update(zip(names, command.receipt.as_arguments(), strict=True))
+    if command.amount is not None:
+        line["amount"] = str(command.amount)
     if isinstance(command, RedeemPoints):
         line["confirmation_id"] = command.confirmation_id
         line["from_pool"] = command.from_pool
         return line
-    if command.amount is not None:
-        line["amount"] = str(command.amount)
     if command.funding_plan_id is not None:
         line["funding_plan_id"] = command.funding_plan_id
     if command.matures_at is not None:

@@ -43,9 +43,15 @@ SECTIONS: Final = {
         "ledger.review",
         "member_id = :id",
         "asked_at, review_id",
-        ("fingerprint", "facts", "decided_by"),
+        ("fingerprint", "facts", "decided_by", "posted_with"),
     ),
-    "keys": ("ledger.idempotency", "member_id = :id", "business_date, partner_id, key", ("fingerprint",)),
+    "keys": (
+        "ledger.idempotency",
+        "member_id = :id",
+        "business_date, partner_id, key",
+        # Whose identifier named the member is another's once the two are apart.
+        ("fingerprint", "named_id"),
+    ),
     "identifier_changes": (
         "ledger.identifier_change",
         "member_id = :id",

@@ -6,7 +6,7 @@ the caller's is not found, by the same statement that does not find what does no
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from decimal import Decimal
@@ -69,6 +69,19 @@ class Transaction:
     """What the acting partner named its wish by."""
     digest: bytes
     """The member's chain up to it."""
+
+    @property
+    def missing_points(self) -> Points | None:
+        """A reversal's: how many of the points that it undoes were not there any more; None of any other."""
+        if self.undone_points is None:
+            return None
+        return Points(max(self.undone_points - self.points, 0))
+
+    def reversible_points(self, undone: Iterable[Reversal]) -> Points | None:
+        """How many of its points can still be reversed after these; None where nothing of it ever could."""
+        if self.kind not in REVERSIBLE:
+            return None
+        return Points(self.points - sum(one.points for one in undone))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final, Literal
 from uuid import UUID
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _AUTHORIZE: Final = "SELECT * FROM ledger.post_authorize(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
-_CAPTURE: Final = "SELECT * FROM ledger.post_capture(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+_CAPTURE: Final = (
+    "SELECT * FROM ledger.post_capture(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+)
 _VOID: Final = "SELECT * FROM ledger.post_void(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
@@ -91,6 +94,8 @@ class CaptureRedemption:
     request: Mapping[str, object]
     points: Points | None = None
     """None: all that are held."""
+    amount: Decimal | None = None
+    """The money that they stand for at the till, by which parts of it can be given back."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
 
@@ -166,6 +171,7 @@ def capture_redemption(session: Session, command: CaptureRedemption) -> Posting:
             *(command.receipt.as_arguments() if command.receipt else NO_RECEIPT),
             command.occurred_at,
             wall(),
+            command.amount,
         ),
     )
     return posting_of(row)

@@ -117,6 +117,7 @@ def block(session: Session, command: ChangeIdentifier) -> None:
 
     Raises:
         IdentifierUnknown: there is no such identifier, or it is not the actor's to change.
+        MemberErased: nothing is written about that person any more.
         CardReplaced, IdentifierUnlinked: it is out of use already.
     """
     _change(session, command, IdentifierState.BLOCKED)
@@ -126,7 +127,7 @@ def unblock(session: Session, command: ChangeIdentifier) -> None:
     """Lift a block; where there is none, nothing changes.
 
     Raises:
-        IdentifierUnknown, CardReplaced, IdentifierUnlinked: as for `block`.
+        IdentifierUnknown, MemberErased, CardReplaced, IdentifierUnlinked: as for `block`.
         IdentifierBlocked: somebody else has blocked it.
     """
     _change(session, command, IdentifierState.ACTIVE)
@@ -146,7 +147,7 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
 
     Raises:
         InvalidInput: it, or what is to replace it, is no card.
-        IdentifierUnknown, CardReplaced, IdentifierUnlinked: as for `block`.
+        IdentifierUnknown, MemberErased, CardReplaced, IdentifierUnlinked: as for `block`.
         PartnerNotActive: the partner may link nothing now.
         IdentifierTaken: the new card is linked already.
     """

@@ -302,7 +302,7 @@ def _find(
 
 
 # Joined to arrays, so that a thousand cost no more to plan than one. Known is one that is linked, or was,
-# by the partner, or while the partner posted for whom it named.
+# by the partner, or while the partner posted for whom it named: also by it, while that was part of another.
 _NAMED = text("""
     SELECT wanted.place, i.member_id, i.identifier_id, h.merged_into
     FROM unnest(CAST(:kinds AS text[]), CAST(:partners AS uuid[]), CAST(:values AS text[]))
@@ -312,6 +312,11 @@ _NAMED = text("""
     WHERE i.unlinked_at IS NULL OR i.linked_by = CAST(:asking AS uuid) OR EXISTS (
         SELECT FROM ledger.transaction t
         WHERE t.member_id IN (i.member_id, h.merged_into) AND t.partner_id = CAST(:asking AS uuid)
+          AND t.recorded_at >= i.linked_at AND t.recorded_at < i.unlinked_at)
+       OR EXISTS (
+        SELECT FROM ledger.idempotency k
+        JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+        WHERE k.named_id = i.member_id AND k.partner_id = CAST(:asking AS uuid)
           AND t.recorded_at >= i.linked_at AND t.recorded_at < i.unlinked_at)
     -- The last one counts: of those that were unlinked the latest, before it one that is in use.
     ORDER BY i.unlinked_at
@@ -541,7 +546,7 @@ def confirm_redemption(session: Session, command: ConfirmRedemption) -> Confirma
     """Store a member's consent to one redemption at a partner.
 
     Raises:
-        PointsInvalid, MemberUnknown, PartnerUnknown: nothing has been stored.
+        PointsInvalid, MemberUnknown, MemberErased, MemberMerged, PartnerUnknown: nothing has been stored.
     """
     if abs(command.points) > MAX_POINTS:
         # The kernel says so too, in its place in the order, but takes no number of more than 64 bits.

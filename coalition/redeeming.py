@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
 _POST: Final = (
-    "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "SELECT * FROM ledger.post_redeem(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -35,6 +36,8 @@ class RedeemPoints:
     """What the caller asked, from which the fingerprint is made."""
     agreement_id: AgreementId | None = None
     """The redeemer's, whose R counts, as it held when the transaction occurred."""
+    amount: Decimal | None = None
+    """The money that the points stand for at the till, by which parts of it can be given back."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
@@ -75,6 +78,7 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
             wall(),
             command.identifier_id,
             command.from_pool,
+            command.amount,
         ),
     )
     return posting_of(row)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
 import orjson
-from sqlalchemy import cast, select, tuple_
+from sqlalchemy import cast, or_, select, tuple_
 
 from coalition.amounts import Points
 from coalition.clock import wall
@@ -49,6 +49,7 @@ class Review:
     """A wish that was held for review."""
 
     member_id: MemberId
+    """Whose identifier named the member: the member itself, or a record that was merged into it."""
     review_id: UUID
     partner_id: PartnerId
     idempotency_key: str
@@ -138,7 +139,11 @@ def list_reviews(
         # Not what was posted since without it, as the rule that held it was ended.
         query = query.where(
             ~select(_i.key)
-            .where(_i.member_id == _r.member_id, _i.partner_id == _r.partner_id, _i.key == _r.key)
+            .where(
+                or_(_i.member_id == _r.member_id, _i.named_id == _r.member_id),
+                _i.partner_id == _r.partner_id,
+                _i.key == _r.key,
+            )
             .exists()
         )
     query = query.order_by(*(column.desc() if page.backwards else column for column in _ORDER))
@@ -190,7 +195,7 @@ def _review(row: Any) -> Review:
         posted=None
         if row.transaction_id is None
         else TransactionRef(
-            member_id=row.member_id,
+            member_id=row.posted_with or row.member_id,
             business_date=row.business_date,
             transaction_id=TransactionId(row.transaction_id),
         ),

@@ -15,7 +15,7 @@ from coalition.reasons import keep, stand_in
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_POST: Final = "SELECT * FROM ledger.post_transfer(%s, %s, %s, %s, %s, %s, %s)"
+_POST: Final = "SELECT * FROM ledger.post_transfer(%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +33,11 @@ class TransferPoints:
     """Whom the giver named, where `to` has that one's points since a merge; None: `to` itself.
 
     The wish is remembered by it, so that a merge between two tries does not make it another wish.
+    """
+    holder: MemberId | None = None
+    """Whose identifier named the giver, where that one was merged into it; None: the giver itself.
+
+    The key is remembered for it too, so that an un-merge between two tries does not make it another wish.
     """
 
 
@@ -61,6 +66,7 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
             fingerprint("transfer", asked),
             words and words.digest,
             wall(),
+            command.holder,
         ),
     )
     posting = posting_of(row)

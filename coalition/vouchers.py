@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from coalition.amounts import Points
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 _ISSUE: Final = "SELECT * FROM ledger.post_voucher(%s, %s, %s, %s, %s, %s, %s, %s)"
 _REDEEM: Final = (
-    "SELECT * FROM ledger.post_redeem_voucher(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
+    "SELECT * FROM ledger.post_redeem_voucher(%s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s, %s)"
 )
 
 
@@ -47,6 +48,8 @@ class RedeemVoucher:
     idempotency_key: str
     points: Points | None = None
     """None: all that it is good for."""
+    amount: Decimal | None = None
+    """The money that they stand for at the till, by which parts of it can be given back."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
     """When the purchase was made, by the till's clock."""
@@ -113,6 +116,7 @@ def redeem_voucher(session: Session, command: RedeemVoucher) -> Posting:
             *(command.receipt.as_arguments() if command.receipt else NO_RECEIPT),
             command.occurred_at,
             wall(),
+            command.amount,
         ),
     )
     return posting_of(row)

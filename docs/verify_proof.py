@@ -39,6 +39,8 @@ class FailsError(Exception):
 
 def root_from(proof: dict[str, Any]) -> str:
     """The root to which the proof leads."""
+    if json.loads(proof["public"]).get("window") != proof["window"]:
+        raise FailsError("the transaction is of another window than the proof says")
     public = sha256(proof["public"].encode()).digest()
     digest = sha256(_hash(proof["digestBefore"]) + public + _hash(proof["privateDigest"])).digest()
     here = sha256(b"\x00" + digest).digest()
@@ -94,10 +96,8 @@ def main() -> int:
     if found != asked.root.strip().lower():
         print(f"NOT PROVED: it leads to the root {found}, and not to yours.")
         return 1
-    print(
-        f"Proved: in the window of {proof['window']} is this transaction, number {proof['leafIndex'] + 1:,}"
-        f" of {proof['treeSize']:,}.\n{proof['public']}"
-    )
+    # Which of how many it is, is not proved: a path can lead to the root by other numbers, too.
+    print(f"Proved: in the window of {proof['window']} is this transaction.\n{proof['public']}")
     return 0
 
 

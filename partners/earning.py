@@ -60,3 +60,10 @@ def points_for(rule: EarnRule, amount: Decimal) -> Points:
     if points > MAX_POINTS:
         raise PointsInvalid(points=points, field=("input", "amount"))
     return Points(points)
+
+
+def share_of(points: int, money: Decimal, whole: Decimal) -> int:
+    """Of so many points that stand for the whole money, those of a part of it, rounded down."""
+    assert 0 <= money <= whole, "a part is no more than the whole"
+    (part, part_per), (all_, all_per) = money.as_integer_ratio(), whole.as_integer_ratio()
+    return points * part * all_per // (part_per * all_)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -21,7 +22,7 @@ from coalition.reasons import check_reason
 from coalition.receipts import Receipt
 from partners.memory import Memory
 from partners.terms import check_points, local_date
-from partners.till import asked_moment, at_terms_in_force
+from partners.till import asked_moment, at_terms_in_force, check_money, spelled
 
 _MOST_SECONDS = 2**31 - 1
 
@@ -54,6 +55,8 @@ class Capture:
     idempotency_key: str
     points: int | None = None
     """None: all that are held."""
+    amount: Decimal | None = None
+    """The money that the points stand for at the till, by which parts of it can be given back."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
 
@@ -86,13 +89,14 @@ def capture(session: Session, wish: Capture) -> Posting:
     """Spend points of a hold, of the very lots that it set aside, and release the rest.
 
     Raises:
-        PointsInvalid, OccurredInFuture, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo,
+        PointsInvalid, InvalidInput, OccurredInFuture, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo,
         PartnerNotActive, StoreUnknown, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded:
         nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     if wish.points is not None:
         check_points(wish.points)
+    check_money(wish.amount)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _capture(session, wish, memory))
 
 
@@ -149,10 +153,12 @@ def _capture(session: Session, wish: Capture, memory: Memory) -> Posting:
             request={
                 "hold": wish.hold.transaction_id,
                 "points": wish.points,
+                "amount": spelled(wish.amount),
                 "receipt": wish.receipt.as_request() if wish.receipt else None,
                 "occurred_at": asked_moment(wish.occurred_at),
             },
             points=None if wish.points is None else Points(wish.points),
+            amount=wish.amount,
             receipt=wish.receipt,
             occurred_at=memory.moment(session, wish.occurred_at),
         ),

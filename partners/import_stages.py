@@ -14,7 +14,7 @@ from coalition import history
 from coalition.db import Database
 from coalition.errors import CoalitionError, DatabaseUnavailable, MemberUnknown, TransactionUnknown
 from coalition.ids import MemberId, PartnerId
-from coalition.ledger import Posting
+from coalition.ledger import Posting, TransactionRef
 from coalition.members import Named
 from partners import till
 from partners.batches import MAX_LINES, post_batch
@@ -100,6 +100,7 @@ def _wish(
         identifier_id=named.identifier_id,
         partner_id=partner_id,
         points=line.points,
+        amount=line.amount,
         idempotency_key=_key(line),
         receipt=line.receipt,
         occurred_at=line.occurred_at,
@@ -120,14 +121,14 @@ def _reversed(
 
 
 def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id: MemberId) -> Posting:
-    """Undo what was posted under the line's receipt, for the same member."""
+    """Undo what was posted under the line's receipt for the same member, also while that was merged."""
     done = history.find_by_receipt(
         session,
         partner_id=partner_id,
         kind="issue" if line.kind is LineKind.REVERSE_ISSUE else "redeem",
         receipt=line.receipt,
     )
-    if done is None or done.member_id != member_id:
+    if done is None or not _is_of(session, done, partner_id, member_id):
         raise TransactionUnknown
     return till.reverse(
         session,
@@ -138,6 +139,17 @@ def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id:
             occurred_at=line.occurred_at,
         ),
     )
+
+
+def _is_of(session: Session, done: TransactionRef, partner_id: PartnerId, member_id: MemberId) -> bool:
+    """Whether it was posted for the member: by its key, which is remembered over merges and un-merges."""
+    if done.member_id == member_id:
+        return True
+    posted = history.find_transaction(session, done, partner_id=partner_id)
+    assert posted is not None, "a receipt has its transaction"
+    assert posted.idempotency_key is not None, "what has a receipt has a key"
+    key = posted.idempotency_key
+    return history.find_by_key(session, member_id=member_id, partner_id=partner_id, key=key) == done
 
 
 def _key(line: TillLine) -> str:

@@ -7,12 +7,13 @@ good, so that a retry gets it again and two at once have one effect.
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from sqlalchemy import insert, select, text, tuple_, update
+from sqlalchemy import insert, select, text
 from sqlalchemy.orm import Session
 
 from coalition.errors import IdempotencyConflict
 from coalition.keys import check_key
 from coalition.ledger import fingerprint
+from coalition.ledger.posting import call
 from partners import tables
 
 _table = tables.operation
@@ -75,15 +76,5 @@ def find_result(session: Session, *, caller: str, key: str) -> dict[str, Any] | 
 
 def forget_requests(session: Session, generation: int) -> int:
     """Forget some of what was asked that index keys before this generation blinded; returns how much."""
-    some = (
-        select(_table.c.caller, _table.c.key)
-        .where(_table.c.blinded_by < generation, _table.c.fingerprint.is_not(None))
-        .limit(_FORGOTTEN_AT_ONCE)
-    )
-    forgotten = session.execute(
-        update(_table)
-        .where(tuple_(_table.c.caller, _table.c.key).in_(some))
-        .values(fingerprint=None)
-        .returning(_table.c.key)
-    )
-    return len(forgotten.all())
+    [(forgotten,)] = call(session, "SELECT ledger.forget_requests(%s, %s)", (generation, _FORGOTTEN_AT_ONCE))
+    return int(forgotten)

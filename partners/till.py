@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from coalition.amounts import Points
 from coalition.db.engine import driver_of
 from coalition.errors import DatabaseUnavailable, InvalidInput, PointsInvalid
-from coalition.history import REVERSIBLE, amount_returned, find_by_key, find_transaction
+from coalition.history import REVERSIBLE, Transaction, amount_returned, find_by_key, find_transaction
 from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.issuing import IssuePoints, issue_points
 from coalition.ledger import Posting, TransactionRef
@@ -28,7 +28,7 @@ from coalition.receipts import Receipt
 from coalition.redeeming import RedeemPoints, redeem_points
 from coalition.reversing import ReverseTransaction, reverse_transaction
 from partners.agreements import agreement_in_force, get_agreements
-from partners.earning import points_for
+from partners.earning import points_for, share_of
 from partners.memory import Memory, memory_of
 from partners.terms import Evaluation, check_amount, check_points, evaluate, local_date
 
@@ -66,6 +66,8 @@ class Redeem:
     partner_id: PartnerId
     points: int
     idempotency_key: str
+    amount: Decimal | None = None
+    """The money that the points stand for at the till, by which parts of it can be given back."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
     confirmation_id: UUID | None = None
@@ -127,7 +129,8 @@ def reverse(session: Session, wish: Reverse) -> Posting:
 
     A part that is given as money takes back what that money had earned: what all that was spent and not yet
     returned earns by the terms of the issue, less what the rest of it does. So the parts of a purchase that
-    is returned bit by bit add up to what it earned, however each is rounded.
+    is returned bit by bit add up to what it earned, however each is rounded. Of a redemption it gives back
+    the money's share of the points, in the same way.
 
     Raises:
         InvalidInput, PointsInvalid, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive,
@@ -140,8 +143,7 @@ def reverse(session: Session, wish: Reverse) -> Posting:
         raise InvalidInput("give points, an amount of money, or neither for all", field=("input", "points"))
     if wish.points is not None:
         check_points(wish.points)
-    if wish.amount is not None and not check_amount(wish.amount):
-        raise InvalidInput("give more than no money", field=("input", "amount"))
+    check_money(wish.amount)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _reverse(session, wish, memory))
 
 
@@ -158,6 +160,16 @@ def checked_value(*, points: int | None, amount: Decimal | None) -> None:
         check_points(points)
     if amount is not None:
         check_amount(amount)
+
+
+def check_money(amount: Decimal | None) -> None:
+    """See that money which comes with points, or goes back, is some and can be stored.
+
+    Raises:
+        InvalidInput: it is none, or cannot be stored exactly.
+    """
+    if amount is not None and not check_amount(amount):
+        raise InvalidInput("give more than no money", field=("input", "amount"))
 
 
 def issue_command(session: Session, wish: Issue, memory: Memory) -> IssuePoints:
@@ -197,7 +209,7 @@ def issue_command(session: Session, wish: Issue, memory: Memory) -> IssuePoints:
         idempotency_key=wish.idempotency_key,
         request={
             "points": wish.points,
-            "amount": _spelled(wish.amount),
+            "amount": spelled(wish.amount),
             "funding_plan": wish.funding_plan,
             "receipt": wish.receipt.as_request() if wish.receipt else None,
             "occurred_at": asked_moment(wish.occurred_at),
@@ -220,6 +232,7 @@ def redeem_command(session: Session, wish: Redeem, memory: Memory) -> RedeemPoin
         PointsInvalid, InvalidInput, OccurredInFuture: it is nothing that could be posted.
     """
     check_points(wish.points)
+    check_money(wish.amount)
     zone = memory.zone(session)
     occurred_at = memory.moment(session, wish.occurred_at)
     agreement = memory.agreement(session, partner_id=wish.partner_id, on=local_date(occurred_at, zone))
@@ -230,12 +243,14 @@ def redeem_command(session: Session, wish: Redeem, memory: Memory) -> RedeemPoin
         idempotency_key=wish.idempotency_key,
         request={
             "points": wish.points,
+            "amount": spelled(wish.amount),
             "receipt": wish.receipt.as_request() if wish.receipt else None,
             "occurred_at": asked_moment(wish.occurred_at),
             "confirmation": wish.confirmation_id,
             "from_pool": wish.from_pool,
         },
         agreement_id=None if agreement is None else agreement.agreement_id,
+        amount=wish.amount,
         receipt=wish.receipt,
         occurred_at=occurred_at,
         confirmation_id=wish.confirmation_id,
@@ -262,7 +277,7 @@ def _reverse(session: Session, wish: Reverse, memory: Memory) -> Posting:
                 "business_date": wish.reference.business_date,
                 "transaction": wish.reference.transaction_id,
                 "points": wish.points,
-                "amount": _spelled(wish.amount),
+                "amount": spelled(wish.amount),
                 "occurred_at": asked_moment(wish.occurred_at),
             },
             agreement_id=None if agreement is None else agreement.agreement_id,
@@ -289,18 +304,28 @@ def _part(session: Session, wish: Reverse) -> _Part:
     if posted is None or posted.kind not in REVERSIBLE:
         # The kernel refuses both in their place in the order; how many points, it does not come to.
         return _Part(points=None)
-    if posted.amount is None or posted.agreement_id is None:
-        # No redemption is posted as money: the points of a part of it can't be worked out of any.
-        raise InvalidInput("This was posted as points, not as money; give points.", field=("input", "amount"))
+    if posted.amount is None:
+        raise InvalidInput("This was posted without money; give points.", field=("input", "amount"))
     before = amount_returned(session, wish.reference)
     rest = posted.amount - before - wish.amount
     if rest <= 0:
         # All of it; or more than there is, which the kernel refuses.
         return _Part(points=None, amount_before=before)
+    worth = _worth(session, posted)
+    points = worth(posted.amount - before) - worth(rest)
+    return _Part(points=Points(points), amount_before=before)
+
+
+def _worth(session: Session, posted: Transaction) -> Callable[[Decimal], int]:
+    """How many of its points are those of so much of its money."""
+    whole = posted.amount
+    assert whole, "it was posted with money"
+    if posted.kind != "issue":
+        return lambda money: share_of(posted.points, money, whole)
+    assert posted.agreement_id is not None, "an issue has terms"
     rule = get_agreements(session, [posted.agreement_id])[posted.agreement_id].earn_rule
     assert rule is not None, "money was turned into points by a rule"
-    points = points_for(rule, posted.amount - before) - points_for(rule, rest)
-    return _Part(points=Points(points), amount_before=before)
+    return lambda money: points_for(rule, money)
 
 
 def at_terms_in_force(session: Session, partner_id: PartnerId, post: Callable[[Memory], T]) -> T:
@@ -319,8 +344,8 @@ def _undone_alone(session: Session) -> contextlib.AbstractContextManager[object]
     return contextlib.nullcontext() if driver_of(session).autocommit else session.begin_nested()
 
 
-def _spelled(amount: Decimal | None) -> str | None:
-    # 5, 5.0 and 5.00 are the same wish.
+def spelled(amount: Decimal | None) -> str | None:
+    """Money as a fingerprint has it: 5, 5.0 and 5.00 are the same wish."""
     return None if amount is None else f"{amount.normalize():f}"
 
 

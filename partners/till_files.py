@@ -158,7 +158,7 @@ def _jsonl_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]
 def _line(number: int, row: Mapping[str, Any], *, partner_id: PartnerId, zone: ZoneInfo) -> TillLine:
     kind = _one_of(LineKind, row, "kind")
     points, amount = _whole(row, "points", None), _decimal(row, "amount")
-    if kind in {LineKind.ISSUE, LineKind.REDEEM} and (points is None) == (amount is None):
+    if kind is LineKind.ISSUE and (points is None) == (amount is None):
         raise InvalidInput("one of points and amount must be given", field=("points",))
     if kind is LineKind.REDEEM and points is None:
         raise InvalidInput("a redemption is given in points", field=("points",))

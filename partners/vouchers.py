@@ -16,6 +16,7 @@ import binascii
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,7 +34,7 @@ from coalition.receipts import Receipt
 from partners.keys import ALGORITHM, KeyRing
 from partners.memory import Memory
 from partners.terms import check_points, local_date
-from partners.till import asked_moment, at_terms_in_force
+from partners.till import asked_moment, at_terms_in_force, check_money, spelled
 
 _TYPE: Final = "voucher+jwt"
 _LONGEST: Final = 1_000  # characters; ours have less than 600
@@ -85,6 +86,8 @@ class Redeem:
     idempotency_key: str
     points: int | None = None
     """None: all that it is good for."""
+    amount: Decimal | None = None
+    """The money that the points stand for at the till, by which parts of it can be given back."""
     receipt: Receipt | None = None
     occurred_at: datetime | None = None
 
@@ -106,13 +109,14 @@ def redeem(session: Session, wish: Redeem) -> Posting:
     """Spend the points of a voucher, once.
 
     Raises:
-        PointsInvalid, OccurredInFuture, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo,
+        PointsInvalid, InvalidInput, OccurredInFuture, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo,
         PartnerNotActive, StoreUnknown, VoucherInvalid, VoucherUsed, VoucherExpired, VoucherExceeded: nothing
         has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     if wish.points is not None:
         check_points(wish.points)
+    check_money(wish.amount)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _redeem(session, wish, memory))
 
 
@@ -213,10 +217,12 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
             request={
                 "voucher": wish.hold.transaction_id,
                 "points": wish.points,
+                "amount": spelled(wish.amount),
                 "receipt": wish.receipt.as_request() if wish.receipt else None,
                 "occurred_at": asked_moment(wish.occurred_at),
             },
             points=None if wish.points is None else Points(wish.points),
+            amount=wish.amount,
             receipt=wish.receipt,
             occurred_at=memory.moment(session, wish.occurred_at),
         ),

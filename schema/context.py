@@ -90,6 +90,10 @@ class Context:
         keep_fresh(self.database)
         return self._registered(lambda: _within(self.database.single_call(), wish), attempt)
 
+    def post_saying(self, words: str | None, wish: Callable[[Session], T], attempt: Attempt) -> Outcome[T]:
+        """Post; with words of the caller's, which are sealed in the same transaction."""
+        return self.post(wish, attempt) if words is None else self.execute(wish, attempt)
+
     def execute(self, wish: Callable[[Session], T], attempt: Attempt | None = None) -> Outcome[T]:
         """Do all of it in one database transaction, or nothing."""
         self._forget()

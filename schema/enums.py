@@ -46,6 +46,7 @@ __all__ = [
     "ReturnPolicy",
     "ReviewState",
     "RunState",
+    "TransactionKind",
 ]
 
 E = TypeVar("E", bound=type[Enum])
@@ -179,8 +180,8 @@ _show(
         "MEMBER": "A member's, and of the records that are merged into it. Exact.",
         "CARD": "Those that named the member by one card. Exact, likewise.",
         "STORE": "Those whose receipt names one store of a partner: no authorisation does. Acts on a figure"
-        " some seconds old.",
-        "PARTNER": "A partner's. Acts on a figure some seconds old.",
+        " at most 3 seconds old, and may be overshot by what is posted meanwhile (LimitFigure.overshot).",
+        "PARTNER": "A partner's. Acts on a figure, likewise.",
     },
 )
 
@@ -248,3 +249,46 @@ _show(
     "Who may spend what the others of a pool have.",
     {"ALL": "Each of its members.", "HEAD": "Its head alone."},
 )
+
+
+@strawberry.enum(description="What a transaction did.")
+class TransactionKind(Enum):
+    """The ledger's kinds."""
+
+    ISSUE = strawberry.enum_value("issue", description="A partner gave points.")
+    REDEEM = strawberry.enum_value("redeem", description="A partner took points in payment.")
+    AUTHORIZE = strawberry.enum_value("authorize", description="A partner set points aside.")
+    CAPTURE = strawberry.enum_value("capture", description="A partner took points that it had set aside.")
+    VOID = strawberry.enum_value("void", description="A partner let points go that it had set aside.")
+    LAPSE = strawberry.enum_value("lapse", description="Nobody took points that were set aside in time.")
+    REVERSE_ISSUE = strawberry.enum_value(
+        "reverse_issue", description="An issue was undone, or a part of it."
+    )
+    REVERSE_REDEMPTION = strawberry.enum_value(
+        "reverse_redemption", description="A redemption or a capture was undone, or a part of it."
+    )
+    MATURE = strawberry.enum_value("mature", description="Pending points became spendable.")
+    EXPIRE = strawberry.enum_value("expire", description="Points expired.")
+    RECOVERY = strawberry.enum_value(
+        "recovery", description="Points paid off what the member owed a partner."
+    )
+    TRANSFER_OUT = strawberry.enum_value("transfer_out", description="The member gave points to another.")
+    TRANSFER_IN = strawberry.enum_value("transfer_in", description="Another member gave the member points.")
+    MERGE_OUT = strawberry.enum_value("merge_out", description="The member was merged into another.")
+    MERGE_IN = strawberry.enum_value("merge_in", description="Another member was merged into this one.")
+    UNMERGE_OUT = strawberry.enum_value("unmerge_out", description="What a merge had brought went back.")
+    UNMERGE_IN = strawberry.enum_value("unmerge_in", description="The member is itself again.")
+    ADJUST_IN = strawberry.enum_value("adjust_in", description="The operator gave points.")
+    ADJUST_OUT = strawberry.enum_value("adjust_out", description="The operator took points.")
+    POOL_OUT = strawberry.enum_value(
+        "pool_out", description="Another of the member's pool spent points that the member had."
+    )
+    POOL_IN = strawberry.enum_value(
+        "pool_in", description="Others of the member's pool gave what a redemption lacked."
+    )
+    UNPOOL_OUT = strawberry.enum_value(
+        "unpool_out", description="What others of a pool had given went back to them."
+    )
+    UNPOOL_IN = strawberry.enum_value(
+        "unpool_in", description="What another of a pool did not spend after all came back."
+    )

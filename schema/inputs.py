@@ -10,9 +10,8 @@ import strawberry
 from coalition import identifier_changes, identifiers, members, receipts
 from coalition.amounts import Points
 from coalition.ids import MemberId, PartyId
-from schema.enums import IdentifierKind
+from schema.enums import IdentifierKind, TransactionKind
 from schema.ids import member_in
-from schema.objects.transactions import TransactionKind
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -45,8 +44,8 @@ class MemberBy:
         default=strawberry.UNSET, description="A card, a phone, an e-mail address, or your own reference."
     )
 
-    def find(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId | None:
-        """The member it names; whether an id exists is not asked.
+    def who(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> members.Named | None:
+        """The member it names, and by which identifier of whom; whether an id exists is not asked.
 
         Raises:
             IdentifierBlocked, CardReplaced: with `in_use`, where it names it by such a one.
@@ -54,20 +53,23 @@ class MemberBy:
         found = self._find(session, partner_id)
         if in_use and found is not None:
             identifier_changes.check_in_use(session, found)
+        return found
+
+    def find(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId | None:
+        """The member it names; raises as `who` does."""
+        found = self.who(session, partner_id=partner_id, in_use=in_use)
         return None if found is None else found.member_id
 
     def exactly(self, session: "Session", *, partner_id: PartyId, in_use: bool = False) -> MemberId:
         """The very member it names, even if that one was merged into another; or nobody.
 
-        Raises as `find` does.
+        Raises as `who` does.
         """
-        found = self._find(session, partner_id)
-        if in_use and found is not None:
-            identifier_changes.check_in_use(session, found)
+        found = self.who(session, partner_id=partner_id, in_use=in_use)
         return NOBODY if found is None else found.holder_id or found.member_id
 
     def resolve(self, session: "Session", *, partner_id: PartyId, in_use: bool = True) -> MemberId:
-        """The member it names, or nobody; raises as `find` does."""
+        """The member it names, or nobody; raises as `who` does."""
         return self.find(session, partner_id=partner_id, in_use=in_use) or NOBODY
 
     def named(self, session: "Session", *, partner_id: PartyId) -> members.Named:
@@ -192,6 +194,11 @@ class RedeemPointsInput:
     idempotency_key: strawberry.ID = strawberry.field(description="As for issuePoints.")
     member: MemberBy = strawberry.field(description="Who spends them.")
     points: Points = strawberry.field(description="How many, 1 to 1,000,000,000.")
+    amount: Decimal | None = strawberry.field(
+        default=None,
+        description="The money that the points stand for on your receipt. It moves nothing; a return can then"
+        " be given as a part of it (reverseTransaction).",
+    )
     receipt: ReceiptInput | None = strawberry.field(
         default=None, description="Your receipt line; it has one effect."
     )
@@ -228,8 +235,8 @@ class ReverseTransactionInput:
     )
     amount: Decimal | None = strawberry.field(
         default=None,
-        description="Or the money that goes back, of an issue that was posted as money: what it had earned"
-        " is undone. A redemption is of points alone: give those, or its receipt line.",
+        description="Or the money that goes back, of what was posted with an amount: what it had earned of an"
+        " issue, or its share of a redemption's points. The parts of one add up, however each is rounded.",
     )
     reason: str | None = strawberry.field(
         default=None,

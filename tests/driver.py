@@ -19,6 +19,7 @@ from coalition import clock, members, pooling, windows
 from coalition.amounts import Points
 from coalition.batching import post_batch
 from coalition.db import Database
+from coalition.db.metadata import metadata
 from coalition.errors import CoalitionError
 from coalition.holding import (
     AuthorizeRedemption,
@@ -67,23 +68,12 @@ DEFAULT_TERMS: Mapping[str, Any] = {
     "return_policy": "unlimited",
 }
 
-# Every table that a posting may write: what "nothing moved" is compared by.
-LEDGER_TABLES = (
-    "member_head",
-    "lot",
-    "transaction",
-    "entry",
-    "hold",
-    "deficit",
-    "idempotency",
-    "receipt",
-    "confirmation",
-    "adjustment",
-    "pool",
-    "pool_member",
-    "identifier_change",
-    "member_block",
-    "review",
+# Every table that a posting, or anything else that is wished of members, may write: what "nothing moved" is compared by.
+LEDGER_TABLES = tuple(
+    table.name
+    for table in metadata.sorted_tables
+    if table.schema == "ledger"
+    and table.name not in {"programme", "settlement_window", "window_total", "window_node"}
 )
 
 
@@ -415,6 +405,7 @@ class LedgerDriver:
         to: MemberId,
         key: str | None = None,
         reason: str | None = None,
+        holder: MemberId | None = None,
     ) -> Posting:
         with self._posting(reason) as session:
             return transfer_points(
@@ -425,6 +416,7 @@ class LedgerDriver:
                     points=Points(points),
                     idempotency_key=key or self.key(),
                     reason=reason,
+                    holder=holder,
                 ),
             )
 

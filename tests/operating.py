@@ -13,6 +13,7 @@ from sqlalchemy import event, text
 
 from coalition import clock, members
 from coalition.db import Database
+from coalition.db.metadata import metadata
 from coalition.errors import CoalitionError
 from coalition.ids import MemberId
 from coalition.ledger import Posting
@@ -35,24 +36,12 @@ PRICES: dict[str, Any] = {
     "breakage_share": Decimal("0.5"),
 }
 
-TABLES = (
-    "ledger.member_head",
-    "ledger.lot",
-    "ledger.transaction",
-    "ledger.entry",
-    "ledger.hold",
-    "ledger.deficit",
-    "ledger.idempotency",
-    "ledger.receipt",
-    "ledger.confirmation",
-    "ledger.adjustment",
-    "ledger.review",
-    "partners.partner",
-    "partners.agreement",
-    "partners.funding_plan",
-    "partners.funding_part",
-    "partners.oauth_client",
-    "partners.operation",
+# All but what a refusal may write: the register of them, and the figures that limits of stores and partners act on.
+TABLES = tuple(
+    table.fullname
+    for table in metadata.sorted_tables
+    if table.schema in {"ledger", "partners", "people"}
+    and table.name not in {"refusal", "tally", "limit_figure", "limit_state"}
 )
 
 

@@ -713,7 +713,7 @@ COMMENT ON COLUMN ledger.transaction.reason IS 'an adjustment''s code; else what
 
 COMMENT ON COLUMN ledger.transaction.points IS 'how many it moved, unsigned';
 
-COMMENT ON COLUMN ledger.transaction.amount IS 'the money spent, where the issue was given as money';
+COMMENT ON COLUMN ledger.transaction.amount IS 'the money spent, or that the points stand for, or that goes back';
 
 COMMENT ON COLUMN ledger.transaction.card_id IS 'the identifier_id of the card that the member was named by';
 
@@ -889,6 +889,7 @@ CREATE TABLE ledger.review (
     decided_at TIMESTAMP WITH TIME ZONE,
     business_date DATE,
     transaction_id UUID,
+    posted_with UUID,
     CONSTRAINT review_pkey PRIMARY KEY (member_id, review_id),
     CONSTRAINT review_member_id_partner_id_key_key UNIQUE (member_id, partner_id, key),
     CONSTRAINT review_state_check CHECK (state IN ('waiting', 'released', 'rejected', 'posted')),
@@ -896,6 +897,7 @@ CREATE TABLE ledger.review (
     CONSTRAINT review_decision_is_whole_check CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
     CONSTRAINT review_posted_when_posted_check CHECK ((state = 'posted') = (transaction_id IS NOT NULL)),
     CONSTRAINT review_reference_is_whole_check CHECK ((transaction_id IS NULL) = (business_date IS NULL)),
+    CONSTRAINT review_posted_with_another_check CHECK (posted_with <> member_id),
     CONSTRAINT review_member_id_fkey FOREIGN KEY(member_id) REFERENCES ledger.member (member_id)
 );
 
@@ -908,6 +910,8 @@ COMMENT ON COLUMN ledger.review.limit_code IS 'the rule that held it';
 COMMENT ON COLUMN ledger.review.facts IS 'what the rule counted';
 
 COMMENT ON COLUMN ledger.review.business_date IS 'with transaction_id: what it became once it was released';
+
+COMMENT ON COLUMN ledger.review.posted_with IS 'whose transaction that is, where the member was merged into another';
 
 CREATE TABLE ledger.window_node (
     business_date DATE NOT NULL,

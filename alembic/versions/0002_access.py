@@ -23,8 +23,6 @@ def upgrade() -> None:
     op.execute(
         "GRANT UPDATE (secret_hash, secret_rotated_at, revoked_at) ON partners.oauth_client TO coalition_app"
     )
-    # What was asked is forgotten when the index key is replaced; what was answered stays.
-    op.execute("GRANT UPDATE (fingerprint) ON partners.operation TO coalition_app")
     op.execute("GRANT UPDATE (state, retired_at) ON partners.signing_key TO coalition_app")
 
 

@@ -295,7 +295,7 @@ AT_TILLS: Final = (
         teaches="issue",
     ),
     Wish(
-        mutation="enrollMember",
+        mutation="enrolMember",
         family="erasures",
         answer="Member",
         make=lambda seat: {

@@ -64,6 +64,7 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
           JOIN ledger.transaction e
             ON e.member_id = c.member_id AND e.sequence > c.sequence AND e.recorded_at < c.expires_at
            AND CASE e.kind WHEN 'issue' THEN c.activity IN ('any', 'issue')
+                           WHEN 'adjust_in' THEN c.activity IN ('any', 'issue')
                            WHEN 'redeem' THEN c.activity IN ('any', 'redeem')
                            WHEN 'capture' THEN c.activity IN ('any', 'redeem') ELSE false END
            AND (c.activity_where = 'anywhere' OR e.partner_id = c.issuer_id)

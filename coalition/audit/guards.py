@@ -126,15 +126,22 @@ def tallies_agree_with_the_journal(session: Session) -> Iterator[Finding]:
 
 
 def reviews_became_what_they_say(session: Session) -> Iterator[Finding]:
-    """A posted review names the posting of its own wish."""
+    """A posted review names the posting of its own wish, and of as many points where it was not of money."""
+    # What money earns may be other points by the terms that hold when it is sent again.
     query = """
     SELECT concat_ws('/', r.member_id, r.review_id) AS id,
            format('%s of %s points was posted, and its posting is %s', r.kind, r.points,
                   coalesce(t.kind || ' of ' || t.points, 'not there')) AS message
       FROM ledger.review r
-      LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+      LEFT JOIN ledger.transaction t
+        ON t.member_id = coalesce(r.posted_with, r.member_id) AND t.business_date = r.business_date
+           AND t.transaction_id = r.transaction_id
+      LEFT JOIN ledger.idempotency k
+        ON k.member_id = t.member_id AND k.partner_id = t.partner_id AND k.key = t.idempotency_key
      WHERE r.state = 'posted'
-       AND (t.partner_id, t.idempotency_key, t.points) IS DISTINCT FROM (r.partner_id, r.key, r.points)
+       AND ((t.partner_id, t.idempotency_key, coalesce(k.named_id, k.member_id))
+            IS DISTINCT FROM (r.partner_id, r.key, r.member_id)
+            OR (t.amount IS NULL AND t.points <> r.points))
      ORDER BY 1
     """
     return findings(reviews_became_what_they_say, session, subject="review", query=query)

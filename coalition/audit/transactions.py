@@ -69,6 +69,7 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
          GROUP BY member_id, business_date, transaction_id
     ), compared AS (
         SELECT t.member_id, t.business_date, t.transaction_id, t.kind, t.points,
+               t.amount IS NOT NULL AS by_money,
                coalesce(CASE t.kind
                    WHEN 'issue' THEN m.issued
                    WHEN 'redeem' THEN m.burned
@@ -102,7 +103,9 @@ def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
       FROM compared
      WHERE points <> by_entries
         OR (points = 0 AND kind NOT IN ('issue', 'reverse_issue', 'merge_out', 'merge_in', 'unmerge_out',
-                                        'unmerge_in'))
+                                        'unmerge_in')
+            -- Of money that is given back bit by bit, a bit can be less than a point.
+            AND NOT (kind = 'reverse_redemption' AND by_money))
      ORDER BY 1
     """
     return findings(transactions_move_what_they_say, session, subject="transaction", query=query)

@@ -57,6 +57,17 @@ def tell_refusal(refusal: CoalitionError, *, as_json: bool) -> None:
         )
 
 
+def most_option(default: int = 50, *, largest: int = 10_000) -> Callable[[_AnyFunction], _AnyFunction]:
+    """How many lines a list has, of its beginning."""
+    return click.option(
+        "--most",
+        type=click.IntRange(1, largest),
+        default=default,
+        show_default=True,
+        help="At most so many.",
+    )
+
+
 def json_option(function: _AnyFunction) -> _AnyFunction:
     """Add `--json` to a command, which gets it as `as_json`."""
     return click.option(

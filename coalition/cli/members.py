@@ -10,7 +10,7 @@ import click
 from coalition import blocking, members
 from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
-from coalition.cli.naming import identifier_of, member_named
+from coalition.cli.naming import identifier_of, member_named, named
 from coalition.cli.people import erase, export, profile
 from coalition.cli.showing import blocks_of, show_member
 from coalition.global_ids import spell_reference
@@ -109,13 +109,15 @@ def transfer(
     Example: coalition member transfer card:4006381333931 email:ada@example.org 500
     """
     with console.open_database() as database, database.unit_of_work() as session:
-        named = member_named(session, receiver, merged=True)
+        to = member_named(session, receiver, merged=True)
+        by = named(session, giver)
         posting = transfer_points(
             session,
             TransferPoints(
-                member_id=member_named(session, giver),
-                to=members.survivor_of(session, named),
-                named=named,
+                member_id=by.member_id,
+                holder=by.holder_id,
+                to=members.survivor_of(session, to),
+                named=to,
                 points=Points(points),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,

@@ -43,8 +43,18 @@ def member_named(session: Session, who: str, *, merged: bool = False) -> MemberI
         click.BadParameter: it is neither an id nor KIND:VALUE.
         MemberUnknown: there is no such member.
     """
+    found = named(session, who)
+    return found.holder_id if merged and found.holder_id is not None else found.member_id
+
+
+def named(session: Session, who: str) -> members.Named:
+    """Whom MEMBER names, and by whose identifier.
+
+    Raises:
+        As `member_named`.
+    """
     if ":" in who:
-        found = members.find_member(session, identifier_of(who), merged=merged)
+        found = members.find_named(session, identifier_of(who))
         if found is None:
             raise MemberUnknown
         return found
@@ -54,7 +64,7 @@ def member_named(session: Session, who: str, *, merged: bool = False) -> MemberI
         raise click.BadParameter("MEMBER is neither a member's id nor KIND:VALUE") from None
     if not members.member_exists(session, member_id):
         raise MemberUnknown
-    return member_id
+    return members.Named(member_id=member_id)
 
 
 class Reference(click.ParamType[TransactionRef]):

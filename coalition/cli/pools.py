@@ -129,7 +129,7 @@ def show(pool_id: UUID, as_json: bool) -> None:
 
 @pool.command(name="list")
 @click.option("--after", type=click.UUID, help="Those that come after this pool.")
-@click.option("--most", type=click.IntRange(1, 1_000), default=100, show_default=True)
+@console.most_option(100, largest=1_000)
 @console.json_option
 def list_(after: UUID | None, most: int, as_json: bool) -> None:
     """List open pools, by id."""

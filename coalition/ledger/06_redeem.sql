@@ -45,7 +45,8 @@ CREATE FUNCTION ledger.post_redeem(
     p_member uuid, p_partner uuid, p_agreement uuid, p_points bigint,
     p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_identifier uuid DEFAULT NULL, p_from_pool boolean DEFAULT false
+    p_occurred_at timestamptz, p_confirmation uuid, p_now timestamptz, p_identifier uuid DEFAULT NULL, p_from_pool boolean DEFAULT false,
+    p_amount numeric DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -56,6 +57,7 @@ BEGIN
     wish.partner_id := p_partner;
     wish.agreement_id := p_agreement;
     wish.points := p_points;
+    wish.amount := p_amount;
     wish.key := p_key;
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;
@@ -82,12 +84,15 @@ RETURNS TABLE (confirmation_id uuid, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
+    head   member_head;
 BEGIN
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
-    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
-    IF EXISTS (SELECT FROM member_head WHERE member_id = p_member AND erased_at IS NOT NULL) THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    SELECT * INTO head FROM member_head WHERE member_id = p_member;
+    IF NOT FOUND                    THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL   THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
+    IF head.merged_into IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_partner) THEN PERFORM ledger.refuse('PARTNER_UNKNOWN'); END IF;
     confirmation_id := gen_random_uuid();
     expires_at := moment + p_lifetime;

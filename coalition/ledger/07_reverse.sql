@@ -53,7 +53,7 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'another reversal took money meanwhile';
     END IF;
     undone := coalesce(p_points, target.points - before.points);
-    -- What was not posted as money, as no redemption is, has none to give back.
+    -- What says nothing of money has none to give back.
     IF undone > target.points - before.points OR p_wish.amount > coalesce(target.amount, 0) - before.amount THEN
         PERFORM ledger.refuse('REVERSAL_EXCEEDED', jsonb_build_object('left', target.points - before.points, 'requested', undone));
     END IF;
@@ -82,7 +82,7 @@ BEGIN
         head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_redemption', p_wish.partner_id, target.agreement_id,
                                           undone, p_reason => p_reason, p_reverses_date => p_date, p_reverses_id => p_id, p_undone => undone);
         kept := undone;
-        IF p_wish.givers IS NOT NULL THEN
+        IF p_wish.givers IS NOT NULL AND undone > 0 THEN
             kept := undone - (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));
             head := ledger.return_to_givers(head, p_wish, back);
             kept := kept + (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));

@@ -68,7 +68,8 @@ BEGIN
     IF (ledger.last_change(p_member, known.identifier_id)).state = 'replaced' THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
 END $$;
 
--- Spell identifiers by another key of the blind index; nothing else of them changes. Returns how many were.
+-- Spell identifiers by another key of the blind index, one that there is; nothing else of them changes. Returns how
+-- many were.
 CREATE FUNCTION ledger.respell_identifiers(p_members uuid[], p_identifiers uuid[], p_values text[], p_indexed_by integer)
 RETURNS bigint LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -77,7 +78,8 @@ BEGIN
     UPDATE identifier SET value = u.value, indexed_by = p_indexed_by
     FROM unnest(p_members, p_identifiers, p_values) AS u (member_id, identifier_id, value)
     WHERE identifier.member_id = u.member_id AND identifier.identifier_id = u.identifier_id
-      AND identifier.indexed_by < p_indexed_by;
+      AND identifier.indexed_by < p_indexed_by
+      AND EXISTS (SELECT FROM people.index_key WHERE generation = p_indexed_by);
     GET DIAGNOSTICS respelt = ROW_COUNT;
     RETURN respelt;
 END $$;

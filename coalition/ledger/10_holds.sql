@@ -76,7 +76,10 @@ BEGIN
     IF p_points IS NULL OR p_points NOT BETWEEN 1 AND 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
-    IF p_seconds NOT BETWEEN 1 AND ruling.longest_hold_seconds THEN
+    -- What was granted when holds lasted longer still gets its answer.
+    IF p_seconds NOT BETWEEN 1 AND ruling.longest_hold_seconds AND NOT EXISTS (
+        SELECT FROM ledger.remembered(p_member, p_partner, p_key) WHERE fingerprint = p_fingerprint
+    ) THEN
         PERFORM ledger.refuse('HOLD_TIME_INVALID', jsonb_build_object('asked', p_seconds, 'longest', ruling.longest_hold_seconds));
     END IF;
     IF p_from_pool THEN wish := ledger.enter_pool(wish, p_member); END IF;
@@ -139,7 +142,7 @@ END $$;
 CREATE FUNCTION ledger.post_capture(
     p_member uuid, p_partner uuid, p_date date, p_id uuid, p_points bigint, p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_now timestamptz
+    p_occurred_at timestamptz, p_now timestamptz, p_amount numeric DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -147,6 +150,7 @@ DECLARE
 BEGIN
     wish.kind := 'redeem';  -- a receipt that was redeemed at once is not captured again
     wish.partner_id := p_partner;
+    wish.amount := p_amount;
     wish.key := p_key;
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;

@@ -47,13 +47,14 @@ CREATE FUNCTION ledger.lot_text(
                   ledger.moment_text(p_first_expires_at), '|', p_from_member, '|', p_from_lot)
 $$;
 
--- A transaction's legs, one a line in their order, and what else is private; at the end when the database wrote it,
--- and the balances after it.
+-- A transaction's legs, one a line in their order, and what else is private; then when the database wrote it, and the
+-- balances after it. Not these where there is nothing else: what can be guessed would tell them to who has the digest,
+-- and they are those before it.
 CREATE FUNCTION ledger.legs_and_balances(
     p_legs text, p_inserted_at timestamptz, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint
 ) RETURNS text LANGUAGE sql STABLE AS $$
     SELECT concat_ws(E'\n', p_legs, 'inserted|' || ledger.moment_text(p_inserted_at),
-                     concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit))
+                     CASE WHEN p_legs IS NOT NULL THEN concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit) END)
 $$;
 
 CREATE FUNCTION ledger.private_text(p transaction) RETURNS text

@@ -140,9 +140,11 @@ BEGIN
     END LOOP;
 END $$;
 
--- One member gives points to another.
+-- One member gives points to another. p_named is whose identifier named the giver: its own, or (as with
+-- ledger.check_identifier) that of a record which is merged into it, for whom the key is remembered when they are apart.
 CREATE FUNCTION ledger.post_transfer(
-    p_member uuid, p_to uuid, p_points bigint, p_key text, p_fingerprint bytea, p_reason text, p_now timestamptz
+    p_member uuid, p_to uuid, p_points bigint, p_key text, p_fingerprint bytea, p_reason text, p_now timestamptz,
+    p_named uuid DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -159,6 +161,7 @@ BEGIN
     wish.key := p_key;
     wish.fingerprint := p_fingerprint;
     wish.transaction_id := gen_random_uuid();
+    wish.named_id := nullif(p_named, p_member);
     wish := ledger.enter_window(wish, p_now);
     PERFORM ledger.lock_heads(ARRAY[p_member, p_to]);
     giver := ledger.head_of(p_member);
@@ -177,6 +180,9 @@ BEGIN
     IF taker.erased_at IS NOT NULL     THEN PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('receiver', true)); END IF;
     IF giver.merged_into IS NOT NULL OR taker.merged_into IS NOT NULL THEN
         PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', coalesce(giver.merged_into, taker.merged_into)));
+    END IF;
+    IF wish.named_id IS NOT NULL AND wish.named_id <> ALL (ledger.absorbed(p_member)) THEN
+        PERFORM ledger.refuse('MEMBER_MERGED');
     END IF;
     IF p_member = p_to THEN PERFORM ledger.refuse('TRANSFER_TO_ONESELF'); END IF;
     IF giver.blocked                   THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;

@@ -9,11 +9,18 @@ CREATE FUNCTION ledger.propose_adjustment(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment timestamptz := ledger.programme_time(p_now);
+    head   member_head;
 BEGIN
     IF p_points IS NULL OR p_points = 0 OR abs(p_points) > 1000000000 THEN
         PERFORM ledger.refuse('POINTS_INVALID', jsonb_build_object('points', p_points));
     END IF;
-    IF NOT EXISTS (SELECT FROM member WHERE member_id = p_member) THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    -- So that the member is not erased between this look and the note; by the locks that posting it takes, in their
+    -- order, since that may follow in the same transaction.
+    PERFORM pg_advisory_xact_lock_shared(ledger.window_lock());
+    PERFORM ledger.lock_heads(ARRAY[p_member]);
+    head := ledger.head_of(p_member);
+    IF head.member_id IS NULL     THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF head.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF p_issuer IS NOT NULL AND NOT EXISTS (SELECT FROM partners.partner WHERE partner_id = p_issuer AND may_issue) THEN
         PERFORM ledger.refuse('PARTNER_UNKNOWN');
     END IF;

@@ -160,7 +160,8 @@ BEGIN
 END $$;
 
 -- What is available again in lots that a pool gave goes back to the lots they came from, and where their owner
--- was merged into another since, on to that one. What the owner owes is paid from it, and what expired lapses.
+-- was merged into another since, on to that one. What the owner owes is paid from it, and what expired lapses. Where
+-- that other is the member itself it stays there: of a merged member ledger.reverse_merged passes all on.
 CREATE FUNCTION ledger.return_to_givers(INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[])
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -222,7 +223,7 @@ BEGIN
         IF cardinality(line) > 1 THEN
             -- It may have been merged into the very member who had its points.
             PERFORM ledger.store_head(head);
-            PERFORM ledger.pass_on(line, p_wish);
+            PERFORM ledger.pass_on(line[1:coalesce(array_position(line, head.member_id), cardinality(line))], p_wish);
             head := ledger.head_of(head.member_id);
         END IF;
     END LOOP;

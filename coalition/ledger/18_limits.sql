@@ -21,7 +21,7 @@ DECLARE
 BEGIN
     p_wish.limits := ARRAY(SELECT r FROM ledger.rules_in_force() r ORDER BY r.code);
     IF cardinality(p_wish.limits) = 0 THEN RETURN; END IF;
-    SELECT make_interval(secs => coalesce(max(period_seconds), 0)) INTO longest FROM unnest(p_wish.limits);
+    SELECT make_interval(secs => max(period_seconds)) INTO longest FROM unnest(p_wish.limits);
     SELECT business_date INTO p_wish.limits_from FROM settlement_window
     WHERE opened_at <= p_wish.now - longest ORDER BY business_date DESC LIMIT 1;
     p_wish.limits_from := coalesce(p_wish.limits_from, '-infinity');
@@ -33,7 +33,8 @@ BEGIN
 END $$;
 
 -- The last guard of a posting, with the member's head locked: whether the rules in force let it pass. One that
--- refuses does so at once; one that holds for review only where none refuses.
+-- refuses does so at once; one that holds for review only where none refuses. A wish that the operator rejected has no
+-- way back, however much room there is by now.
 CREATE FUNCTION ledger.check_limits(p_wish ledger.wish, head ledger.member_head) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -45,8 +46,9 @@ DECLARE
     records uuid[];
 BEGIN
     ASSERT p_wish.limits IS NOT NULL, 'the rules are read when the window is entered';
-    IF cardinality(p_wish.limits) = 0 THEN RETURN; END IF;
-    records := head.member_id || ledger.absorbed(head.member_id);
+    IF cardinality(p_wish.limits) > 0 THEN
+        records := head.member_id || ledger.absorbed(head.member_id);
+    END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
@@ -61,7 +63,15 @@ BEGIN
         IF rule.action = 'refuse' THEN PERFORM ledger.refuse('LIMIT_EXCEEDED', facts); END IF;
         holding := coalesce(holding, facts);
     END LOOP;
-    IF holding IS NOT NULL THEN PERFORM ledger.check_review(p_wish, head.member_id, holding); END IF;
+    IF holding IS NOT NULL THEN
+        PERFORM ledger.check_review(p_wish, head.member_id, holding);
+    ELSIF EXISTS (
+        SELECT FROM review
+        WHERE member_id = ledger.asked_of(p_wish, head.member_id) AND partner_id = p_wish.partner_id AND key = p_wish.key
+          AND fingerprint = p_wish.fingerprint AND state = 'rejected'
+    ) THEN
+        PERFORM ledger.refuse('REVIEW_REJECTED');
+    END IF;
 END $$;
 
 -- What counts under a rule already, of the member with its merged records or the card, or of the partner or its store.
@@ -71,7 +81,7 @@ DECLARE
     used numeric;
 BEGIN
     IF p_rule.scope IN ('member', 'card') THEN
-        SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE coalesce(sum(u.points), 0) END INTO used
+        SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE sum(u.points) END INTO used
         FROM ledger.uses(p_rule, p_wish, p_records) u;
     ELSE
         SELECT f.used INTO used FROM partners.limit_figure f
@@ -82,21 +92,18 @@ BEGIN
 END $$;
 
 -- Whether some rule might not let all of so many postings pass, of so many points together, of which the wish is one.
--- Where none does, each of them passes in whatever order.
+-- Where none does, each of them passes in whatever order. Of a member into whom nobody was merged. By the wish's own
+-- time: the posting's may be later, and then no more counts.
 CREATE FUNCTION ledger.may_exceed(p_wish ledger.wish, head ledger.member_head, p_postings bigint, p_points numeric) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-    rule    partners.limit_rule;
-    asked   numeric;
-    records uuid[];
+    rule  partners.limit_rule;
+    asked numeric;
 BEGIN
-    IF cardinality(p_wish.limits) = 0 THEN RETURN false; END IF;
-    records := head.member_id || ledger.absorbed(head.member_id);
-    p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
         asked := CASE rule.measure WHEN 'count' THEN p_postings ELSE p_points END;
-        IF ledger.used_under(rule, p_wish, records) + asked > rule.most THEN
+        IF ledger.used_under(rule, p_wish, ARRAY[head.member_id]) + asked > rule.most THEN
             RETURN true;
         END IF;
     END LOOP;

@@ -2,15 +2,20 @@
 -- as UNDER_REVIEW, and is remembered here by its key. Once it is released the same wish, sent again, passes the
 -- rules that hold for review; the guards before them judge it anew.
 
+-- A wish is that of whose identifier named the member: the same over a merge of that record, and when it is apart.
+CREATE FUNCTION ledger.asked_of(p_wish ledger.wish, p_member uuid) RETURNS uuid
+LANGUAGE sql IMMUTABLE AS $$ SELECT coalesce(p_wish.named_id, p_member) $$;
+
 -- The member's part: let a wish pass that was released, and say how the others stand.
 CREATE FUNCTION ledger.check_review(p_wish ledger.wish, p_member uuid, p_facts jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
+    whose uuid := ledger.asked_of(p_wish, p_member);
     known review;
 BEGIN
     IF p_wish.key IS NULL THEN PERFORM ledger.refuse('UNDER_REVIEW', p_facts); END IF;  -- it was only asked
     SELECT * INTO known FROM review
-    WHERE member_id = p_member AND partner_id = p_wish.partner_id AND key = p_wish.key FOR UPDATE;
+    WHERE member_id = whose AND partner_id = p_wish.partner_id AND key = p_wish.key FOR UPDATE;
     IF known.review_id IS NOT NULL AND known.fingerprint <> p_wish.fingerprint THEN
         PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT');
     END IF;
@@ -18,11 +23,12 @@ BEGIN
     IF known.state IS DISTINCT FROM 'released' THEN
         -- With all that is needed to remember it, since this transaction is undone.
         PERFORM ledger.refuse('UNDER_REVIEW', p_facts || jsonb_build_object('wish', jsonb_build_object(
-            'member', p_member, 'partner', p_wish.partner_id, 'key', p_wish.key, 'fingerprint', encode(p_wish.fingerprint, 'hex'),
+            'member', whose, 'partner', p_wish.partner_id, 'key', p_wish.key, 'fingerprint', encode(p_wish.fingerprint, 'hex'),
             'kind', p_wish.kind, 'points', p_wish.points, 'store', p_wish.store, 'terminal', p_wish.terminal, 'receipt', p_wish.receipt_number)));
     END IF;
-    UPDATE review SET state = 'posted', business_date = p_wish.business_date, transaction_id = p_wish.transaction_id
-    WHERE member_id = p_member AND review_id = known.review_id;
+    UPDATE review SET state = 'posted', business_date = p_wish.business_date, transaction_id = p_wish.transaction_id,
+                      posted_with = nullif(p_member, whose)
+    WHERE member_id = whose AND review_id = known.review_id;
 END $$;
 
 -- Remember a wish that was refused as UNDER_REVIEW, from that refusal's facts. Again changes nothing. Of one

@@ -112,7 +112,7 @@ END $$;
 CREATE FUNCTION ledger.post_redeem_voucher(
     p_member uuid, p_partner uuid, p_date date, p_id uuid, p_points bigint, p_key text, p_fingerprint bytea,
     p_store text, p_terminal text, p_receipt_number text, p_receipt_line integer, p_receipt_revision integer,
-    p_occurred_at timestamptz, p_now timestamptz
+    p_occurred_at timestamptz, p_now timestamptz, p_amount numeric DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -120,6 +120,7 @@ DECLARE
 BEGIN
     wish.kind := 'redeem';  -- a receipt that was redeemed otherwise is not paid by a voucher too
     wish.partner_id := p_partner;
+    wish.amount := p_amount;
     wish.key := p_key;
     wish.fingerprint := p_fingerprint;
     wish.occurred_at := p_occurred_at;

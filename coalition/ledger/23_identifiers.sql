@@ -51,6 +51,7 @@ BEGIN
     ) THEN
         PERFORM ledger.refuse('IDENTIFIER_UNKNOWN');
     END IF;
+    IF (ledger.head_of(p_member)).erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     -- A block is lifted by whoever set it, or by the operator; nor is it got round by linking anew.
     IF last.state = 'blocked' AND p_state IN ('active', 'unlinked') AND last.party_id IS DISTINCT FROM p_party
        AND p_party IS DISTINCT FROM '00000000-0000-0000-0000-000000000000' THEN

@@ -174,12 +174,13 @@ BEGIN
 
     SELECT array_agg(judged.plain ORDER BY judged.nth) INTO plain FROM (
         SELECT l.nth, bool_and(
-            fit[l.nth] AND p_in_use[l.nth] AND l.once AND l.points BETWEEN (l.amount IS NULL)::int AND 1000000000
+            fit[l.nth] AND p_in_use[l.nth] AND l.once AND coalesce(l.points BETWEEN (l.amount IS NULL)::int AND 1000000000, false)
             AND (l.receipt_number IS NULL OR (p_claimed[l.nth] AND l.receipt_revision = 0))
             AND l.occurred_at >= p_wish.oldest
             -- LIMIT, so that each is looked up; without it the whole table may be hashed for a batch.
             AND (SELECT true FROM idempotency i WHERE i.member_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key LIMIT 1) IS NULL
             AND (SELECT true FROM idempotency i WHERE i.named_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key LIMIT 1) IS NULL
+            AND (SELECT true FROM review r WHERE r.member_id = l.member_id AND r.partner_id = p_wish.partner_id AND r.key = l.key LIMIT 1) IS NULL
             AND h.member_id IS NOT NULL AND h.erased_at IS NULL AND h.merged_into IS NULL AND NOT h.blocked
             AND (SELECT true FROM member_head merged WHERE merged.merged_into = l.member_id LIMIT 1) IS NULL
             AND h.deficit = 0 AND NOT h.extends

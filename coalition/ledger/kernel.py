@@ -33,6 +33,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "enrol",
     "link_identifier",
     "respell_identifiers",
+    "forget_requests",
     "change_identifier",
     "replace_card",
     "set_member_blocked",

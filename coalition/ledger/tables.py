@@ -431,7 +431,9 @@ transaction = Table(
     Column("partner_id", Uuid, nullable=False, comment="who acted; the network for maturity and expiry"),
     Column("agreement_id", Uuid, comment="whose R counts, for a redemption and its reversal"),
     Column("points", BigInteger, nullable=False, comment="how many it moved, unsigned"),
-    Column("amount", Numeric(18, 4), comment="the money spent, where the issue was given as money"),
+    Column(
+        "amount", Numeric(18, 4), comment="the money spent, or that the points stand for, or that goes back"
+    ),
     Column("store", Text),
     Column("terminal", Text),
     Column("receipt_number", Text),
@@ -749,6 +751,9 @@ review = Table(
     Column("decided_at", Timestamp),
     Column("business_date", Date, comment="with transaction_id: what it became once it was released"),
     Column("transaction_id", Uuid),
+    Column(
+        "posted_with", Uuid, comment="whose transaction that is, where the member was merged into another"
+    ),
     PrimaryKeyConstraint("member_id", "review_id"),
     UniqueConstraint("member_id", "partner_id", "key"),
     CheckConstraint(_one_of("state", REVIEW_STATES), name="state"),
@@ -756,6 +761,7 @@ review = Table(
     CheckConstraint("(decided_by IS NULL) = (decided_at IS NULL)", name="decision_is_whole"),
     CheckConstraint("(state = 'posted') = (transaction_id IS NOT NULL)", name="posted_when_posted"),
     CheckConstraint("(transaction_id IS NULL) = (business_date IS NULL)", name="reference_is_whole"),
+    CheckConstraint("posted_with <> member_id", name="posted_with_another"),
     ForeignKeyConstraint(["member_id"], ["ledger.member.member_id"]),
     Index("reviews_by_age", "asked_at", "review_id"),
     schema=SCHEMA,

@@ -120,7 +120,7 @@ def adjustment() -> None:
     "--state", type=click.Choice([one.value for one in AdjustmentState]), help="Only those that stand so."
 )
 @click.option("--member", "who", help="Only this member's: an id or KIND:VALUE.")
-@click.option("--most", type=click.IntRange(1, LARGEST_SIZE), default=LARGEST_SIZE, show_default=True)
+@console.most_option(LARGEST_SIZE, largest=LARGEST_SIZE)
 @console.json_option
 def list_(state: str | None, who: str | None, most: int, as_json: bool) -> None:
     """List adjustments, the newest first."""

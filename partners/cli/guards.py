@@ -69,8 +69,9 @@ def limit() -> None:
     """Limit how much a member, a card, a store or a partner may move.
 
     A limit is published, a version at a time, and never edited; the last version of its code holds from
-    then on. Limits of members and cards are exact. Those of stores and partners act on a figure that is some
-    seconds old: `figures` shows what was used, and by how much a limit was overshot meanwhile.
+    then on. Limits of members and cards are exact. Those of stores and partners act on a figure at most
+    3 seconds old, and may be overshot by what is posted meanwhile: `figures` shows what was used, and by how
+    much a limit was overshot.
     """
 
 

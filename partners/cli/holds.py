@@ -58,9 +58,7 @@ def hold() -> None:
     show_default=True,
     help="How they stand.",
 )
-@click.option(
-    "--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
-)
+@console.most_option()
 @click.option("--after", type=HOLD, metavar="HOLD", help="Those that come after it.")
 @console.json_option
 def list_(

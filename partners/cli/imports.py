@@ -65,7 +65,7 @@ def import_file(file: Path, code: str, written: Format | None, rejects: Path | N
     member       the card, or another identifier of the member
     time         ISO 8601; without a zone it is in the programme's
     amount       money spent (issues), or
-    points       points (issues and redemptions)
+    points       points (issues; redemptions, with the amount that they stand for, if you like)
     store, terminal, line, revision        of the receipt, if there are several
     member_kind  card (if not given), phone, email, partner_reference
 

@@ -110,9 +110,7 @@ def whole(session: Session, found: history.Transaction) -> dict[str, Any]:
     proof = prove_inclusion(session, found.ref)
     return row | {
         "operator": who_did(session, found),
-        "reversiblePoints": found.points - sum(one.points for one in undone)
-        if found.kind in history.REVERSIBLE
-        else None,
+        "reversiblePoints": found.reversible_points(undone),
         "reversedBy": [{"transaction": spell_reference(one.ref), "points": one.points} for one in undone],
         "reimbursement": _reimbursement(session, found),
         "entries": _entries(session, history.entries_of(session, [found.ref])[found.ref]),

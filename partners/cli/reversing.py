@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 @click.argument("which", metavar="[TRANSACTION]", type=TRANSACTION, required=False)
 @click.option("--points", type=click.IntRange(min=1), help="Undo so many of its points.")
 @click.option(
-    "--amount", type=DECIMAL, help="Or what so much of the money had earned that it was posted for."
+    "--amount",
+    type=DECIMAL,
+    help="Or what so much of its money had earned, or that money's share of a redemption's points.",
 )
 @click.option("--reason", help="Why, in your words. The partner and the member read it.")
 @click.option("--key", help="The same key again is the same reversal; made up if not given.")

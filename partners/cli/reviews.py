@@ -11,8 +11,9 @@ import click
 from coalition import reviewing
 from coalition.cli import console
 from coalition.cli.naming import member_named
+from coalition.errors import ReviewUnknown
 from coalition.ids import MemberId
-from coalition.paging import LARGEST_SIZE, PageRequest
+from coalition.paging import PageRequest
 from coalition.reviewing import Review, ReviewState
 from partners import refusals
 from partners.cli.parameters import codes_of, operator
@@ -61,14 +62,35 @@ def review() -> None:
     type=click.Choice([one.value for one in ReviewState]),
     default=ReviewState.WAITING.value,
     show_default=True,
+    help="How they stand.",
 )
+@click.option("--partner", help="Only this partner's: its code.")
+@click.option("--member", "who", help="Only this member's: an id or KIND:VALUE.")
+@console.most_option()
+@click.option("--after", metavar="REVIEW", help="Those that come after it.")
 @console.json_option
-def list_reviews(state: str, as_json: bool) -> None:
-    """List postings under review, the oldest first, at most 100."""
+def list_reviews(
+    state: str, partner: str | None, who: str | None, most: int, after: str | None, as_json: bool
+) -> None:
+    """List postings under review, the oldest first: who waits longest is looked at first.
+
+    \b
+    Examples:
+      coalition review list
+      coalition review list --state rejected --member card:4006381333931 --json
+    """  # noqa: D301 - click's mark of lines to keep
     with console.open_database() as database, database.reading() as session:
-        page = reviewing.list_reviews(session, PageRequest(size=LARGEST_SIZE), state=ReviewState(state))
+        page = reviewing.list_reviews(
+            session,
+            PageRequest(size=most, after=None if after is None else reviewing.key_of(_found(session, after))),
+            state=ReviewState(state),
+            partner_id=None if partner is None else get_partner_by_code(session, partner).partner_id,
+            member_id=None if who is None else member_named(session, who),
+        )
         rows = _rows(session, page.items)
     console.print_result(rows, columns=_REVIEWS, as_json=as_json)
+    if page.has_next and not as_json:
+        click.echo(f"There are more: --after {rows[-1]['review']}", err=True)
 
 
 @review.command()
@@ -99,9 +121,7 @@ def reject(review_id: str, by: str, as_json: bool) -> None:
 @click.option(
     "--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]), help="With its zone."
 )
-@click.option(
-    "--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
-)
+@console.most_option()
 @console.json_option
 def list_refusals(
     code: str | None, partner: str | None, who: str | None, since: Any, until: Any, most: int, as_json: bool
@@ -149,11 +169,7 @@ def _spelled(facts: dict[str, Any]) -> str:
 
 
 def _decide(named: str, decide: Any, done: str, *, by: str, as_json: bool) -> None:
-    member, _, review_id = named.partition("/")
-    try:
-        key = MemberId(UUID(member)), UUID(review_id)
-    except ValueError:
-        raise click.BadParameter(f"{named!r} is no review, as `coalition review list` names them") from None
+    key = _key_in(named)
     with console.open_database() as database, database.unit_of_work() as session:
         decide(session, *key, by=operator(by))
         found = reviewing.find_review(session, *key)
@@ -163,6 +179,21 @@ def _decide(named: str, decide: Any, done: str, *, by: str, as_json: bool) -> No
         console.print_json(row)
     else:
         click.echo(f"review {named} is {done}")
+
+
+def _key_in(named: str) -> tuple[MemberId, UUID]:
+    member, _, review_id = named.partition("/")
+    try:
+        return MemberId(UUID(member)), UUID(review_id)
+    except ValueError:
+        raise click.BadParameter(f"{named!r} is no review, as `coalition review list` names them") from None
+
+
+def _found(session: Session, named: str) -> Review:
+    found = reviewing.find_review(session, *_key_in(named))
+    if found is None:
+        raise ReviewUnknown
+    return found
 
 
 def _rows(session: Session, found: Sequence[Review]) -> list[dict[str, Any]]:

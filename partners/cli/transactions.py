@@ -37,9 +37,7 @@ def _filters(function: _AnyFunction) -> _AnyFunction:
     for option in (
         console.json_option,
         click.option("--after", type=TRANSACTION, metavar="TRANSACTION", help="Those that come after it."),
-        click.option(
-            "--most", type=click.IntRange(1, 10_000), default=50, show_default=True, help="At most so many."
-        ),
+        console.most_option(),
         click.option("--window", type=_DAY, help="Only those of the window of this business date."),
         click.option("--store", help="Only those at the store of this code."),
         click.option(

@@ -101,7 +101,7 @@ async def enrol(
         payload = await must(
             connection,
             callers[_ENROLLED_BY],
-            documents.ENROLL,
+            documents.ENROL,
             {
                 "input": {
                     "idempotencyKey": f"enrol-{household}",

@@ -4,8 +4,9 @@ from typing import TYPE_CHECKING
 
 from coalition.errors import InvalidInput
 from coalition.ids import NETWORK, MemberId
+from coalition.members import Named
 from schema.context import Context
-from schema.inputs import MemberBy
+from schema.inputs import NOBODY, MemberBy
 from schema.web.faults import Forbidden
 
 if TYPE_CHECKING:
@@ -16,15 +17,31 @@ def acting_for(context: Context, session: "Session", named: MemberBy | None, *, 
     """The member for whom it is done.
 
     Raises:
+        As `acting_as`.
+    """
+    return acting_as(context, session, named, field=field).member_id
+
+
+def acting_as(
+    context: Context, session: "Session", named: MemberBy | None, *, field: str, in_use: bool = True
+) -> Named:
+    """The member for whom it is done, and by whose identifier the operator named it.
+
+    Without `in_use` also by one that is blocked, replaced or unlinked.
+
+    Raises:
         InvalidInput: a member named somebody else, or the operator nobody.
         Forbidden: the token is a partner's, or finance's.
     """
     viewer = context.viewer
-    found = None if named is None else named.resolve(session, partner_id=NETWORK)
+    found = None
+    if named is not None:
+        found = (named.who if in_use else named.named)(session, partner_id=NETWORK)
+        found = found or Named(member_id=NOBODY)
     if viewer.member_id is not None:
-        if found not in (None, viewer.member_id):
+        if found is not None and found.member_id != viewer.member_id:
             raise InvalidInput("With a member's token this is done for oneself.", field=("input", field))
-        return viewer.member_id
+        return Named(member_id=viewer.member_id)
     if not viewer.is_operator:
         raise Forbidden("This is a member's own to do, or the operator's on a member's behalf.")
     if found is None:

@@ -259,6 +259,7 @@ class BatchMutations:
                 partner_id=partner_id,
                 idempotency_key=str(line.idempotency_key),
                 points=line.points,
+                amount=line.amount,
                 receipt=receipt,
                 occurred_at=line.occurred_at,
                 confirmation_id=confirmation_in(line.confirmation),

@@ -2,6 +2,7 @@
 
 import datetime as dt
 from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 from uuid import UUID
 
@@ -63,6 +64,11 @@ class CaptureRedemptionInput:
     hold_id: strawberry.ID = strawberry.field(description="Which hold.")
     points: Points | None = strawberry.field(
         default=None, description="How many; all where nothing is said. The rest is released."
+    )
+    amount: Decimal | None = strawberry.field(
+        default=None,
+        description="The money that the points taken stand for on your receipt. It moves nothing; a return"
+        " can then be given as a part of it (reverseTransaction).",
     )
     receipt: ReceiptInput | None = strawberry.field(
         default=None, description="Your receipt line; it has one effect."
@@ -148,6 +154,7 @@ def capture(context: Context, partner_id: PartnerId, wish: CaptureRedemptionInpu
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
+                amount=wish.amount,
                 receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
             ),
@@ -174,7 +181,7 @@ def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> 
             ),
         )
 
-    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
+    return context.post_saying(wish.reason, post, attempt)
 
 
 @strawberry.type

@@ -28,7 +28,7 @@ NO_PARTNER: Final = PartnerId(PartyId(UUID(int=1)))
 
 
 @strawberry.input(description="Someone who joins the programme at your business.")
-class EnrollMemberInput:
+class EnrolMemberInput:
     """An enrolment."""
 
     idempotency_key: strawberry.ID = strawberry.field(
@@ -43,7 +43,7 @@ class EnrollMemberInput:
 class LinkIdentifierInput:
     """A link."""
 
-    idempotency_key: strawberry.ID = strawberry.field(description="As for enrollMember.")
+    idempotency_key: strawberry.ID = strawberry.field(description="As for enrolMember.")
     member: MemberBy = strawberry.field(description="Who.")
     identifier: IdentifierInput = strawberry.field(description="Known by what.")
 
@@ -98,11 +98,11 @@ class MemberMutations:
         extensions=[Requires(Scope.MEMBERS_WRITE)],
         directives=[WRITES],
     )
-    def enroll_member(
+    def enrol_member(
         self,
         info: Info,
         input: Annotated[
-            EnrollMemberInput,
+            EnrolMemberInput,
             strawberry.argument(
                 description="What the new member is known by: a bare card number is enough, the rest can be"
                 " linked later."

@@ -69,7 +69,7 @@ def _changed(
             ),
         )
 
-    return context.post(work, attempt) if wish.reason is None else context.execute(work, attempt)
+    return context.post_saying(wish.reason, work, attempt)
 
 
 def _named(session: "Session", member: MemberBy, *, field: str) -> MemberId:

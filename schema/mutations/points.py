@@ -119,6 +119,7 @@ def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> 
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
+                amount=wish.amount,
                 receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
                 confirmation_id=confirmation_in(wish.confirmation),
@@ -149,7 +150,7 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
             ),
         )
 
-    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
+    return context.post_saying(wish.reason, post, attempt)
 
 
 def _reversed(

@@ -4,11 +4,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition import members
+from coalition import identifier_changes, members
 from coalition.amounts import Points
 from coalition.errors import CoalitionError, InvalidInput, MemberUnknown
-from coalition.ids import NETWORK
+from coalition.history import find_by_key
+from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
+from coalition.members import Named
 from coalition.reasons import check_reason
 from coalition.transferring import TransferPoints, transfer_points
 from partners.scopes import Scope
@@ -16,7 +18,7 @@ from partners.terms import check_points
 from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.inputs import MemberBy
-from schema.mutations.acting import acting_for
+from schema.mutations.acting import acting_as
 from schema.mutations.points import PointsPayload
 from schema.viewer import Requires
 
@@ -54,15 +56,17 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
     attempt = context.attempt("transfer", points=wish.points)
 
     def post(session: "Session") -> Posting:
-        attempt.member_id = giver = acting_for(context, session, wish.from_member, field="from")
+        giver = acting_as(context, session, wish.from_member, field="from", in_use=False)
+        attempt.member_id = giver.member_id
         check_reason(wish.reason)
         check_points(wish.points)
         try:
-            named = wish.to.exactly(session, partner_id=NETWORK, in_use=True)
+            named = _receiver(session, wish, giver)
         except InvalidInput as refusal:
             raise InvalidInput(refusal.message, field=_TO) from None
         command = TransferPoints(
-            member_id=giver,
+            member_id=giver.member_id,
+            holder=giver.holder_id,
             # Whoever was merged is found through who has the points now; the giver does not notice.
             to=members.survivor_of(session, named),
             named=named,
@@ -80,7 +84,21 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             # That a receiver is blocked is no more the giver's to know than that there is none.
             raise MemberUnknown(field=_TO) from None
 
-    return context.post(post, attempt) if wish.reason is None else context.execute(post, attempt)
+    return context.post_saying(wish.reason, post, attempt)
+
+
+def _receiver(session: "Session", wish: TransferPointsInput, giver: Named) -> MemberId:
+    """Whom the giver names; neither of the two by what is out of use, unless it was asked before.
+
+    As of a till's posting, what became of an identifier since does not come between a wish and its answer.
+    """
+    key = str(wish.idempotency_key)
+    by_identifier = bool(wish.to.identifier) or giver.identifier_id is not None
+    if by_identifier and find_by_key(session, member_id=giver.member_id, partner_id=NETWORK, key=key):
+        found = wish.to.named(session, partner_id=NETWORK)
+        return found.holder_id or found.member_id
+    identifier_changes.check_in_use(session, giver)
+    return wish.to.exactly(session, partner_id=NETWORK, in_use=True)
 
 
 @strawberry.type

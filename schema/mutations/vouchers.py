@@ -1,6 +1,7 @@
 """Vouchers: a member makes one, and the partner for whom it is takes it, perhaps while it is offline."""
 
 import datetime as dt
+from decimal import Decimal
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -52,6 +53,11 @@ class RedeemVoucherInput:
     points: Points | None = strawberry.field(
         default=None,
         description="How many you take; all that it is good for where nothing is said. The rest is released.",
+    )
+    amount: Decimal | None = strawberry.field(
+        default=None,
+        description="The money that the points taken stand for on your receipt. It moves nothing; a return"
+        " can then be given as a part of it (reverseTransaction).",
     )
     receipt: ReceiptInput | None = strawberry.field(
         default=None, description="Your receipt line; it has one effect."
@@ -133,6 +139,7 @@ def redeem(
                 partner_id=partner_id,
                 idempotency_key=str(wish.idempotency_key),
                 points=wish.points,
+                amount=wish.amount,
                 receipt=attempt.receipt,
                 occurred_at=wish.occurred_at,
             ),

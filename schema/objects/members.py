@@ -13,13 +13,14 @@ from coalition.ledger import Balance as LedgerBalance
 from schema.context import Info
 from schema.cost import FEW, PAGE, Cost
 from schema.ids import to_global
+from schema.inputs import TransactionFilter
 from schema.objects.identifiers import Identifier
 from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 from schema.objects.partners import Partner, partner_of
+from schema.objects.transaction_pages import transactions_page
 from schema.objects.transactions import Transaction
 
 if TYPE_CHECKING:
-    from schema.inputs import TransactionFilter
     from schema.objects.holds import Hold
     from schema.objects.pools import Pool
 
@@ -202,7 +203,7 @@ class Member(Node):
         self,
         info: Info,
         filter: Annotated[
-            Annotated["TransactionFilter", strawberry.lazy("schema.inputs")] | None,
+            TransactionFilter | None,
             strawberry.argument(
                 description="Which of the member's are wanted; all that you may see, where nothing is said."
             ),
@@ -213,8 +214,6 @@ class Member(Node):
         before: Before = None,
     ) -> Connection[Transaction]:
         """History."""
-        from schema.queries.history import transactions_page  # noqa: PLC0415 - the query answers with this type
-
         return transactions_page(
             info, filter, member_id=self.member_id, first=first, after=after, last=last, before=before
         )

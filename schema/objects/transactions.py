@@ -3,6 +3,7 @@
 import datetime as dt
 from decimal import Decimal
 from enum import Enum
+from hashlib import sha256
 from typing import TYPE_CHECKING, Annotated
 
 import strawberry
@@ -15,6 +16,7 @@ from coalition.programme import get_programme
 from partners import on_behalf
 from schema.context import Info
 from schema.cost import FEW, Cost
+from schema.enums import TransactionKind
 from schema.explaining import explain
 from schema.ids import to_global, transaction_id
 from schema.objects.money import Money
@@ -24,49 +26,6 @@ from schema.objects.partners import Partner, partner_of
 if TYPE_CHECKING:
     from schema.objects.holds import Hold
     from schema.objects.members import Member
-
-
-@strawberry.enum(description="What a transaction did.")
-class TransactionKind(Enum):
-    """The ledger's kinds."""
-
-    ISSUE = strawberry.enum_value("issue", description="A partner gave points.")
-    REDEEM = strawberry.enum_value("redeem", description="A partner took points in payment.")
-    AUTHORIZE = strawberry.enum_value("authorize", description="A partner set points aside.")
-    CAPTURE = strawberry.enum_value("capture", description="A partner took points that it had set aside.")
-    VOID = strawberry.enum_value("void", description="A partner let points go that it had set aside.")
-    LAPSE = strawberry.enum_value("lapse", description="Nobody took points that were set aside in time.")
-    REVERSE_ISSUE = strawberry.enum_value(
-        "reverse_issue", description="An issue was undone, or a part of it."
-    )
-    REVERSE_REDEMPTION = strawberry.enum_value(
-        "reverse_redemption", description="A redemption or a capture was undone, or a part of it."
-    )
-    MATURE = strawberry.enum_value("mature", description="Pending points became spendable.")
-    EXPIRE = strawberry.enum_value("expire", description="Points expired.")
-    RECOVERY = strawberry.enum_value(
-        "recovery", description="Points paid off what the member owed a partner."
-    )
-    TRANSFER_OUT = strawberry.enum_value("transfer_out", description="The member gave points to another.")
-    TRANSFER_IN = strawberry.enum_value("transfer_in", description="Another member gave the member points.")
-    MERGE_OUT = strawberry.enum_value("merge_out", description="The member was merged into another.")
-    MERGE_IN = strawberry.enum_value("merge_in", description="Another member was merged into this one.")
-    UNMERGE_OUT = strawberry.enum_value("unmerge_out", description="What a merge had brought went back.")
-    UNMERGE_IN = strawberry.enum_value("unmerge_in", description="The member is itself again.")
-    ADJUST_IN = strawberry.enum_value("adjust_in", description="The operator gave points.")
-    ADJUST_OUT = strawberry.enum_value("adjust_out", description="The operator took points.")
-    POOL_OUT = strawberry.enum_value(
-        "pool_out", description="Another of the member's pool spent points that the member had."
-    )
-    POOL_IN = strawberry.enum_value(
-        "pool_in", description="Others of the member's pool gave what a redemption lacked."
-    )
-    UNPOOL_OUT = strawberry.enum_value(
-        "unpool_out", description="What others of a pool had given went back to them."
-    )
-    UNPOOL_IN = strawberry.enum_value(
-        "unpool_in", description="What another of a pool did not spend after all came back."
-    )
 
 
 @strawberry.enum(
@@ -118,8 +77,11 @@ class Entry:
 
     @strawberry.field(description="The lot whose points moved; null: what a member owes.")
     def lot(self) -> strawberry.ID | None:
-        """An id to group legs by."""
-        return None if self.lot_id is None else to_global("Lot", self.lot_id)
+        """An id to group legs by.
+
+        Not the lot's own: a proof's private digest stands for what only that keeps from being guessed.
+        """
+        return None if self.lot_id is None else to_global("Lot", sha256(self.lot_id.bytes).hexdigest()[:32])
 
     @strawberry.field(description="Who issued the lot; null for a deficit's leg.")
     def issuer(self, info: Info) -> Partner | None:
@@ -213,7 +175,11 @@ class Transaction(Node):
 
         return Member.of(self.ref.member_id)
 
-    @strawberry.field(description="The money spent, where the issue was given as money.")
+    @strawberry.field(
+        description="The money that it was posted with: what was spent, of an issue that was given as money;"
+        " what the points of a redemption stood for, where the till said so; what went back, of a reversal"
+        " that was given so."
+    )
     def amount(self, info: Info) -> Money | None:
         """What was paid at the till."""
         amount: Decimal | None = self._record(info).amount
@@ -252,10 +218,7 @@ class Transaction(Node):
     )
     def missing_points(self, info: Info) -> Points | None:
         """What a reversal did not find."""
-        record = self._record(info)
-        if record.undone_points is None:
-            return None
-        return Points(max(record.undone_points - record.points, 0))
+        return self._record(info).missing_points
 
     @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW])
     def reversed_by(self, info: Info) -> list["Transaction"]:
@@ -269,11 +232,7 @@ class Transaction(Node):
     )
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""
-        record = self._record(info)
-        if record.kind not in history.REVERSIBLE:
-            return None
-        undone = sum(one.points for one in info.context.loaded.reversals.get(self.ref) or [])
-        return Points(record.points - undone)
+        return self._record(info).reversible_points(info.context.loaded.reversals.get(self.ref) or [])
 
     @strawberry.field(description="The hold that it opened or ended.")
     def hold(self, info: Info) -> Annotated["Hold", strawberry.lazy("schema.objects.holds")] | None:

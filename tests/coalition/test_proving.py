@@ -115,8 +115,32 @@ def test_a_proof_with_anything_changed_proves_nothing(ledger: LedgerDriver, tmp_
     assert leads_elsewhere({**proof, "path": [*proof["path"], "00" * 32]})
     assert leads_elsewhere({**proof, "leafIndex": proof["leafIndex"] + 1})
     assert leads_elsewhere({**proof, "leafIndex": -1})
+    # What the proof says of itself, and what was not hashed, does not change what is told to be proved.
+    code, told = verify(tmp_path, json.dumps({**proof, "window": "2026-03-09"}), root)
+    assert (code, "Proved" in told) == (1, False)
     for broken in ("", "[]", "{}", '{"format": "coalition-proof-1"}'):
         assert verify(tmp_path, broken, root)[0] == 2
+
+
+def test_what_is_told_to_be_proved_is_no_more_than_that(ledger: LedgerDriver, tmp_path: Path) -> None:
+    for _ in range(3):
+        posting = ledger.issue(ledger.member(), 30)
+    ledger.close_window()
+    last = max(ledger.rows("SELECT member_id, business_date, transaction_id FROM ledger.transaction"))
+    with ledger.database.reading() as session:
+        proof = prove_inclusion(
+            session, TransactionRef(member_id=last[0], business_date=last[1], transaction_id=last[2])
+        )
+    assert proof is not None
+    assert (proof.leaf_index, proof.tree_size) == (2, 3)
+    # The path of the third of three is that of the second of two: RFC 9162 takes the size from elsewhere.
+    claimed = {**json.loads(proof.document()), "leafIndex": 1, "treeSize": 2}
+    code, told = verify(tmp_path, json.dumps(claimed), published(ledger, posting))
+    assert code == 0
+    assert told.splitlines() == [
+        f"Proved: in the window of {posting.business_date} is this transaction.",
+        proof.public_text,
+    ]
 
 
 def test_an_open_window_has_no_proofs_and_an_unknown_transaction_none_at_all(ledger: LedgerDriver) -> None:
@@ -212,7 +236,11 @@ def test_a_forged_row_with_a_forged_digest_still_misses_the_published_root(
     ledger.close_window()
     with superuser_engine.begin() as connection:
         connection.execute(text("SET LOCAL search_path = ledger"))
-        connection.execute(text("UPDATE transaction SET card_id = gen_random_uuid() WHERE kind = 'redeem'"))
+        connection.execute(
+            text(
+                "UPDATE transaction SET occurred_at = occurred_at + interval '1 second' WHERE kind = 'redeem'"
+            )
+        )
         connection.execute(
             text(
                 "UPDATE transaction t SET digest = ledger.chained((SELECT b.digest FROM transaction b"

@@ -16,6 +16,7 @@ from driver import LedgerDriver
 from psycopg.errors import SerializationFailure
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
+from waiting import PATIENCE, until_somebody_waits
 
 from coalition.db.engine import make_engine
 from coalition.errors import CoalitionError
@@ -23,7 +24,6 @@ from coalition.ledger.posting import TermsSuperseded
 
 Act = Callable[[LedgerDriver], Any]
 
-PATIENCE = 30  # seconds until a session that does not get on is a failure
 _TRIES = 3  # as in partners.till
 
 
@@ -46,21 +46,11 @@ def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
         with ledger.database.unit_of_work() as session:
             first(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
             later = pool.submit(second, ledger)
-            until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
         try:
             return later.result()
         except (CoalitionError, TermsSuperseded) as refusal:
             return refusal
-
-
-def until_somebody_waits(ledger: LedgerDriver) -> None:
-    """Return when a session of this database waits for a lock."""
-    tried_until = time.monotonic() + PATIENCE
-    while not ledger.rows(
-        "SELECT FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    ):
-        assert time.monotonic() < tried_until, "nobody waited"
-        time.sleep(0.01)
 
 
 @dataclass(repr=False)

@@ -6,10 +6,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from concurrency.interleaving import PATIENCE, Act, counter, in_forced_order
+from concurrency.interleaving import Act, counter, in_forced_order
 from driver import START, LedgerDriver, receipt
 from operating import Coalition
 from sqlalchemy import text
+from waiting import PATIENCE, until_somebody_waits
 
 from coalition import identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
@@ -43,22 +44,6 @@ def coalition(ledger: LedgerDriver) -> Coalition:
 def findings(database: Database) -> list[Any]:
     with database.reading() as session:
         return list(run_audit(session, checks=(*AUDIT, *CHAIN)))
-
-
-def until_waiting(database: Database, count: int) -> None:
-    """Until so many sessions wait for a lock."""
-    for _ in range(400):
-        with database.reading() as session:
-            waiting = session.execute(
-                text(
-                    "SELECT count(*) FROM pg_stat_activity"
-                    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-                )
-            ).scalar_one()
-        if waiting >= count:
-            return
-        threading.Event().wait(0.01)
-    pytest.fail(f"nobody waited for a lock, or fewer than {count}")
 
 
 def holding(ledger: LedgerDriver, member: MemberId, *, number: str | None = None) -> Any:
@@ -123,7 +108,7 @@ def test_an_import_and_a_till_post_one_receipt_of_one_member(
             (import_them, post_one) if first == "import" else (post_one, import_them)
         ):
             asked.append(pool.submit(act))
-            until_waiting(coalition.database, waiting + 1)
+            until_somebody_waits(coalition.database, many=waiting + 1)
         holder.rollback()
         holder.close()
         done = [one.result(timeout=30) for one in asked]
@@ -207,9 +192,9 @@ def test_two_batches_wait_for_one_member_with_others_that_both_want(ledger: Ledg
     holder = holding(ledger, crowd[1])
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ledger.batch, *(ledger.to_issue(one, 1) for one in crowd))
-        until_waiting(ledger.database, 1)
+        until_somebody_waits(ledger.database)
         second = pool.submit(ledger.batch, *(ledger.to_issue(one, 1) for one in reversed(crowd)))
-        until_waiting(ledger.database, 2)
+        until_somebody_waits(ledger.database, many=2)
         holder.rollback()
         holder.close()
         outcomes = first.result(timeout=30) + second.result(timeout=30)
@@ -226,9 +211,9 @@ def test_two_batches_wait_for_one_receipt_with_others_that_both_want(ledger: Led
     holder = holding(ledger, till, number="2")
     with ThreadPoolExecutor(2) as pool:
         first = pool.submit(ledger.batch, *forth)
-        until_waiting(ledger.database, 1)
+        until_somebody_waits(ledger.database)
         second = pool.submit(ledger.batch, *back)
-        until_waiting(ledger.database, 2)
+        until_somebody_waits(ledger.database, many=2)
         holder.rollback()
         holder.close()
         outcomes = first.result(timeout=30) + second.result(timeout=30)

@@ -16,11 +16,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from concurrency.interleaving import PATIENCE, Act, Counter, counter, in_forced_order
+from concurrency.interleaving import Act, Counter, counter, in_forced_order
 from concurrency.operations import BY_NAME, LATER, OPERATIONS, TWO_HEADS, Operation, Scene, set_rules
 from concurrency.portrait import Portrait, differences, portrait
 from databases import TestCluster
 from driver import LedgerDriver
+from waiting import PATIENCE
 
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.db import Database

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from driver import LedgerDriver, receipt
 from sqlalchemy import text
+from waiting import until_somebody_waits
 
 from coalition.audit import run_audit
 from coalition.errors import CoalitionError, LimitExceeded, ReviewRejected, UnderReview
@@ -129,20 +130,10 @@ def test_a_wish_that_is_being_rejected_waits_for_it_and_is_not_posted(ledger: Le
         with ledger.database.unit_of_work() as session:
             reject(session, member, review_id, by="bob")
             posting = pool.submit(ledger.issue, member, 1, key="k")
-            until_someone_waits(ledger)
+            until_somebody_waits(ledger.database)
         with pytest.raises(ReviewRejected):
             posting.result(timeout=10)
     assert ledger.balance(member).available == 0
-
-
-def until_someone_waits(ledger: LedgerDriver) -> None:
-    for _ in range(200):
-        if ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ) != [(0,)]:
-            return
-        time.sleep(0.02)
-    pytest.fail("nobody waited")
 
 
 def test_members_do_not_wait_for_each_other_under_limits_of_every_kind(ledger: LedgerDriver) -> None:

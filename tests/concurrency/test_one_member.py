@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from driver import LedgerDriver, receipt
 from sqlalchemy import text
+from waiting import until_somebody_waits
 
 from coalition.audit import run_audit
 from coalition.db import Database
@@ -139,7 +140,7 @@ def test_a_posting_that_waited_sees_what_the_lock_holder_did(ledger: LedgerDrive
     )
     with ThreadPoolExecutor(1) as pool:
         second = pool.submit(ledger.redeem, member, 80)
-        _until_someone_waits(ledger)
+        until_somebody_waits(ledger.database)
         assert not second.done()
         first.commit()
         with pytest.raises(InsufficientPoints) as refusal:
@@ -169,13 +170,3 @@ def test_members_do_not_wait_for_each_other(ledger: LedgerDriver) -> None:
         ledger.reverse(ledger.issue(free, 5).ref)
         holder.rollback()
     assert findings(ledger.database) == []
-
-
-def _until_someone_waits(ledger: LedgerDriver) -> None:
-    for _ in range(200):
-        if ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ) != [(0,)]:
-            return
-        threading.Event().wait(0.02)
-    pytest.fail("nobody waited for the member's lock")

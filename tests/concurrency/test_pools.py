@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from driver import LedgerDriver
 from sqlalchemy import text
+from waiting import until_somebody_waits
 
 from coalition.audit import run_audit
 from coalition.errors import AlreadyInPool, CoalitionError, HoldLapsed, InsufficientPoints, NotInPool
@@ -16,16 +17,6 @@ from coalition.ledger import Posting
 def _clean(ledger: LedgerDriver) -> None:
     with ledger.database.reading() as session:
         assert run_audit(session) == []
-
-
-def _until_someone_waits(ledger: LedgerDriver) -> None:
-    for _ in range(200):
-        if ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ) != [(0,)]:
-            return
-        threading.Event().wait(0.02)
-    pytest.fail("nobody waited")
 
 
 def test_two_members_spend_the_same_points_and_one_of_them_is_first(ledger: LedgerDriver) -> None:
@@ -43,7 +34,7 @@ def test_two_members_spend_the_same_points_and_one_of_them_is_first(ledger: Ledg
                 {"member": first, "partner": partner, "agreement": ledger.agreements[partner]},
             )
             waiting = other.submit(ledger.redeem, second, 80, from_pool=True)
-            _until_someone_waits(ledger)
+            until_somebody_waits(ledger.database)
             assert not waiting.done()
             holder.rollback() if first == ada else holder.commit()
             if first == ada:
@@ -68,7 +59,7 @@ def test_an_own_redemption_and_one_from_the_pool_meet_at_the_member(ledger: Ledg
             {"member": ben, "partner": partner, "agreement": ledger.agreements[partner]},
         )
         waiting = other.submit(ledger.redeem, ada, 71, from_pool=True)
-        _until_someone_waits(ledger)
+        until_somebody_waits(ledger.database)
         holder.commit()
         with pytest.raises(InsufficientPoints) as refusal:
             waiting.result(timeout=10)
@@ -83,7 +74,7 @@ def test_who_leaves_while_the_pool_is_used_takes_along_what_is_left(ledger: Ledg
         holder.execute(text("SELECT ledger.leave_pool(:member, now())"), {"member": ben})
         of_ada = others.submit(ledger.redeem, ada, 80, from_pool=True)
         of_ben = others.submit(ledger.redeem, ben, 80, from_pool=True)
-        _until_someone_waits(ledger)
+        until_somebody_waits(ledger.database)
         holder.commit()
         with pytest.raises(InsufficientPoints):
             of_ada.result(timeout=10)

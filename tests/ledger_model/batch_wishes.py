@@ -21,6 +21,7 @@ from .wishing import Wish, rarely, someone, whom
 
 @dataclass(frozen=True, kw_only=True)
 class Batch(Wish):
+    enters = True
     partner: str
     atomic: bool
     lines: tuple[Issue | Redeem, ...]
@@ -55,7 +56,7 @@ class Batch(Wish):
             if isinstance(line, Redeem) and not self.pooled:
                 line = replace(line, from_pool=False)  # noqa: PLW2901
             if self.of_one is not None:
-                line = replace(line, member=self.of_one, nth_card=None)  # noqa: PLW2901
+                line = replace(line, member=self.of_one, nth_identifier=None)  # noqa: PLW2901
             lines.append(replace(line, partner=self.partner, receipt=receipt).settle(p))
         return replace(self, lines=tuple(lines))
 
@@ -94,6 +95,8 @@ def command(line: Issue | Redeem, ledger: Ledger, p: Programme, key: str) -> Iss
     }
     if isinstance(line, Redeem):
         confirmation = ledger.confirmation(line.confirmation)
-        return RedeemPoints(**told, confirmation_id=confirmation, from_pool=line.from_pool)
+        return RedeemPoints(
+            **told, amount=line.amount, confirmation_id=confirmation, from_pool=line.from_pool
+        )
     matures_at, expires_at = line.moments(p)
     return IssuePoints(**told, matures_at=matures_at, expires_at=expires_at, amount=line.amount)

@@ -96,6 +96,7 @@ class Line:
     """The member on the other side."""
     confirmed: bool = False
     card: int | None = None
+    store: int | None = None
 
     def __deepcopy__(self, _: Any) -> "Line":
         return self  # written once

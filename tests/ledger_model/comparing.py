@@ -1,21 +1,25 @@
 """Look for a difference between the model and the ledger: at what is stored, and at what is read."""
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
 from coalition import identifier_changes, members, pooling
+from partners.limits import figures_of, list_limits
 
-from . import pools
+from . import identifiers, pools
 from .books import NETWORK, NEVER, Member
+from .identifier_wishes import written
 from .ledger import Ledger
-from .programme import Programme
+from .programme import ZONE, Programme
 
+ASKING = "hard"
+SOON = timedelta(days=4)
 BUCKETS = ("pending", "available", "held", "burned", "expired", "reversed", "transferred")
 
 # All that a member's books say, in one question: the journal from some place on.
@@ -34,7 +38,7 @@ BOOKS = text("""
       (SELECT json_agg(json_build_object(
                 'sequence', t.sequence, 'kind', t.kind, 'partner', t.partner_id, 'points', t.points, 'window', t.business_date,
                 'recorded_at', t.recorded_at, 'occurred_at', t.occurred_at, 'late', t.late, 'amount', t.amount,
-                'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL, 'card', t.card_id,
+                'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL, 'card', t.card_id, 'store', t.store,
                 'balance', json_build_array(t.available_after, t.pending_after, t.held_after, t.deficit_after),
                 'reverses', (SELECT r.sequence FROM ledger.transaction r WHERE r.member_id = t.member_id
                              AND r.business_date = t.reverses_date AND r.transaction_id = t.reverses_id),
@@ -61,10 +65,11 @@ class Comparison:
 
     def behind(self, p: Programme) -> list[int]:
         """Whose journal has grown since it was compared."""
+        self.seen += [0] * (len(p.members) - len(self.seen))
         return [books.number for books in p.members if len(books.journal) > self.seen[books.number]]
 
     def all(self, p: Programme) -> None:
-        self.seen = [0] * len(self.seen)
+        self.seen = [0] * len(p.members)
         self(p, range(len(p.members)))
 
     def __call__(self, p: Programme, numbers: Iterable[int], *, as_read: bool = True) -> None:
@@ -84,11 +89,13 @@ class Comparison:
             }
             for number, member_id in zip(chosen, ids, strict=True):
                 self._stored(p.members[number], stored[member_id])
-                self._cards(session, p, number)
+                self._identifiers(session, p, number)
                 if as_read:
                     self._read_lots(session, p, number)
             self._reviews(session, p)
+            self._figures(session, p)
             if as_read:
+                self._read_names(session, p)
                 self._read_balances(session, p)
                 self._read_pools(session, p)
 
@@ -164,7 +171,8 @@ class Comparison:
                     real["undone"],
                     numbers.get(real["other"]),
                     real["confirmed"],
-                    real["card"] and self.ledger.cards.index(UUID(real["card"])),
+                    real["card"] and self.ledger.identifiers.index(UUID(real["card"])),
+                    real["store"],
                     tuple(real["balance"]),
                     _before(real["reverses"]),
                     _before(real["hold"]),
@@ -183,6 +191,7 @@ class Comparison:
                     line.other,
                     line.confirmed,
                     line.card,
+                    self.ledger.store(line.store),
                     line.balance,
                     line.reverses,
                     line.hold,
@@ -200,15 +209,53 @@ class Comparison:
             {(one.member, one.key, one.state) for one in p.reviews},
         )
 
-    def _cards(self, session: Any, p: Programme, number: int) -> None:
-        own = [card for card in p.cards if card.member == number]
+    def _figures(self, session: Any, p: Programme) -> None:
+        """What stores and partners have used of the limits, and the most that they ever had.
+
+        Those of this example: in the same database there are earlier ones', and the network is of them all.
+        """
+        held = [rule for rule in p.rules.values() if rule.of_figures]
+        published = {limit.code: limit for limit in list_limits(session)} if held else {}
+        for rule in held:
+            _same(
+                f"figures of limit {rule.number}",
+                {
+                    (self._name(str(one.partner_id)), one.store): (one.used, one.peak)
+                    for one in figures_of(session, published[self.ledger.limit(rule.number)], most=10_000)
+                    if one.partner_id in self.ledger.partners.values()
+                },
+                {
+                    (figure[1], self.ledger.store(figure[2])): (p.figures.used.get(figure, 0), peak)
+                    for figure, peak in p.peaks.items()
+                    if figure[0] == rule.number and figure[1] in self.ledger.partners
+                },
+            )
+
+    def _identifiers(self, session: Any, p: Programme, number: int) -> None:
+        own = [one for one in p.identifiers if one.member == number]
         if own:
             read = identifier_changes.identifier_histories(session, self.ledger.members[number])
             _same(
-                f"cards of {number}",
-                {self.ledger.cards.index(one.identifier_id): one.state for one in read},
-                {card.number: card.state for card in own},
+                f"identifiers of {number}",
+                {self.ledger.identifiers.index(one.identifier_id): one.state for one in read},
+                {one.number: one.state for one in own},
             )
+
+    def _read_names(self, session: Any, p: Programme) -> None:
+        """Whom each identifier names to a partner that looks for it."""
+        values = {(one.kind, one.print, one.owner) for one in p.identifiers}
+        spelt = {value: written(self.ledger, *value) for value in values}
+        asking = self.ledger.partner(ASKING)
+        found = members.find_all_named(session, spelt.values(), asking=asking) if spelt else {}
+        for value, identifier in spelt.items():
+            named = found.get(identifier)
+            real = {
+                (self.ledger.identifiers.index(one.identifier_id), self.ledger.members.index(one.member_id))
+                for one in ([] if named is None else [named])
+                if one.identifier_id
+            }
+            allowed = identifiers.named_to(p, ASKING, *value)
+            _same(f"whom {value} names", real, real & allowed or allowed)
 
     def _read_balances(self, session: Any, p: Programme) -> None:
         """A balance that is read is the one that the next posting will find."""
@@ -259,6 +306,18 @@ class Comparison:
                 for lot in sorted(books.lots, key=lambda one: (one.expires_at or NEVER, one.number))
                 if lot.at["available"] or lot.at["pending"] or lot.at["held"]
             ],
+        )
+        until = p.now + SOON
+        soon: Counter[Any] = Counter()
+        for lot in books.lots:
+            points = lot.at["available"] + lot.at["pending"]
+            if points and lot.expires_at is not None and lot.expires_at <= until:
+                soon[lot.expires_at.astimezone(ZONE).date(), lot.issuer] += points
+        expiring = members.expiring(session, self.ledger.members[number], within=SOON)
+        _same(
+            f"what expires soon of {number}",
+            {(one.on, self._name(str(one.issuer_id))): one.points for one in expiring},
+            dict(soon),
         )
 
     def _name(self, party: str) -> str:

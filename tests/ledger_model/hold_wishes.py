@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Self
 
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ from .wishing import (
     Ref,
     Wish,
     ago,
+    money,
     nths,
     part_of,
     rarely,
@@ -66,6 +68,7 @@ class Authorize(Redeem):
 @dataclass(frozen=True, kw_only=True)
 class Capture(OfEarlier):
     receipt: tuple[int, int] | None = None
+    amount: int | None = None
     kinds = frozenset({"authorize"})
     weight = 2
     strategy = staticmethod(
@@ -76,12 +79,13 @@ class Capture(OfEarlier):
             points=rarely(st.none(), some),
             share=shares,
             receipt=receipts,
+            amount=money,
             days_ago=ago,
         )
     )
 
     def expect(self, p: Programme, key: str) -> Answer:
-        return holds.end_hold(p, **self.expected(p, key), receipt=self.receipt)
+        return holds.end_hold(p, **self.expected(p, key), receipt=self.receipt, amount=self.amount)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         assert self.by
@@ -91,6 +95,7 @@ class Capture(OfEarlier):
             by=ledger.partner(self.by),
             key=key,
             receipt=ledger.receipt(self.receipt),
+            amount=self.amount,
             occurred_at=self.occurred_at(p),
             request=self.request,
         )
@@ -119,6 +124,7 @@ class Void(OfEarlier):
 class Voucher(Wish):
     """A member's wish for one."""
 
+    enters = True
     member: int
     partner: str
     points: int
@@ -180,6 +186,7 @@ class RedeemVoucher(OfEarlier):
 
     minutes: int = 0
     receipt: tuple[int, int] | None = None
+    amount: int | None = None
     kinds = frozenset({"authorize"})
     weight = 2
     strategy = staticmethod(
@@ -190,6 +197,7 @@ class RedeemVoucher(OfEarlier):
             points=rarely(st.none(), some),
             share=shares,
             receipt=receipts,
+            amount=money,
             minutes=rarely(st.integers(0, 25), st.integers(-10, 70)),
         )
     )
@@ -209,7 +217,7 @@ class RedeemVoucher(OfEarlier):
         return min(p.now, p.members[member].journal[line].recorded_at + timedelta(minutes=self.minutes))
 
     def expect(self, p: Programme, key: str) -> Answer:
-        return holds.redeem_voucher(p, **self.expected(p, key), receipt=self.receipt)
+        return holds.redeem_voucher(p, **self.expected(p, key), receipt=self.receipt, amount=self.amount)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         assert self.by
@@ -219,6 +227,7 @@ class RedeemVoucher(OfEarlier):
             idempotency_key=key,
             points=None if self.points is None else Points(self.points),
             receipt=ledger.receipt(self.receipt),
+            amount=None if self.amount is None else Decimal(self.amount),
             occurred_at=self.occurred_at(p),
             request=self.request,
         )

@@ -6,7 +6,7 @@ from typing import Any
 from . import pools
 from .books import Hold
 from .lasting import extend
-from .programme import Answer, Programme, Refusals
+from .programme import Answer, Programme, Refusals, store_of
 
 A_TILLS_CLOCK = timedelta(minutes=5)
 """May be so far behind."""
@@ -23,6 +23,7 @@ def end_hold(
     receipt: tuple[int, int] | None = None,
     occurred_at: datetime | None = None,
     void: bool = False,
+    amount: int | None = None,
 ) -> Answer:
     """Capture points of a hold (None: all), or void it."""
     no = Refusals()
@@ -55,7 +56,17 @@ def end_hold(
 
     late = occurred_at < p.window_opened
     kind = "void" if void else "capture"
-    done = pools.end_hold(p, member, hold, kind, captured, occurred_at=occurred_at, late=late)
+    done = pools.end_hold(
+        p,
+        member,
+        hold,
+        kind,
+        captured,
+        occurred_at=occurred_at,
+        late=late,
+        store=store_of(receipt),
+        amount=amount,
+    )
     if captured:
         extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)
@@ -73,6 +84,7 @@ def redeem_voucher(
     request: Any,
     occurred_at: datetime,
     receipt: tuple[int, int] | None = None,
+    amount: int | None = None,
 ) -> Answer:
     """Take the points of a voucher, or some of them, once; the rest is released."""
     no = Refusals()
@@ -99,7 +111,16 @@ def redeem_voucher(
     no.end()
 
     late = occurred_at < p.window_opened
-    done = books.end_hold(voucher, "capture", taken, p.now, occurred_at=occurred_at, late=late)
+    done = books.end_hold(
+        voucher,
+        "capture",
+        taken,
+        p.now,
+        occurred_at=occurred_at,
+        late=late,
+        store=store_of(receipt),
+        amount=amount,
+    )
     extend(books, p.now, "redeem", partner)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "redeem", receipt, target[0], done)

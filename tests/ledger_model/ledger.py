@@ -17,7 +17,7 @@ from coalition.programme import set_consent_limit, set_hold_limits, set_late_day
 from coalition.windows import open_window
 
 from .books import Member, Terms
-from .programme import Answer, Limits, Partner, Programme
+from .programme import Answer, Limits, Partner, Programme, store_of
 
 PARTNERS: dict[str, dict[str, Any]] = {
     "strict": {"return_policy": "pending_only", "grace_days": 0},
@@ -54,11 +54,12 @@ class Ledger:
     partners: dict[str, PartnerId]
     agreements: dict[int, AgreementId]
     """By the number that the model knows them by."""
-    store: str = field(default_factory=lambda: f"S-{uuid4().hex[:8]}")
+    own: str = field(default_factory=lambda: uuid4().hex[:8])
+    """What tells its stores, cards and so on from those of others."""
     refs: dict[tuple[int, int], TransactionRef] = field(default_factory=dict)
     adjustments: list[tuple[MemberId, UUID]] = field(default_factory=list)
     confirmations: list[UUID] = field(default_factory=list)
-    cards: list[UUID] = field(default_factory=list)
+    identifiers: list[UUID] = field(default_factory=list)
     pools: list[UUID] = field(default_factory=list)
 
     def member(self, number: int) -> MemberId:
@@ -83,7 +84,15 @@ class Ledger:
         return None if terms is None else self.agreements[terms.number]
 
     def receipt(self, line: tuple[int, int] | None) -> Any:
-        return None if line is None else receipt(f"R-{line[0]}", revision=line[1], store=self.store)
+        if line is None:
+            return None
+        return receipt(f"R-{line[0]}", revision=line[1], store=self.store(store_of(line)))
+
+    def store(self, number: int | None) -> str | None:
+        return None if number is None else f"S-{self.own}-{number}"
+
+    def limit(self, number: int) -> str:
+        return f"s-{self.own}-{number}"
 
     def confirmation(self, number: int | None) -> UUID | None:
         if number is None:

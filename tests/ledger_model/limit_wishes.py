@@ -1,4 +1,4 @@
-"""What operators wish of limits: publish one, end one, decide on a wish that one of them held."""
+"""What operators wish of limits: publish one, end one, decide on a wish that one of them held; and fresh figures."""
 
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -7,15 +7,17 @@ from uuid import UUID, uuid4
 
 from hypothesis import strategies as st
 from sqlalchemy import text
+from sqlalchemy.orm import Session
 
 from coalition import reviewing
-from partners.limits import end_limit
+from partners.limits import end_limit, refresh_figures
 
 from . import limits
 from .ledger import Ledger
-from .programme import Programme, Refused
+from .programme import Programme
 from .wishing import Wish, names, nth_of, nths, rarely
 
+SCOPES = ("member", "card", "store", "partner")
 REVIEW = text(
     "SELECT review_id FROM ledger.review WHERE member_id = :member AND partner_id = :partner AND key = :key"
 )
@@ -24,24 +26,26 @@ REVIEW = text(
 @dataclass(frozen=True, kw_only=True)
 class Limit(Wish):
     number: int
-    of_card: bool
+    scope: str
     posting: str
     by_points: bool
     hours: int | None
     most: int
     review: bool
-    partner: str
+    partner: str | None
+    weight = 2
+    names = tuple(f"Limit of a {scope}" for scope in SCOPES)
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,
             number=st.integers(0, 2),
-            of_card=st.sampled_from([False, False, True]),
+            scope=st.sampled_from(SCOPES),
             posting=st.sampled_from(["issue", "redeem", "both", "both", "transfer"]),
             by_points=st.booleans(),
             hours=st.none() | st.integers(1, 50),
-            most=st.integers(0, 3),
+            most=st.integers(0, 5),
             review=st.booleans(),
-            partner=names,
+            partner=rarely(names, st.none(), odds=3),
         )
     )
 
@@ -52,11 +56,14 @@ class Limit(Wish):
     def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
         return []
 
+    def name(self, p: Programme) -> str:  # noqa: ARG002
+        return f"Limit of a {self.rule().scope}"
+
     def rule(self) -> limits.Limit:
         of_transfers = self.posting == "transfer"
         return limits.Limit(
             self.number,
-            self.of_card and not of_transfers,
+            "member" if of_transfers else self.scope,
             self.posting,
             self.by_points,
             None if self.hours is None else timedelta(hours=self.hours),
@@ -66,13 +73,13 @@ class Limit(Wish):
         )
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
-        p.rules[self.number] = self.rule()
+        limits.publish(p, self.rule())
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         rule = self.rule()
         ledger.driver.limit(
-            code_of(ledger, self.number),
-            scope="card" if rule.of_card else "member",
+            ledger.limit(self.number),
+            scope=rule.scope,
             posting=rule.posting,
             measure="points" if rule.by_points else "count",
             period=rule.period,
@@ -98,11 +105,34 @@ class EndLimit(Wish):
         return []
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
-        if p.rules.pop(self.number, None) is None:
-            raise Refused("LIMIT_UNKNOWN", {})
+        limits.end(p, self.number)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         end(ledger, self.number)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refresh(Wish):
+    """What a process that posts does every other second."""
+
+    strategy = staticmethod(st.builds)
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return any(limit.of_figures for limit in p.rules.values())
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        if self.sensible(p):
+            limits.derive(p)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        def refresh(session: Session) -> bool:
+            return refresh_figures(session, older_than=timedelta(0))
+
+        assert ledger.unit(refresh) == self.sensible(p)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +178,5 @@ class Review(Wish):
         ledger.unit(lambda session: act(session, ledger.member(member), review, by="ada"))
 
 
-def code_of(ledger: Ledger, number: int) -> str:
-    return f"{ledger.store.lower()}-{number}"
-
-
 def end(ledger: Ledger, number: int) -> None:
-    ledger.unit(lambda session: end_limit(session, code=code_of(ledger, number), published_by="test"))
+    ledger.unit(lambda session: end_limit(session, code=ledger.limit(number), published_by="test"))

@@ -16,9 +16,11 @@ from . import lasting, people
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
+    NOBODY,
     Wish,
     days,
     nth_of,
+    nths,
     part_of,
     rarely,
     shares,
@@ -30,19 +32,28 @@ from .wishing import (
 
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Wish):
+    enters = True
     member: int
     to: int
     points: int
     share: int | None = None
+    nth_identifier: int | None = None
+    identifier: int | None = None
+    """By which the giver was named: its own, or that of a record which is merged into it."""
     weight = 2
     strategy = staticmethod(
-        lambda cls: st.builds(cls, member=somebody, to=somebody, points=some, share=shares)
+        lambda cls: st.builds(
+            cls, member=somebody, to=somebody, points=some, share=shares, nth_identifier=st.none() | nths
+        )
     )
 
     def settle(self, p: Programme) -> Self:
-        if self.share is None or not p.knows(self.member):
-            return replace(self, share=None)
-        return replace(self, share=None, points=part_of(self.share, p.as_of_now(self.member).balance[0]))
+        wish = replace(self, share=None, nth_identifier=None)
+        if (named := nth_of(self.nth_identifier, len(p.identifiers))) is not None:
+            wish = replace(wish, identifier=named, member=p.line_of(p.identifiers[named].member)[-1])
+        if self.share is None or not p.knows(wish.member):
+            return wish
+        return replace(wish, points=part_of(self.share, p.as_of_now(wish.member).balance[0]))
 
     def touches(self, p: Programme) -> list[int]:
         return [number for number in (self.member, self.to) if p.knows(number)]
@@ -50,16 +61,24 @@ class Transfer(Wish):
     def expect(self, p: Programme, key: str) -> Answer:
         request = {"to": self.to, "points": self.points}
         return people.transfer(
-            p, member=self.member, to=self.to, points=self.points, key=key, request=request
+            p,
+            member=self.member,
+            to=self.to,
+            points=self.points,
+            key=key,
+            request=request,
+            identifier=self.identifier,
         )
 
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         giver, taker = ledger.member(self.member), ledger.member(self.to)
-        return ledger.driver.transfer(giver, self.points, to=taker, key=key)
+        holder = None if self.identifier is None else ledger.member(p.identifiers[self.identifier].member)
+        return ledger.driver.transfer(giver, self.points, to=taker, key=key, holder=holder)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Merge(Wish):
+    enters = True
     survivor: int
     merged: int
     strategy = staticmethod(lambda cls: st.builds(cls, survivor=somebody, merged=somebody))
@@ -147,6 +166,7 @@ class Propose(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Decide(Wish):
+    enters = True
     nth: int
     by: str
     expires: int | None = None
@@ -176,7 +196,7 @@ class Decide(Wish):
 
     def which(self, ledger: Ledger) -> tuple[Any, Any]:
         if self.adjustment is None:
-            return ledger.members[0], ledger.member(9)
+            return ledger.members[0], ledger.member(NOBODY)
         return ledger.adjustments[self.adjustment]
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting | None:  # noqa: ARG002
@@ -195,6 +215,7 @@ class Decide(Wish):
 
 @dataclass(frozen=True, kw_only=True)
 class Reject(Decide):
+    enters = False
     weight = 1
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
@@ -215,6 +236,7 @@ def empty(p: Programme) -> list[int]:
 
 @dataclass(frozen=True, kw_only=True)
 class Erase(Wish):
+    enters = True
     member: int
     strategy = staticmethod(lambda cls: st.builds(cls, member=somebody))
 

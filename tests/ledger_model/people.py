@@ -10,7 +10,9 @@ from .books import NETWORK, Claim, Legs, Lot, Member, drawing, in_order, owing, 
 from .programme import Adjustment, Answer, Programme, Refusals
 
 
-def transfer(p: Programme, *, member: int, to: int, points: int, key: str, request: Any) -> Answer:
+def transfer(
+    p: Programme, *, member: int, to: int, points: int, key: str, request: Any, identifier: int | None = None
+) -> Answer:
     no = Refusals()
     p.judge_points(no, points)
     no("MEMBER_UNKNOWN", when=not (p.knows(member) and p.knows(to)))
@@ -23,6 +25,10 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     no("MEMBER_UNKNOWN", when=taker.erased)
     p.judge_member(no, member)
     p.judge_member(no, to)
+    no(
+        "MEMBER_MERGED",
+        when=identifier is not None and member not in p.line_of(p.identifiers[identifier].member),
+    )
     no("TRANSFER_TO_ONESELF", when=member == to)
     no("MEMBER_BLOCKED", when=giver.blocked or taker.blocked)
     given = sum(
@@ -39,11 +45,14 @@ def transfer(p: Programme, *, member: int, to: int, points: int, key: str, reque
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
     limits.judge(
-        p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request
-    )
+        p, member=member, partner=NETWORK, kind="transfer_out", points=points, key=key, request=request,
+        whose=None if identifier is None else p.identifiers[identifier].member,
+    )  # fmt: skip
 
     line, _ = hand_over(p, giver, taker, "transfer", points)
-    return p.conclude(member, NETWORK, key, request, line=line, points=points, late=False)
+    return p.conclude(
+        member, NETWORK, key, request, line=line, points=points, late=False, identifier=identifier
+    )
 
 
 def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -> Answer:
@@ -213,6 +222,7 @@ def propose(p: Programme, *, member: int, points: int, issuer: str | None, by: s
     no = Refusals()
     no("POINTS_INVALID", when=points == 0)
     no("MEMBER_UNKNOWN", when=not p.knows(member))
+    no("MEMBER_ERASED", when=p.knows(member) and p.members[member].erased)
     no("PARTNER_UNKNOWN", when=issuer is not None and issuer not in p.partners)
     no.end()
     p.adjustments.append(Adjustment(member, points, issuer, by))

@@ -250,7 +250,7 @@ def end_hold(p: Programme, member: int, hold: Hold, kind: str, captured: int, **
 def give_back(p: Programme, books: Member, lots: list[Lot]) -> int:
     """What is available in lots that a pool gave goes to the lots it came from. Returns how much that was.
 
-    Where their owner was merged into another since, it goes on to that one.
+    Where their owner was merged into another since, it goes on to that one, but not beyond who has them back.
     """
     total = 0
     returning = in_order(lot for lot in lots if lot.by_pool and lot.at["available"])
@@ -276,6 +276,7 @@ def give_back(p: Programme, books: Member, lots: list[Lot]) -> int:
         giver.record("unpool_in", moved, into, p.now, partner=NETWORK, other=books.number)
         giver.pay(reached, moved, p.now)
         giver.bring_up_to_date(p.now)
-        go_on(p, p.line_of(number))
+        path = p.line_of(number)
+        go_on(p, path[: path.index(books.number) + 1] if books.number in path else path)
         total += moved
     return total

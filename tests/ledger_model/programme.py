@@ -25,6 +25,11 @@ class Refused(Exception):
         self.facts = facts
 
 
+def store_of(receipt: tuple[int, int] | None) -> int | None:
+    """Which of two stores wrote it."""
+    return None if receipt is None else receipt[0] % 2
+
+
 class Refusals:
     """All that stands against a wish; `end` says what comes first in the order of precedence."""
 
@@ -111,13 +116,19 @@ class Programme:
     receipts: dict[tuple[str, str, int, int], tuple[int, int]] = field(default_factory=dict)
     answers: dict[tuple[int, str, str], tuple[Any, Answer]] = field(default_factory=dict)
     named: dict[tuple[int, str, str], int] = field(default_factory=dict)
-    """By whose card it was asked, partner and key: with whom that one was merged, where the answer is."""
+    """By whose identifier it was asked, partner and key: with whom that one was merged, where the answer is."""
     adjustments: list[Adjustment] = field(default_factory=list)
     confirmations: list[Confirmation] = field(default_factory=list)
     rules: dict[int, Any] = field(default_factory=dict)
     """Limits that hold."""
+    published: int = 0
+    """How many limits were published or ended."""
+    figures: Any = None
+    """What stores and partners had used of them when that was derived last."""
+    peaks: dict[tuple[int, str, int | None], int] = field(default_factory=dict)
+    """The most of it that was ever derived."""
     reviews: list[Any] = field(default_factory=list)
-    cards: list[Any] = field(default_factory=list)
+    identifiers: list[Any] = field(default_factory=list)
     pools: list[Any] = field(default_factory=list)
 
     def begin(self, *numbers: int) -> None:
@@ -159,7 +170,7 @@ class Programme:
             for owner in self.records_of(member)
             if (owner.number, partner, key) in self.answers
         ]
-        # And what was asked by their cards while they were part of another.
+        # And what was asked by what they are known by while they were part of another.
         known += [
             self.answers[self.named[owner.number, partner, key], partner, key]
             for owner in self.records_of(member)
@@ -172,7 +183,14 @@ class Programme:
         return None
 
     def conclude(
-        self, member: int, partner: str, key: str, request: Any, *, card: int | None = None, **answer: Any
+        self,
+        member: int,
+        partner: str,
+        key: str,
+        request: Any,
+        *,
+        identifier: int | None = None,
+        **answer: Any,
     ) -> Answer:
         made = Answer(
             member=member,
@@ -183,7 +201,7 @@ class Programme:
         )
         remembered = Answer(**{**vars(made), "replayed": True})
         self.answers[member, partner, key] = (request, remembered)
-        if card is not None and (holder := self.cards[card].member) != member:
+        if identifier is not None and (holder := self.identifiers[identifier].member) != member:
             self.named[holder, partner, key] = member
         return made
 

@@ -41,6 +41,7 @@ class Block(Wish):
 class Night(Wish):
     """What the night does for a member whom nobody touched."""
 
+    enters = True
     member: int
     strategy = staticmethod(lambda cls: st.builds(cls, member=whom))
 
@@ -71,7 +72,7 @@ class Confirm(Wish):
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         no = Refusals()
-        no("MEMBER_ERASED", when=p.members[self.member].erased)
+        p.judge_member(no, self.member)
         no.end()
         until = p.now + p.limits.confirmation
         p.confirmations.append(Confirmation(self.member, self.partner, self.points, until))

@@ -16,6 +16,7 @@ from .wishing import (
     OfEarlier,
     ago,
     days,
+    money,
     nth_of,
     nths,
     part_of,
@@ -45,7 +46,7 @@ class Issue(ByPartner):
             points=rarely(some, st.just(0)),
             receipt=receipts,
             days_ago=ago,
-            nth_card=named_by,
+            nth_identifier=named_by,
             matures=days,
             expires=days,
             amount=st.none() | st.integers(0, 50),
@@ -91,7 +92,7 @@ def spending(cls: Any, **more: Any) -> Any:
         partner=someone,
         points=some,
         days_ago=ago,
-        nth_card=named_by,
+        nth_identifier=named_by,
         nth_consent=rarely(st.none(), nths),
         share=shares,
         from_pool=from_pool,
@@ -104,6 +105,7 @@ class Redeem(ByPartner):
     nth_consent: int | None = None
     confirmation: int | None = None
     from_pool: bool = False
+    amount: int | None = None
     weight = 5
     variants = ("Redeem from a pool",)
 
@@ -111,7 +113,7 @@ class Redeem(ByPartner):
     def sensible(cls, p: Programme) -> bool:
         return any(p.as_of_now(member.number).balance[0] for member in p.members)
 
-    strategy = staticmethod(lambda cls: spending(cls, receipt=receipts))
+    strategy = staticmethod(lambda cls: spending(cls, receipt=receipts, amount=money))
 
     def settle(self, p: Programme) -> Self:
         consent = nth_of(self.nth_consent, len(p.confirmations))
@@ -131,6 +133,7 @@ class Redeem(ByPartner):
             receipt=self.receipt,
             confirmation=self.confirmation,
             from_pool=self.from_pool,
+            amount=self.amount,
         )
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
@@ -141,6 +144,7 @@ class Redeem(ByPartner):
             receipt=ledger.receipt(self.receipt),
             confirmation_id=ledger.confirmation(self.confirmation),
             from_pool=self.from_pool,
+            amount=self.amount,
         )
 
 

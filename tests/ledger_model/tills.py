@@ -4,10 +4,10 @@ from collections import Counter
 from datetime import datetime, timedelta
 from typing import Any
 
-from . import cards, limits, pools
+from . import identifiers, limits, pools
 from .books import Hold, Legs, Lot, drawing
 from .lasting import extend
-from .programme import Answer, Programme, Refusals
+from .programme import Answer, Programme, Refusals, store_of
 
 A_VOUCHERS_LONGEST = timedelta(hours=1)
 
@@ -26,7 +26,7 @@ def issue(
     occurred_at: datetime | None = None,
     amount: int | None = None,
     kind: str = "issue",
-    card: int | None = None,
+    identifier: int | None = None,
 ) -> Answer:
     no = Refusals()
     p.judge_points(no, points, least=1 if amount is None else 0)
@@ -40,12 +40,21 @@ def issue(
     p.judge_receipt(no, partner, "issue", receipt)
     terms = p.judge_partner(no, partner, "issuer", occurred_at)
     no("MEMBER_BLOCKED", when=books.blocked)
-    cards.judge_named(p, no, member, card)
+    identifiers.judge_named(p, no, member, identifier)
     no.end()
     assert terms is not None
     if kind == "issue":
         limits.judge(
-            p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
+            p,
+            member=member,
+            partner=partner,
+            kind=kind,
+            points=points,
+            key=key,
+            request=request,
+            card=identifiers.card_of(p, identifier),
+            store=store_of(receipt),
+            whose=None if identifier is None else p.identifiers[identifier].member,
         )
 
     books.bring_up_to_date(p.now)
@@ -77,13 +86,16 @@ def issue(
         occurred_at=occurred_at,
         late=late,
         amount=amount,
-        card=card,
+        card=identifiers.card_of(p, identifier),
+        store=store_of(receipt),
     )
     if matured:
         books.pay(lots, points, p.now)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "issue", receipt, member, line)
-    return p.conclude(member, partner, key, request, line=line, points=points, late=late, card=card)
+    return p.conclude(
+        member, partner, key, request, line=line, points=points, late=late, identifier=identifier
+    )
 
 
 def redeem(
@@ -100,7 +112,8 @@ def redeem(
     lasting: Any = None,
     from_pool: bool = False,
     voucher: timedelta | None = None,
-    card: int | None = None,
+    identifier: int | None = None,
+    amount: int | None = None,
 ) -> Answer:
     """Spend points; or, where `lasting` says for how long, set them aside: for a voucher that is good so long."""
     setting_aside = lasting is not None
@@ -126,7 +139,7 @@ def redeem(
     if from_pool:
         pools.judge_spender(p, no, member)
     no("MEMBER_BLOCKED", when=books.blocked)
-    cards.judge_named(p, no, member, card)
+    identifiers.judge_named(p, no, member, identifier)
     books.bring_up_to_date(p.now)
     if voucher is None:
         p.judge_consent(no, member, partner, points, confirmation)
@@ -140,8 +153,18 @@ def redeem(
     no("INSUFFICIENT_POINTS", when=available < points, available=available, requested=points)
     no.end()
     kind = "authorize" if setting_aside else "redeem"
+    card = identifiers.card_of(p, identifier)
     limits.judge(
-        p, member=member, partner=partner, kind=kind, points=points, key=key, request=request, card=card
+        p,
+        member=member,
+        partner=partner,
+        kind=kind,
+        points=points,
+        key=key,
+        request=request,
+        card=card,
+        store=store_of(receipt),
+        whose=None if identifier is None else p.identifiers[identifier].member,
     )
 
     drawn = books.draw(points, "held" if setting_aside else "burned")
@@ -156,8 +179,10 @@ def redeem(
         partner=partner,
         occurred_at=occurred_at,
         late=late,
+        amount=amount,
         confirmed=said_yes,
         card=card,
+        store=store_of(receipt),
     )
     if setting_aside:
         parts = tuple((lot.number, taken) for lot, taken in drawn)
@@ -177,7 +202,9 @@ def redeem(
     if confirmation is not None:
         p.confirmations[confirmation].used = True
     p.claim_receipt(partner, "redeem", receipt, member, line)
-    return p.conclude(member, partner, key, request, line=line, points=points, late=late, card=card)
+    return p.conclude(
+        member, partner, key, request, line=line, points=points, late=late, identifier=identifier
+    )
 
 
 def give_voucher(

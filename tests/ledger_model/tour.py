@@ -15,6 +15,7 @@ from .wishes import (
     Confirm,
     Decide,
     EndLimit,
+    Enrol,
     Erase,
     Invite,
     Issue,
@@ -29,6 +30,7 @@ from .wishes import (
     Publish,
     Redeem,
     RedeemVoucher,
+    Refresh,
     Reject,
     Replace,
     Reverse,
@@ -43,7 +45,15 @@ from .wishes import (
 
 HARD: dict[str, Any] = {"partner": "hard"}
 HOUSEHOLD: dict[str, Any] = {"head_only": False, "limit": None, "own_first": True, "most": 4}
-HELD: dict[str, Any] = {"of_card": False, "by_points": False, "hours": None, "most": 0, "review": True}
+ONE: dict[str, Any] = {
+    "posting": "issue",
+    "by_points": False,
+    "hours": None,
+    "most": 1,
+    "review": False,
+    **HARD,
+}
+HELD: dict[str, Any] = {**ONE, "most": 0, "review": True}
 LATER: dict[str, Any] = {"policy": "unlimited", "grace": 1, "activity": "any", "at_issuer": True}
 OPERATOR: dict[str, Any] = {"nth": 0, "by": NETWORK}
 
@@ -72,17 +82,33 @@ TOUR: tuple[Wish, ...] = (
     Close(member=0, nth=0, by_operator=False),
     PassTime(minutes=150),
     Night(member=0),
-    Link(member=0, print=1, **HARD),
+    Link(member=0, kind="phone", print=1, **HARD),
+    Link(member=0, kind="email", print=1, **HARD),
+    Link(member=0, kind="partner_reference", print=1, **HARD),
+    Issue(member=0, points=5, nth_identifier=0, **HARD),
+    Enrol(kind="card", print=2, **HARD),
+    Issue(member=0, points=5, nth_identifier=0, **HARD),
+    Link(member=0, kind="card", print=1, **HARD),
     Change(to="blocked", **OPERATOR),
     Change(to="active", **OPERATOR),
     Replace(print=7, **OPERATOR),
-    Issue(member=0, points=5, nth_card=0, **HARD),
+    Issue(member=0, points=5, nth_identifier=0, **HARD),
     Change(to="unlinked", **OPERATOR),
     Propose(member=1, points=150, issuer="hard", by="ada"),
     Decide(nth=0, by="grace"),
     Propose(member=1, points=-10, issuer="hard", by="ada"),
     Reject(nth=0, by="grace"),
-    Limit(number=0, posting="issue", **HELD, **HARD),
+    Limit(number=1, scope="card", **ONE),
+    Limit(number=1, scope="partner", **ONE),
+    Limit(number=1, scope="store", **ONE),
+    # The figure is of before: what is posted until it is derived again goes beyond.
+    Issue(member=2, points=5, receipt=(1, 0), **HARD),
+    Issue(member=2, points=5, receipt=(3, 0), **HARD),
+    Refresh(),
+    Issue(member=2, points=5, receipt=(5, 0), **HARD),
+    Issue(member=2, points=5, receipt=(2, 0), **HARD),
+    EndLimit(number=1),
+    Limit(number=0, scope="member", **HELD),
     Issue(member=2, points=5, **HARD),
     Review(nth=0, to="released"),
     Issue(member=2, points=6, **HARD),

@@ -3,9 +3,9 @@
 from dataclasses import fields, replace
 
 from .batch_wishes import Batch
-from .card_wishes import Change, Link, Replace
 from .hold_wishes import Authorize, Capture, RedeemVoucher, Void, Voucher
-from .limit_wishes import EndLimit, Limit, Review
+from .identifier_wishes import Change, Enrol, Link, Replace
+from .limit_wishes import EndLimit, Limit, Refresh, Review
 from .member_wishes import Decide, Erase, Merge, Propose, Reject, Transfer, Unmerge
 from .pool_wishes import Accept, Close, Invite, Leave, Open
 from .programme import Programme
@@ -28,12 +28,14 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Propose,
     Decide,
     Reject,
+    Enrol,
     Link,
     Change,
     Replace,
     Batch,
     Limit,
     EndLimit,
+    Refresh,
     Review,
     Erase,
     Open,
@@ -54,13 +56,13 @@ OPERATIONS: tuple[type[Wish], ...] = (
 def changed(wish: Wish, p: Programme, *, more: int, member: int | None) -> Wish:
     """The same wish with other points, or of another member: what a key must not be used for twice.
 
-    Where it names its member by a card, that is looked up again: it may have been merged or taken apart.
+    Where it names its member by an identifier, that is looked up again: it may have been merged or taken apart.
     """
     have = {field.name for field in fields(wish)}
     if more and "points" in have and isinstance(getattr(wish, "points", None), int):
         wish = replace(wish, points=wish.points + more)  # type: ignore[attr-defined]
-    if member is None and (card := getattr(wish, "card", None)) is not None and "member" in have:
-        member = p.line_of(p.cards[card].member)[-1]
+    if member is None and (known := getattr(wish, "identifier", None)) is not None and "member" in have:
+        member = p.line_of(p.identifiers[known].member)[-1]
     if member is not None and "member" in have:
         wish = replace(wish, member=member)  # type: ignore[call-arg]
     return wish

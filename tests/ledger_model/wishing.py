@@ -31,11 +31,13 @@ names = st.sampled_from(sorted(PARTNERS))
 nths = st.integers(0, 8)
 days = st.none() | st.integers(1, 12)
 receipts = rarely(st.none(), st.tuples(st.integers(1, 4), st.sampled_from([0, 0, 1, 2])), odds=4)
+money = st.none() | st.integers(1, 50)  # that points stand for
 ago = rarely(st.none(), st.integers(0, 7), odds=5)
 
 
 shares = st.integers(1, 10) | st.none() | st.just(11)  # tenths of what there is, or more than that
-somebody = rarely(whom, st.just(9))  # nobody is the ninth
+NOBODY = 99
+somebody = rarely(whom, st.just(NOBODY))
 some = rarely(amounts, st.sampled_from([0, -5, 10**9 + 1, 100_000]))
 someone = rarely(names, st.just("nobody"))
 
@@ -45,6 +47,8 @@ class Wish:
     strategy: ClassVar[Any]
     weight: ClassVar[int] = 1
     """How often it is asked, against the others."""
+    enters: ClassVar[bool] = False
+    """Whether it enters the window, as all that may post something does."""
 
     names: ClassVar[tuple[str, ...]]
     """What of it is to be reached."""
@@ -86,6 +90,7 @@ class Wish:
 class ByPartner(Wish):
     """Of one member, by a partner, perhaps late."""
 
+    enters = True
     member: int
     partner: str
     points: int
@@ -93,17 +98,18 @@ class ByPartner(Wish):
     days_ago: int | None = None
     share: int | None = None
     """Tenths of what the member can spend, in place of points."""
-    nth_card: int | None = None
-    card: int | None = None
+    nth_identifier: int | None = None
+    identifier: int | None = None
 
     def settle(self, p: Programme) -> Self:
         wish = self
-        if (card := nth_of(self.nth_card, len(p.cards))) is not None:
-            wish = replace(self, nth_card=None, card=card, member=p.line_of(p.cards[card].member)[-1])
+        if (known := nth_of(self.nth_identifier, len(p.identifiers))) is not None:
+            member = p.line_of(p.identifiers[known].member)[-1]
+            wish = replace(self, nth_identifier=None, identifier=known, member=member)
         if wish.share is None or not p.knows(wish.member):
-            return replace(wish, nth_card=None, share=None)
+            return replace(wish, nth_identifier=None, share=None)
         points = part_of(wish.share, p.as_of_now(wish.member).balance[0])
-        return replace(wish, nth_card=None, share=None, points=points)
+        return replace(wish, nth_identifier=None, share=None, points=points)
 
     def touches(self, p: Programme) -> list[int]:
         return [self.member] if p.knows(self.member) else []
@@ -120,7 +126,7 @@ class ByPartner(Wish):
             "request": self.request,
             "agreement_id": ledger.agreement(terms),
             "occurred_at": self.occurred_at(p) if self.days_ago else None,
-            "identifier_id": None if self.card is None else ledger.cards[self.card],
+            "identifier_id": None if self.identifier is None else ledger.identifiers[self.identifier],
         }
 
     def expected(self, p: Programme, key: str) -> dict[str, Any]:
@@ -131,7 +137,7 @@ class ByPartner(Wish):
             "key": key,
             "request": self.request,
             "occurred_at": self.occurred_at(p),
-            "card": self.card,
+            "identifier": self.identifier,
         }
 
 
@@ -139,6 +145,7 @@ class ByPartner(Wish):
 class OfEarlier(Wish):
     """About a transaction that was posted before; by who posted it, or by another."""
 
+    enters = True
     nth: int | None = None
     by: str | None = None
     target: Ref | None = None

@@ -44,6 +44,21 @@ def test_two_members_become_one_and_two_again(terminal: Terminal, card: str) -> 
     assert "NOT_MERGED" in terminal("member", "unmerge", *pair, exit_code=1).stderr
 
 
+def test_a_gift_of_a_merged_record_sent_again_when_it_is_apart_is_the_same_gift(
+    terminal: Terminal, card: str
+) -> None:
+    for who in ("email:ada@example.org", "email:ben@example.org"):
+        terminal("member", "enrol", who)
+    terminal("member", "adjust", card, "900", "--reason", "migration", "--issuer", "grocer")
+    pair = ("email:ada@example.org", card)
+    gift = ("member", "transfer", card, "email:ben@example.org", "400", "--key", "g")
+    terminal("member", "merge", *pair)
+    assert terminal.data(*gift)["replayed"] is False
+    terminal("member", "unmerge", *pair)
+    assert terminal.data(*gift)["replayed"] is True
+    assert terminal.data("member", "show", "email:ben@example.org")["available"] == 400
+
+
 def test_an_adjustment_above_the_limit_waits_for_somebody_else(terminal: Terminal, card: str) -> None:
     adjust = ("member", "adjust", card, "5000", "--reason", "goodwill", "--issuer", "grocer", "--by", "ada")
     proposed = terminal.data(*adjust, "--key", "k")

@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 from operating import START, Coalition
 from sqlalchemy import Engine, text
 
+from coalition.adjusting import AdjustmentReason
 from coalition.audit import AUDIT, TERMS, run_audit
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId
 from partners import holds
+from partners.adjustments import Adjust, adjust
 from partners.directory import Partner
 from partners.expiry import Activity, ActivityWhere, Expiry, ExpiryRule, check_expiry, last_day
 
@@ -221,6 +223,22 @@ def test_the_audit_counts_each_rule_as_the_terms_do(coalition: Coalition) -> Non
         for partner in partners:
             coalition.issue(member, partner, points=7)
         audited(coalition)
+
+
+def test_to_the_audit_too_what_the_operator_gives_is_an_issue_and_keeps_points_alive(
+    coalition: Coalition,
+) -> None:
+    grocer = coalition.trading("grocer", expiry=idle(Activity.ISSUE))
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=7)
+    coalition.pass_time(days=10)
+    goodwill = Adjust(
+        member_id=member, points=5, reason=AdjustmentReason.GOODWILL, by="ada", issuer=grocer.code
+    )
+    with coalition.database.unit_of_work() as session:
+        adjust(session, goodwill)
+    assert last_days(coalition, member) == [date(2026, 9, 12), date(2026, 9, 12)]
+    audited(coalition)
 
 
 @pytest.mark.parametrize("nth", range(1, len(RULES)))

@@ -129,6 +129,32 @@ def test_a_review_is_listed_released_and_posted(coalition: Coalition, run: Any) 
     run("review", "reject", "nonsense", code=2)
 
 
+def test_reviews_come_a_page_at_a_time_and_of_whom_is_asked(coalition: Coalition, run: Any) -> None:
+    grocer, fuel = coalition.trading("grocer"), coalition.trading("fuel")
+    members = [coalition.member(of=grocer) for _ in range(2)]
+    words = ["limit", "publish", "all", "--scope", "member", "--posting", "issue", "--measure", "points"]
+    run(*words, "--most", "1", "--action", "review")
+    for nth, partner, member in ((0, grocer, 0), (1, fuel, 0), (2, grocer, 1)):
+        with pytest.raises(UnderReview) as refusal:
+            coalition.issue(members[member], partner, points=10 + nth, idempotency_key="k")
+        with coalition.database.unit_of_work() as session:
+            queue_review(session, refusal.value)
+        coalition.pass_time(seconds=1)
+
+    def points(*more: str) -> list[int]:
+        return [one["points"] for one in run("review", "list", *more, "--json")]
+
+    assert points() == [10, 11, 12]
+    assert points("--partner", "grocer") == [10, 12]
+    assert points("--member", str(members[0])) == [10, 11]
+    [_, last] = run("review", "list", "--most", "2", "--json")
+    assert f"--after {last['review']}" in run("review", "list", "--most", "2")
+    assert points("--after", last["review"]) == [12]
+    run("review", "list", "--after", "nonsense", code=2)
+    unknown = run("review", "list", "--after", f"{members[0]}/{members[0]}", "--json", code=1)
+    assert unknown["error"]["code"] == "REVIEW_UNKNOWN"
+
+
 def test_the_register_is_shown_by_code_partner_and_member(coalition: Coalition, run: Any) -> None:
     grocer = coalition.trading("grocer")
     member = coalition.member(of=grocer)

@@ -21,6 +21,7 @@ from coalition.config import get_settings
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartnerId, PartyId
 from coalition.members import EnrolMember, enrol_member
+from coalition.merging import MergeMembers, merge_members, unmerge_members
 from partners.directory import Partner
 from partners.importing import CHUNK, Counts, post_lines
 from partners.till_files import Format, Reject, TillLine, read_lines
@@ -100,6 +101,34 @@ def test_a_file_is_posted_and_again_changes_nothing(
     assert json.loads(second.stdout)["replayed"] == 8
     assert json.loads(second.stdout)["posted"] == {}
     assert coalition.snapshot() == after
+    with coalition.database.reading() as session:
+        assert run_audit(session) == []
+
+
+def test_receipts_of_a_merged_record_are_reversed_while_it_is_merged_and_when_it_is_apart(
+    coalition: Coalition, grocer: Partner, tmp_path: Path
+) -> None:
+    ada, twin = (enrolled(coalition, grocer, card) for card in ("100001", "100002"))
+
+    def posted(name: str, *lines: str) -> tuple[dict[str, int], int, int]:
+        told = json.loads(imported(written(tmp_path / name, *lines)).stdout)
+        return told["posted"], told["replayed"], told["rejected"]
+
+    def back(number: int) -> str:
+        return line(number, "100002", kind="reverse_issue", points="")
+
+    before, meanwhile = (line(number, "100002") for number in (1, 2))
+    assert posted("before.csv", before) == ({"issue": 1}, 0, 0)
+    with coalition.database.unit_of_work() as session:
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m"))
+    assert posted("merged.csv", meanwhile, back(1)) == ({"issue": 1, "reverse_issue": 1}, 0, 0)
+    assert posted("merged.csv", meanwhile, back(1)) == ({}, 2, 0)
+    with coalition.database.unit_of_work() as session:
+        unmerge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="u"))
+    assert posted("apart.csv", meanwhile, back(1), back(2)) == ({"reverse_issue": 1}, 2, 0)
+    # Nor is a receipt another member's to give back.
+    assert posted("other.csv", line(3, "100001"), back(3)) == ({"issue": 1}, 0, 1)
+    assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(10,)]
     with coalition.database.reading() as session:
         assert run_audit(session) == []
 

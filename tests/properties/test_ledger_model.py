@@ -8,8 +8,10 @@ import copy
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from functools import partial
 from random import Random
+from time import monotonic
 from typing import ClassVar
 
 from driver import LedgerDriver
@@ -25,22 +27,24 @@ from hypothesis.stateful import (
 from ledger_model import limits
 from ledger_model.comparing import Comparison
 from ledger_model.ledger import Ledger, both, set_limits
-from ledger_model.limit_wishes import Limit, Review, end
+from ledger_model.limit_wishes import Limit, Refresh, Review, end
 from ledger_model.pool_wishes import Accept, Invite, Open
 from ledger_model.programme import Programme, Refused
 from ledger_model.tour import TOUR
 from ledger_model.wishes import OPERATIONS, Issue, Redeem, Wish, changed
 from ledger_model.wishing import Expected, Got
 
-from coalition.audit import run_audit
+from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.db import Database
-from coalition.errors import CoalitionError, UnderReview
+from coalition.errors import CoalitionError, LimitUnknown, UnderReview
 from coalition.ledger import Posting
 from coalition.reviewing import queue_review
 
 STEPS = int(os.environ.get("COALITION_MODEL_STEPS", "80"))
 EXAMPLES = int(os.environ.get("COALITION_MODEL_EXAMPLES", "25"))
 PHASES = [Phase.generate, *([Phase.shrink] if os.environ.get("COALITION_MODEL_SHRINK", "1") == "1" else [])]
+
+AGE = 10  # seconds
 
 
 class Both:
@@ -54,6 +58,7 @@ class Both:
         self.compare = Comparison(self.ledger)
         self.asked: list[tuple[Wish, str]] = []
         self.differs = False
+        self.refreshed = monotonic()
 
     def choose(self, by: Random) -> type[Wish]:
         """An operation by its weight; what there is nothing to do for yet only now and then."""
@@ -72,9 +77,12 @@ class Both:
             self.do(*next(asked for asked in self.asked if asked[1] == held))
 
     def do(self, wish: Wish, key: str) -> None:
+        self.refresh()
         before = self.model
         after = copy.deepcopy(before)
         after.begin(*range(len(after.members)))
+        if wish.enters:
+            limits.enter(after)
         touched = wish.touches(before)
         expected: Expected | Refused
         try:
@@ -93,11 +101,19 @@ class Both:
             if isinstance(refusal, UnderReview):
                 self.ledger.unit(partial(queue_review, refusal=refusal))
         self.reached[wish.name(before) if not isinstance(expected, Refused) else expected.code] += 1
+        if isinstance(expected, list):
+            self.reached.update(f"{one.code} of a line" for one in expected if isinstance(one, Refused))
         self.differs = True
         self.same(expected, got)
         changed_ = {*touched, *self.compare.behind(self.model)}
         self.compare(self.model, changed_, as_read=not isinstance(expected, Refused))
         self.differs = False
+
+    def refresh(self) -> None:
+        """The model has no wall clock: so no posting may find figures that are half a minute old by that."""
+        if monotonic() - self.refreshed > AGE and Refresh.sensible(self.model):
+            self.refreshed = monotonic()
+            self.do(Refresh(), "refresh")
 
     def same(self, expected: Expected | Refused, got: Got | CoalitionError) -> None:
         if isinstance(expected, list):
@@ -171,13 +187,15 @@ class LedgerMachine(RuleBasedStateMachine):
         self.both.do(changed(wish, self.both.model, more=more, member=member), key)
 
     def teardown(self) -> None:
+        for number in list(self.both.model.rules):
+            limits.end(self.both.model, number)
+            with suppress(LimitUnknown):  # where they differ on that
+                end(self.both.ledger, number)
         if self.both.differs:
             return  # said already
-        for number in self.both.model.rules:
-            end(self.both.ledger, number)
         self.both.compare.all(self.both.model)
         with self.driver.database.reading() as session:
-            assert list(run_audit(session)) == []
+            assert list(run_audit(session, checks=(*AUDIT, *CHAIN))) == []
 
 
 def test_each_operation_is_granted_once(database: Database) -> None:
@@ -189,7 +207,7 @@ def test_each_operation_is_granted_once(database: Database) -> None:
     unreached = {name for operation in OPERATIONS for name in operation.names} - set(both.reached)
     assert not unreached
     with database.reading() as session:
-        assert list(run_audit(session)) == []
+        assert list(run_audit(session, checks=(*AUDIT, *CHAIN))) == []
 
 
 def test_ledger_and_model_agree(database: Database) -> None:

@@ -39,6 +39,16 @@ def outcomes(payload: Any) -> list[str]:
     return [codes(one)[0] if one["userErrors"] else one["transaction"]["points"] for one in payload["lines"]]
 
 
+def test_a_line_says_what_its_points_stand_for(api: Api) -> None:
+    grocer = api.coalition.trading()
+    till, member = api.client_of(grocer), api.enrolled(grocer)
+    till.issue(member, points=10)
+    spent = send(till, REDEEM, line(member, "a", 10, amount="20.00"), line(member, "b", 1, amount="0"))
+    assert outcomes(spent) == ["10", "INVALID_INPUT"]
+    back = till.reverse(spent["lines"][0]["transaction"]["id"], amount="5.00")
+    assert back["balance"] == {"available": "3"}  # 7.5 of the 10 points are kept
+
+
 def test_each_line_has_its_outcome_in_its_place(api: Api) -> None:
     grocer = api.coalition.trading()
     till = api.client_of(grocer)

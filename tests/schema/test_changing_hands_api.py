@@ -9,7 +9,7 @@ from coalition import members
 from coalition.blocking import set_blocked
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
-from coalition.merging import MergeMembers, merge_members
+from coalition.merging import MergeMembers, merge_members, unmerge_members
 from schema.ids import to_global
 
 TRANSFER = """mutation($input: TransferPointsInput!) { transferPoints(input: $input) {
@@ -99,6 +99,55 @@ def test_a_gift_sent_again_is_the_same_wish_though_its_receiver_was_merged_meanw
     assert api.coalition.rows(
         "SELECT available FROM ledger.member_head WHERE member_id = :member", member=survivor
     ) == [(250,)]
+
+
+def test_a_gift_that_the_operator_sends_again_after_an_un_merge_is_the_same_wish(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin, taker = (api.coalition.member(of=grocer) for _ in range(3))
+    for member in (ada, twin):
+        api.coalition.issue(member, grocer, points=500)
+    wish = {
+        "from": _phone(api, twin, "+4930901822"),
+        "to": named(_id(taker)),
+        "points": 200,
+        "idempotencyKey": "gift",
+    }
+    operator = api.operator()
+    with api.coalition.database.unit_of_work() as session:
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="merge"))
+    given = operator.do(TRANSFER, **wish)
+    assert given["balance"] == {"available": "800"}
+    with api.coalition.database.unit_of_work() as session:
+        unmerge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="unmerge"))
+    with api.nothing_moves():
+        assert operator.do(TRANSFER, **wish) == given | {"replayed": True}
+
+
+BLOCK, UNLINK = (
+    f"mutation($input: {name[0].upper()}{name[1:]}Input!) {{ {name}(input: $input) {{ userErrors {{ code }} }} }}"
+    for name in ("blockIdentifier", "unlinkIdentifier")
+)
+
+
+@pytest.mark.parametrize("change", [BLOCK, UNLINK], ids=["blocked", "unlinked"])
+@pytest.mark.parametrize("whose", ["from", "to"])
+def test_a_gift_sent_again_finds_its_answer_though_who_was_named_is_so_no_more(
+    api: Api, change: str, whose: str
+) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, taker = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(giver, grocer, points=500)
+    by = {"from": _phone(api, giver, "+4930901823"), "to": _phone(api, taker, "+4930901824")}
+    operator = api.operator()
+    given = operator.do(TRANSFER, **by, points=200, idempotencyKey="gift")
+    assert given["userErrors"] == []
+    assert codes(operator.do(change, identifier=by[whose])) == []
+    with api.nothing_moves():
+        assert operator.do(TRANSFER, **by, points=200, idempotencyKey="gift") == given | {"replayed": True}
+        assert codes(operator.do(TRANSFER, **by, points=201, idempotencyKey="gift")) == [
+            "IDEMPOTENCY_CONFLICT"
+        ]
+        assert codes(operator.do(TRANSFER, **by, points=200)) != []
 
 
 def test_the_operator_gives_on_a_members_behalf_and_nobody_for_another(api: Api) -> None:

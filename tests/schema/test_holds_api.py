@@ -173,6 +173,56 @@ def test_a_purchase_returned_bit_by_bit_takes_back_what_it_had_earned(api: Api) 
     assert [one["points"] for one in last["reverses"]["reversedBy"]] == ["4", "0", "5", "1"]
 
 
+@pytest.mark.parametrize("captured", [False, True])
+def test_goods_that_were_paid_with_points_are_returned_as_their_money(
+    api: Api, till: tuple[str, Caller], captured: bool
+) -> None:
+    member, caller = till
+    if captured:
+        hold = caller.do(AUTHORIZE, member=named(member), points=50)["hold"]["id"]
+        caller.do(CAPTURE, holdId=hold, points=7, amount="10.00", receipt=RECEIPT)
+    else:
+        caller.redeem(member, points=7, amount="10.00", receipt=RECEIPT)
+    of = {"receipt": RECEIPT, "kind": "REDEEM"}
+    # 7 points for 10.00: 4 of 7.00 are left, then 4 of 6.00 (a bit that is worth no point), then none.
+    for amount, points, available in (("3.00", "3", "496"), ("1.00", "0", "496"), ("6.00", "4", "500")):
+        back = caller.do(REVERSE, receipt=of, amount=amount)
+        assert (back["transaction"]["undonePoints"], back["balance"]["available"]) == (points, available)
+    with api.nothing_moves():
+        assert codes(caller.do(REVERSE, receipt=of, amount="0.01")) == ["ALREADY_REVERSED"]
+    seen = caller.ask(
+        "query ($of: TransactionByReceipt!) { transaction(by: {receipt: $of}) { amount { amount }"
+        " reversedBy { amount { amount } } } }",
+        of=of,
+    )["transaction"]
+    assert seen["amount"] == {"amount": "10"}
+    assert [one["amount"]["amount"] for one in seen["reversedBy"]] == ["3", "1", "6"]
+
+
+def test_no_more_money_goes_back_than_the_points_stood_for_and_what_is_none_is_refused(
+    api: Api, till: tuple[str, Caller]
+) -> None:
+    member, caller = till
+    with api.nothing_moves():
+        for amount in ("0", "-1", "1.23456", "1000000000000"):
+            refused = caller.redeem(member, points=7, amount=amount)["userErrors"]
+            assert [(one["code"], one["field"]) for one in refused] == [
+                ("INVALID_INPUT", ["input", "amount"])
+            ]
+    spent = caller.redeem(member, points=7, amount="10.00", idempotencyKey="k")["transaction"]["id"]
+    with api.nothing_moves():
+        assert caller.redeem(member, points=7, amount="10", idempotencyKey="k")["replayed"]
+        for given in ({"amount": "9.99"}, {}):
+            again = caller.redeem(member, points=7, idempotencyKey="k", **given)
+            assert codes(again) == ["IDEMPOTENCY_CONFLICT"]
+        assert codes(caller.do(REVERSE, transactionId=spent, amount="10.01")) == ["REVERSAL_EXCEEDED"]
+    assert caller.do(REVERSE, transactionId=spent, points=5)["transaction"]["undonePoints"] == "5"
+    with api.nothing_moves():
+        # Points of it have gone back already, so that not so many are left as this money stands for.
+        assert codes(caller.do(REVERSE, transactionId=spent, amount="9.99")) == ["REVERSAL_EXCEEDED"]
+    assert caller.do(REVERSE, transactionId=spent, amount="10.00")["transaction"]["undonePoints"] == "2"
+
+
 def test_a_redemption_is_returned_by_points_and_refusals_move_nothing(
     api: Api, till: tuple[str, Caller]
 ) -> None:

@@ -1,10 +1,15 @@
 """A partner fetches the proof of its own transaction, and the root that it keeps."""
 
+import base64
+import json
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, timedelta
+from hashlib import sha256
 from pathlib import Path
+from uuid import UUID
 
+import pytest
 from api_driver import Api
 
 from coalition import windows
@@ -15,6 +20,9 @@ SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "verify_proof.py"
 PROOF = "query ($by: TransactionBy!) { transaction(by: $by) { proof { root leafIndex treeSize document } } }"
 NODE = "query ($id: ID!) { node(id: $id) { ... on Transaction { proof { root } } } }"
 ROOTS = "{ settlementWindows { nodes { businessDate transactions merkleRoot } } }"
+
+
+LEGS = "query ($id: ID!) { node(id: $id) { ... on Transaction { entries { lot bucket points } proof { document } } } }"
 
 
 def _seal(api: Api) -> None:
@@ -53,3 +61,34 @@ def test_a_transaction_is_proved_to_its_partner_and_member_and_to_nobody_else(
     assert pump.ask(NODE, id=issued) == pump.ask(NODE, id=unknown) == {"node": None}
     stranger: MemberId = api.coalition.member(of=grocer)
     assert api.member(stranger).ask(NODE, id=issued) == {"node": None}
+
+
+@pytest.mark.parametrize("amount", ["50", "0.01"], ids=["points", "too little for a point"])
+def test_from_its_proof_a_partner_cannot_guess_what_the_member_has_elsewhere(api: Api, amount: str) -> None:
+    """The partner tries all balances, with all that it was told, and the moment of writing for nothing."""
+    grocer = api.coalition.trading("grocer", expiry_months=None)
+    fuel = api.coalition.trading("fuel", maturity_days=30)
+    member = api.enrolled(grocer)
+    api.client_of(fuel).issue(member, points=7)
+    till = api.client_of(grocer)
+    issued = till.issue(member, amount=amount)["transaction"]["id"]
+    _seal(api)
+    told = till.ask(LEGS, id=issued)["node"]
+    proof = json.loads(told["proof"]["document"])
+    knows = json.loads(proof["public"])
+    [(inserted_at,)] = api.coalition.rows(
+        "SELECT inserted_at FROM ledger.transaction WHERE amount IS NOT NULL"
+    )
+    written = inserted_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    lines = []
+    for nth, leg in enumerate(told["entries"], start=1):
+        kind, _, lot = base64.urlsafe_b64decode(leg["lot"] + "==").decode().partition(":")
+        assert kind == "Lot"
+        lot = str(UUID(lot))
+        parts = (nth, leg["bucket"].lower(), leg["points"], lot, knows["partner"], knows["agreement"])
+        lines.append("|".join(map(str, parts)))
+        if leg["bucket"] == "ISSUED":
+            lines.append(f"lot|{knows['recorded_at']}|{knows['sequence']}|0||||")
+    lines.append(f"inserted|{written}")
+    tried = ["\n".join([*lines, f"after|{knows['points']}|{pending}|0|0"]) for pending in range(10)]
+    assert proof["privateDigest"] not in {sha256(one.encode()).hexdigest() for one in tried}

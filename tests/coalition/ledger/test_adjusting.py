@@ -191,9 +191,32 @@ def test_nothing_is_taken_from_who_was_merged_or_erased(ledger: LedgerDriver) ->
     refused(ledger, errors.MemberErased, lambda: post(ledger, gone, of_gone))
 
 
+def test_nothing_is_proposed_or_noted_of_who_was_erased(ledger: LedgerDriver) -> None:
+    gone = ledger.member()
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, gone)
+    for points in (5, -5):
+        refused(
+            ledger,
+            errors.MemberErased,
+            lambda points=points: propose(ledger, gone, points, note="she called"),
+        )
+    assert clean(ledger)
+
+
 def test_a_single_point_is_given_and_taken(ledger: LedgerDriver) -> None:
     member = ledger.member()
     assert post(ledger, member, propose(ledger, member, 1)).balance.available == 1
     assert post(ledger, member, propose(ledger, member, -1)).balance.available == 0
     assert ledger.kinds(member) == [("adjust_in", 1), ("adjust_out", 1)]
+    assert clean(ledger)
+
+
+def test_limits_are_not_about_adjustments(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=5)
+    for posting in ("both", "transfer"):
+        ledger.limit(posting, posting=posting, most=0)
+    for points in (5, -3):
+        post(ledger, member, propose(ledger, member, points))
+    assert ledger.balance(member).available == 7
     assert clean(ledger)

@@ -1,6 +1,7 @@
 """A batch: many wishes in one call, each with an outcome of its own, and the rows that single calls would leave."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from decimal import Decimal
 from typing import Any
@@ -282,6 +283,7 @@ def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: Led
     first, second, third = ledger.member(), ledger.member(), ledger.member()
     ledger.limit("often", posting="both", measure="count", most=2)
     ledger.limit("much", scope="partner", posting="issue", measure="points", most=100)
+    ledger.limit("nothing", posting="redeem", most=0)  # which is not about issues
     posted = ledger.batch(*(ledger.to_issue(member, 10) for member in (first, second, first, second)))
     assert len(set(statements_of(ledger, posted))) == 1
     refused, *posted = ledger.batch(*(ledger.to_issue(member, 10) for member in (first, third, third)))
@@ -292,6 +294,14 @@ def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: Led
     posted = ledger.batch(*(ledger.to_issue(fourth, 1) for _ in range(3)))
     assert [type(one) for one in posted] == [Posting, Posting, LimitExceeded]
     assert len(set(statements_of(ledger, posted))) == 2
+
+
+def test_keys_that_others_used_keep_nobody_from_the_one_statement(ledger: LedgerDriver) -> None:
+    other, first, second = ledger.member(), ledger.member(), ledger.member()
+    for key in ("one", "two"):
+        ledger.issue(other, 1, key=key)
+    posted = ledger.batch(ledger.to_issue(first, 2, key="one"), ledger.to_issue(second, 2, key="two"))
+    assert len(set(statements_of(ledger, posted))) == 1
 
 
 def test_as_many_points_as_there_may_be_go_either_way_and_no_more(ledger: LedgerDriver) -> None:
@@ -330,10 +340,13 @@ def test_by_a_slow_clock_points_mature_when_the_member_was_last_seen(
     ledger = LedgerDriver(database).open(mode="production")
     member = ledger.member(available=10)
     [(last,)] = ledger.rows("SELECT last_recorded_at FROM ledger.member_head")
+    other = ledger.member()
     monkeypatch.setattr(clock, "datetime", _Slow)
-    [posted] = ledger.batch(ledger.to_issue(member, 5, matures_at=last))
+    posted, beside = ledger.batch(ledger.to_issue(member, 5, matures_at=last), ledger.to_issue(other, 5))
     assert isinstance(posted, Posting)
     assert (posted.recorded_at, posted.balance.available, posted.balance.pending) == (last, 15, 0)
+    assert isinstance(beside, Posting)
+    assert beside.recorded_at < last  # another's moments are not its own
     assert whole(ledger)
 
 
@@ -490,6 +503,21 @@ def test_every_guard_of_a_till_holds_for_a_line(ledger: LedgerDriver) -> None:
         [outcome] = ledger.batch(ledger.to_issue(member, 5, by=barred), by=barred)
         assert type(outcome) is expected
     assert whole(ledger)
+
+
+def test_a_line_is_of_as_many_points_as_a_till_may_post(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=10)
+    before = ledger.snapshot()
+    for line in (
+        ledger.to_issue(member, 0),
+        ledger.to_issue(member, -1, amount=Decimal(1)),
+        ledger.to_redeem(member, 0),
+        ledger.to_redeem(member, -1),
+        replace(ledger.to_issue(member, 1), points=None),  # type: ignore[arg-type]
+    ):
+        [outcome] = ledger.batch(line)
+        assert isinstance(outcome, PointsInvalid)
+    assert ledger.snapshot() == before
 
 
 def test_terms_that_are_not_in_force_undo_the_whole_call(ledger: LedgerDriver) -> None:

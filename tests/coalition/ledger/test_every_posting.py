@@ -1,6 +1,5 @@
 """What holds of every posting alike: its age, its moment, its limits, and whom it may not touch."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, tzinfo
@@ -9,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from driver import LedgerDriver, receipt
+from waiting import until_somebody_waits
 
 from coalition import clock, errors
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment, post_adjustment, propose_adjustment
@@ -217,21 +217,10 @@ def test_a_posting_that_waited_for_another_goes_on_from_what_that_one_left(
                 ),
             )
             later = pool.submit(post)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
         later.result()
     assert ledger.balance(member).available - before in range(993, 1008)
     _clean(ledger)
-
-
-def _until_somebody_waits(ledger: LedgerDriver) -> None:
-    for _ in range(200):
-        [(waiting,)] = ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        if waiting:
-            return
-        time.sleep(0.01)
-    pytest.fail("nobody waited")
 
 
 @named("prepare", (_issue, _redeem, _authorize, _voucher, _transfer), ids=_name)

@@ -10,7 +10,7 @@ from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.ids import MemberId
 from coalition.ledger import TransactionRef
-from coalition.programme import set_consent_limit
+from coalition.programme import set_consent_limit, set_hold_limits
 
 
 def _clean(ledger: LedgerDriver) -> None:
@@ -216,3 +216,19 @@ def test_holds_count_toward_what_a_partner_takes_without_consent(ledger: LedgerD
     ledger.redeem(member, 20)
     with pytest.raises(errors.ConsentRequired):
         ledger.authorize(member, 1)
+
+
+def test_a_hold_sent_again_gets_its_answer_though_none_may_last_so_long_any_more(
+    ledger: LedgerDriver,
+) -> None:
+    member = ledger.member(available=20)
+    held = ledger.authorize(member, 10, key="k", seconds_to_live=900)
+    with ledger.database.unit_of_work() as session:
+        set_hold_limits(session, hold_time=timedelta(minutes=1), longest=timedelta(minutes=10))
+    before = ledger.snapshot()
+    again = ledger.authorize(member, 10, key="k", seconds_to_live=900)
+    assert (again.replayed, again.ref, again.balance) == (True, held.ref, held.balance)
+    for seconds in (899, 901):
+        with pytest.raises(errors.HoldTimeInvalid):
+            ledger.authorize(member, 10, key="k", seconds_to_live=seconds)
+    assert ledger.snapshot() == before

@@ -28,6 +28,7 @@ from coalition.errors import (
     IdentifierTaken,
     IdentifierUnknown,
     IdentifierUnlinked,
+    MemberErased,
     MemberMerged,
 )
 from coalition.history import find_by_key
@@ -359,6 +360,29 @@ def test_what_was_asked_of_the_merged_is_remembered_when_they_are_apart(ledger: 
     assert clean(ledger)
 
 
+def test_who_posted_by_it_while_it_was_a_merged_records_knows_it_after_it_was_unlinked(
+    ledger: LedgerDriver,
+) -> None:
+    baker, grocer, stranger = (ledger.partner() for _ in range(3))
+    first, second = ledger.member(), ledger.member()
+    merged, one = joined(ledger, "MERGED1", at=baker)
+    ledger.merge(second, merged)
+    ledger.merge(first, second)
+    told = ledger.issue(first, 2, by=grocer, key="k", identifier_id=one, request={"points": 2})
+    ledger.pass_time(minutes=1)
+    change(ledger, identifier_changes.unlink, merged, one)
+    for who, apart in ((first, None), (second, (first, second)), (merged, (second, merged))):
+        if apart is not None:
+            ledger.unmerge(*apart)
+        with ledger.database.reading() as session:
+            assert members.find_named(session, card("MERGED1"), asking=stranger) is None
+            found = members.find_named(session, card("MERGED1"), asking=grocer)
+        assert found is not None
+        assert (found.member_id, found.holder_id, found.identifier_id) == (who, merged, one)
+        again = ledger.issue(who, 2, by=grocer, key="k", identifier_id=one, request={"points": 2})
+        assert (again.replayed, again.ref) == (True, told.ref)
+
+
 def test_two_tills_that_link_one_card_at_once_link_it_once(ledger: LedgerDriver) -> None:
     ledger.any_partner()
     crowd = [ledger.member() for _ in range(2)]
@@ -389,6 +413,22 @@ def test_of_who_was_erased_the_history_of_what_was_unlinked_is_no_damage(ledger:
     ledger.redeem(member, 100)
     with ledger.database.unit_of_work() as session:
         erase_member(session, member)
+    assert clean(ledger)
+
+
+def test_nothing_more_is_written_of_what_an_erased_member_was_known_by(ledger: LedgerDriver) -> None:
+    baker = ledger.partner()
+    member, one = joined(ledger, "OLD1", at=baker)
+    ledger.redeem(member, 100)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, member)
+    acts = (
+        identifier_changes.block, identifier_changes.unblock, identifier_changes.unlink,
+        lambda session, wish: identifier_changes.replace_card(session, wish, card("NEW1")),
+    )  # fmt: skip
+    for by in (OPERATOR, Actor(name="baker", party_id=baker)):
+        for act in acts:
+            refused(ledger, MemberErased, partial(change, ledger, act, member, one, by=by))
     assert clean(ledger)
 
 

@@ -1,15 +1,18 @@
 """Limits of a member and a card are exact; those of a store and a partner act on figures."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import datetime, timedelta, tzinfo
+from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
-from driver import LedgerDriver, receipt
-from sqlalchemy import text
+from driver import START, LedgerDriver, receipt
+from sqlalchemy import Engine, text
 
+from coalition import clock
+from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.blocking import set_blocked
+from coalition.db import Database
 from coalition.errors import (
     REFUSALS,
     CoalitionError,
@@ -25,6 +28,7 @@ from coalition.ids import MemberId, PartnerId
 from coalition.members import EnrolMember, Identifier, IdentifierKind, enrol_member, find_named
 from coalition.paging import PageRequest
 from coalition.reviewing import ReviewState, list_reviews, queue_review, reject, release
+from partners.guards import check_limits
 from partners.limits import end_limit, figures_of, refresh_figures
 
 HOUR = timedelta(hours=1)
@@ -116,6 +120,7 @@ def test_a_members_count_is_limited_over_the_last_hour(ledger: LedgerDriver) -> 
         ledger.redeem(member, 1)
     facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
     assert (facts["limit"], facts["scope"], facts["used"], facts["asked"]) == ("thrice", "member", 3, 1)
+    assert (facts["over"], facts["again_at"]) == (0, (START + HOUR).isoformat())
     ledger.pass_time(minutes=20)  # the first is an hour old
     ledger.redeem(member, 1)
     refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
@@ -135,6 +140,58 @@ def test_when_there_is_room_again_is_when_enough_has_left_the_period(ledger: Led
     assert later["again_at"].replace("Z", "+00:00") == (second + HOUR).isoformat()
     assert never["again_at"] is None
     ledger.redeem(member, 10)
+
+
+def test_a_period_reaches_back_over_the_cuts_of_windows(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("hour", most=100, period=HOUR)
+    ledger.limit("two-days", most=2, period=48 * HOUR)
+    ledger.redeem(member, 1)
+    ledger.pass_time(hours=24)
+    ledger.close_window()
+    ledger.pass_time(hours=2)
+    ledger.redeem(member, 1)
+    facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))
+    assert (facts["limit"], facts["used"]) == ("two-days", 2)
+    ledger.pass_time(hours=22)
+    ledger.redeem(member, 1)
+    assert clean(ledger)
+
+
+def test_of_several_limits_the_first_by_its_code_is_told(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    for code in "gebacfd":
+        ledger.limit(code, most=0)
+    assert refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 1))["limit"] == "a"
+    for code in "gebacfd":
+        ledger.limit(code, most=0, action="review")
+    assert refused(ledger, UnderReview, lambda: ledger.redeem(member, 1))["limit"] == "a"
+
+
+class _Slow(datetime):
+    """A caller's clock that is three seconds behind the database's."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - timedelta(seconds=3)
+
+
+def test_by_a_slow_clock_a_period_ends_when_the_member_was_last_seen(
+    database: Database, owner_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    with owner_engine.begin() as connection:  # or nothing is recorded before now
+        connection.execute(
+            text("UPDATE ledger.settlement_window SET opened_at = opened_at - interval '1 minute'")
+        )
+    member = ledger.member()
+    ledger.limit("twice", posting="issue", most=2, period=timedelta(seconds=2))
+    with monkeypatch.context() as earlier:
+        earlier.setattr(clock, "datetime", _Slow)
+        ledger.issue(member, 1)
+    last = ledger.issue(member, 1)
+    monkeypatch.setattr(clock, "datetime", _Slow)
+    assert ledger.issue(member, 1).recorded_at == last.recorded_at
 
 
 def test_points_of_a_window_are_counted_over_all_kinds_and_start_anew_with_the_next(
@@ -162,6 +219,37 @@ def test_a_hold_that_was_let_go_is_not_counted(ledger: LedgerDriver) -> None:
     ledger.void(hold.ref)
     ledger.redeem(member, 10)
     refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 10))
+
+
+def test_of_several_holds_each_is_counted_once(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("thrice", most=3)
+    for _ in range(3):
+        ledger.authorize(member, 1)
+    assert refused(ledger, LimitExceeded, lambda: ledger.authorize(member, 1))["used"] == 3
+
+
+def ask(ledger: LedgerDriver, member: MemberId, by: PartnerId, posting: Literal["issue", "redeem"]) -> None:
+    with ledger.database.reading() as session:
+        check_limits(
+            session, member_id=member, partner_id=by, posting=posting, points=Points(1), identifier_id=None
+        )
+
+
+def test_a_question_is_answered_as_the_posting_would_be(ledger: LedgerDriver) -> None:
+    grocer, florist = ledger.partner(), ledger.partner()
+    member = ledger.member(available=100, issuer=grocer)
+    ledger.limit("grocers", most=1, partner_id=grocer)
+    ledger.limit("hour", most=2, period=HOUR)
+    ask(ledger, member, grocer, "redeem")
+    ledger.redeem(member, 1, by=grocer)
+    refused(ledger, LimitExceeded, lambda: ask(ledger, member, grocer, "redeem"))
+    ask(ledger, member, grocer, "issue")
+    ask(ledger, member, florist, "redeem")
+    ledger.redeem(member, 1, by=florist)
+    refused(ledger, LimitExceeded, lambda: ask(ledger, member, florist, "redeem"))
+    ledger.pass_time(hours=1)
+    ask(ledger, member, florist, "redeem")
 
 
 def test_a_replay_is_no_second_posting(ledger: LedgerDriver) -> None:
@@ -360,9 +448,125 @@ def test_fresh_figures_are_not_derived_again(ledger: LedgerDriver) -> None:
         assert not refresh_figures(session, older_than=HOUR)
         assert refresh_figures(session, older_than=timedelta(0))
         assert not refresh_figures(session, older_than=HOUR)
-    ledger.pass_time(hours=2)
+    ledger.pass_time(hours=1)
+    with ledger.database.unit_of_work() as session:
+        assert not refresh_figures(session, older_than=HOUR)
+    ledger.pass_time(microseconds=1)
     with ledger.database.unit_of_work() as session:
         assert refresh_figures(session, older_than=HOUR)
+
+
+def test_before_the_programme_is_open_there_is_nothing_to_derive(database: Database) -> None:
+    assert not derive(LedgerDriver(database))
+
+
+def test_where_no_rule_is_about_stores_or_partners_nothing_is_derived(
+    ledger: LedgerDriver, owner_engine: Engine
+) -> None:
+    ledger.limit("member", most=1)
+    assert not derive(ledger)
+    # Nor where the last that was is ended between the look at it and the derivation.
+    with owner_engine.begin() as connection:
+        connection.execute(text("SET LOCAL search_path = ledger"))
+        assert connection.execute(text("SELECT derive_figures(now(), current_date)")).scalar_one() is False
+    assert ledger.rows("SELECT FROM partners.limit_state") == []
+
+
+def used(ledger: LedgerDriver) -> list[tuple[Any, ...]]:
+    return ledger.rows("SELECT code, used FROM partners.limit_figure ORDER BY code, partner_id, store")
+
+
+def test_a_figure_grows_within_a_minute_and_stays_while_nothing_is_posted(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("hour", scope="partner", most=10**9, period=HOUR)
+    for count in (1, 2, 3):
+        ledger.redeem(member, 1)
+        for _ in range(2):
+            derive(ledger)
+            assert used(ledger) == [("hour", count)]
+
+
+def test_a_minute_is_counted_again_while_postings_of_it_may_still_arrive(
+    ledger: LedgerDriver, superuser_engine: Engine
+) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("hour", scope="partner", most=10**9, period=HOUR)
+    for _ in range(6):
+        ledger.pass_time(minutes=1)
+        ledger.redeem(member, 1)
+    derive(ledger)
+
+    def counted_again(*, after: int) -> list[int]:
+        """Minutes of which a derivation mends the count, when all of them are wrong."""
+        ledger.pass_time(seconds=after)
+        with superuser_engine.begin() as connection:
+            connection.execute(text("UPDATE partners.tally SET postings = postings + 1000"))
+        assert derive(ledger)
+        return [
+            minute.minute
+            for (minute,) in ledger.rows(
+                "SELECT minute FROM partners.tally WHERE kind = 'redeem' AND postings < 1000 ORDER BY minute"
+            )
+        ]
+
+    assert counted_again(after=30) == [6]  # 09:06:30, after 09:06:00
+    assert counted_again(after=35) == [4, 5, 6]  # 09:07:05: a minute is over
+    assert counted_again(after=4) == [6]  # 09:07:09
+    assert counted_again(after=1) == []
+
+
+def test_the_tally_reaches_back_as_far_as_any_rule_asks(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("hour", scope="partner", most=10**9, period=HOUR)
+    ledger.limit("window", scope="partner", most=10**9)
+    ledger.redeem(member, 1)
+    derive(ledger)
+    assert used(ledger) == [("hour", 1), ("window", 1)]
+    ledger.pass_time(hours=3)
+    derive(ledger)
+    assert used(ledger) == [("hour", 0), ("window", 1)]
+
+
+def test_a_period_of_two_hours_is_counted_by_minutes_and_a_longer_one_by_hours(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("longer", scope="partner", most=10**9, period=2 * HOUR + timedelta(seconds=1))
+    ledger.limit("two-hours", scope="partner", most=10**9, period=2 * HOUR)
+    ledger.redeem(member, 1)
+    derive(ledger)
+    ledger.pass_time(hours=2, minutes=1, seconds=5)
+    derive(ledger)
+    assert used(ledger) == [("longer", 1), ("two-hours", 0)]
+
+
+def test_a_rule_of_one_partner_has_a_figure_of_that_one_alone(ledger: LedgerDriver) -> None:
+    grocer, florist = ledger.partner(), ledger.partner()
+    member = ledger.member()
+    ledger.limit("grocers", scope="partner", posting="issue", most=1, partner_id=grocer)
+    for by in (grocer, florist):
+        ledger.issue(member, 1, by=by)
+    derive(ledger)
+    assert ledger.rows("SELECT partner_id, used FROM partners.limit_figure") == [(grocer, 1)]
+    refused(ledger, LimitExceeded, lambda: ledger.issue(member, 1, by=grocer))
+    ledger.issue(member, 1, by=florist)
+
+
+def test_a_peak_is_of_when_it_was_reached_first(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    rule = ledger.limit("hour", scope="partner", measure="points", most=10**9, period=HOUR)
+
+    def peak_after(points: int) -> tuple[int, int, datetime]:
+        if points:
+            ledger.redeem(member, points)
+        derive(ledger)
+        with ledger.database.reading() as session:
+            [figure] = figures_of(session, rule)
+        return figure.used, figure.peak, figure.peak_at
+
+    assert peak_after(5) == (5, 5, START)
+    ledger.pass_time(hours=2)
+    assert peak_after(0) == (0, 5, START)
+    assert peak_after(5) == (5, 5, START)
+    assert peak_after(1) == (6, 6, ledger.now)
 
 
 def test_a_posting_that_finds_old_figures_derives_them(ledger: LedgerDriver) -> None:

@@ -236,3 +236,13 @@ def test_of_two_who_merge_or_part_the_same_the_second_finds_it_done(ledger: Ledg
     assert isinstance(refusal, errors.NotMerged)
     assert (ledger.balance(ada).available, ledger.balance(ben).available) == (1, 2)
     assert clean(ledger)
+
+
+def test_a_merged_record_says_yes_to_nothing_that_could_not_be_used(ledger: LedgerDriver) -> None:
+    ada, twin, shop = ledger.member(), ledger.member(), ledger.any_partner()
+    ledger.merge(ada, twin)
+    before = ledger.snapshot()
+    with pytest.raises(errors.MemberMerged) as refusal:
+        ledger.confirm(twin, 10, at=shop)
+    assert refusal.value.facts == {"survivor": str(ada)}
+    assert ledger.snapshot() == before

@@ -12,11 +12,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from concurrency.interleaving import HeldDatabase, until_somebody_waits
+from concurrency.interleaving import HeldDatabase
 from driver import LedgerDriver, receipt
 from psycopg.errors import LockNotAvailable
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import OperationalError
+from waiting import until_somebody_waits
 
 from coalition.audit import run_audit
 from coalition.ids import MemberId
@@ -33,7 +34,7 @@ def waiting(ledger: LedgerDriver, owner: Engine, batch: Callable[[], Any], *, ho
         with owner.begin() as holder:
             hold(holder)
             later = pool.submit(batch)
-            until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             yield
         assert all(isinstance(one, Posting) for one in later.result())
     with ledger.database.reading() as session:
@@ -115,7 +116,7 @@ def test_receipts_are_claimed_in_the_order_of_their_keys(
         held = holder.begin()
         holder.execute(text(_RECEIPT), claim(kinds[1], last))
         later = pool.submit(ledger.batch, *lines)
-        until_somebody_waits(ledger)
+        until_somebody_waits(ledger.database)
         assert is_taken(owner_engine, _RECEIPT, **claim(kinds[0], first))
         held.rollback()
         assert len(later.result()) == 2

@@ -7,8 +7,9 @@ from datetime import timedelta
 from uuid import UUID
 
 import pytest
-from concurrency.interleaving import Act, HeldDatabase, one_after_another, until_somebody_waits
+from concurrency.interleaving import Act, HeldDatabase, one_after_another
 from driver import LedgerDriver
+from waiting import until_somebody_waits
 
 from coalition import clock, errors
 from coalition.audit import run_audit
@@ -191,7 +192,7 @@ def test_nothing_is_posted_before_what_somebody_of_the_pool_got_meanwhile(
             held: LedgerDriver = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
             held.issue(giver, 1)
             later = threads.submit(acts[how])
-            until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             for minutes, member in ((1, giver), (2, stranger)):
                 clock.set_clock(session, to=began + timedelta(minutes=minutes))
                 held.issue(member, 1)

@@ -141,6 +141,23 @@ def test_no_money_goes_back_of_what_was_not_posted_as_money(ledger: LedgerDriver
     _clean(ledger)
 
 
+@pytest.mark.parametrize("pooled", [False, True])
+def test_money_that_is_worth_no_point_goes_back_and_moves_none(ledger: LedgerDriver, pooled: bool) -> None:
+    ada, ben = ledger.member(available=5), ledger.member(available=5)
+    ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 10 if pooled else 5, from_pool=pooled, amount=Decimal(100))
+    sale = ledger.issue(ada, 3)
+    ledger.redeem(ada, 3)
+    ledger.reverse(sale.ref)
+    owed = _deficit(ledger, ada)
+    nothing = ledger.reverse(spent.ref, 0, amount=Decimal(1))
+    assert (nothing.points, nothing.balance.available, _deficit(ledger, ada)) == (0, 0, owed)
+    _clean(ledger)
+    ledger.reverse(spent.ref, amount=Decimal(99), amount_before=Decimal(1))
+    assert [ledger.balance(one).available for one in (ada, ben)] == [5 - owed, 5]
+    _clean(ledger)
+
+
 def test_a_redemption_goes_back_in_parts_the_last_drawn_first(ledger: LedgerDriver) -> None:
     member = ledger.member()
     for days in (1, 2, 3):

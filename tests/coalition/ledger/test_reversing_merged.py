@@ -163,3 +163,24 @@ def test_who_is_un_merged_meanwhile_is_asked_about_again(ledger: LedgerDriver) -
     assert [ledger.balance(one).available for one in (ben, ada)] == [10, 0]
     assert ledger.reverse(issued.ref, 4).balance.available == 6
     assert clean(ledger)
+
+
+def test_what_goes_back_to_a_giver_that_was_merged_into_the_spender_goes_on_with_the_spenders_own(
+    ledger: LedgerDriver,
+) -> None:
+    ada, ben, cleo = ledger.member(available=10), ledger.member(available=20), ledger.member()
+    pool = ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 25, from_pool=True)
+    ledger.close_pool(pool)
+    merged(ledger, ben, ada, cleo)
+    told = since(ledger, ben, ada, cleo)
+    undone = ledger.reverse(spent.ref, key="return")
+    assert undone.balance.available == 25
+    assert told() == [
+        [("unpool_in", 15), ("merge_out", 15)],
+        [("reverse_redemption", 25), ("unpool_out", 15), ("merge_in", 15), ("merge_out", 25)],
+        [("merge_in", 25)],
+    ]
+    assert ledger.balance(cleo).available == 30
+    assert ledger.reverse(spent.ref, key="return").balance == undone.balance
+    assert clean(ledger)

@@ -1,5 +1,7 @@
 """Wishes that wait for an operator: what is remembered of them, how many wait, and who decides once."""
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -9,10 +11,13 @@ from driver import LedgerDriver, receipt
 
 from coalition import clock, errors
 from coalition.amounts import Points
+from coalition.audit import run_audit
 from coalition.ids import MemberId
 from coalition.ledger.posting import call
-from coalition.reviewing import queue_review, reject, release
+from coalition.paging import PageRequest
+from coalition.reviewing import ReviewState, find_review, list_reviews, queue_review, reject, release
 from partners.guards import check_limits
+from partners.limits import end_limit
 
 
 def ask(ledger: LedgerDriver, member: MemberId, key: str, **more: Any) -> errors.UnderReview:
@@ -175,3 +180,97 @@ def test_a_decision_is_one_of_two(ledger: LedgerDriver, member: MemberId, decisi
             (member, review, decision, "ada", clock.wall()),
         )
     assert ledger.snapshot() == before
+
+
+@pytest.mark.parametrize("ended", [False, True], ids=["there is room again", "the rule was ended"])
+@pytest.mark.parametrize("kind", ["issue", "redeem"])
+def test_what_was_rejected_is_refused_for_good(ledger: LedgerDriver, kind: str, *, ended: bool) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("once", posting=kind, most=1, period=timedelta(hours=1), action="review")
+    post, line = getattr(ledger, kind), getattr(ledger, f"to_{kind}")
+    ledger.pass_time(hours=1)
+    post(member, 1)
+    with pytest.raises(errors.UnderReview) as refusal:
+        post(member, 2, key="k")
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    decide(ledger, reject, member, review)
+    if ended:
+        with ledger.database.unit_of_work() as session:
+            end_limit(session, code="once", published_by="ada")
+    else:
+        ledger.pass_time(hours=1)
+    before = ledger.snapshot()
+    with pytest.raises(errors.ReviewRejected):
+        post(member, 2, key="k")
+    [told] = ledger.batch(line(member, 2, key="k"))
+    assert isinstance(told, errors.ReviewRejected)
+    assert ledger.snapshot() == before
+    # Nothing else of the member's is.
+    assert not post(member, 2, key="another").replayed
+
+
+def test_a_wish_that_terms_make_other_points_of_meanwhile_is_posted_as_what_it_is_worth_then(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    asked = {"amount": Decimal(60), "key": "k", "request": {"amount": "60"}}
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(member, 60, **asked)
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    decide(ledger, release, member, review)
+    assert ledger.issue(member, 120, **asked).points == 120
+    with ledger.database.reading() as session:
+        assert run_audit(session) == []
+
+
+@pytest.mark.parametrize("decision", [release, reject])
+@pytest.mark.parametrize("asked_while_merged", [False, True])
+def test_a_decision_is_of_the_record_that_was_named_over_a_merge_and_an_un_merge(
+    ledger: LedgerDriver, member: MemberId, decision: Any, *, asked_while_merged: bool
+) -> None:
+    twin = ledger.member()
+    by = {"identifier_id": ledger.card(twin), "request": {"points": 60}, "key": "k"}
+    if asked_while_merged:
+        ledger.merge(member, twin)
+    who = member if asked_while_merged else twin
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(who, 60, **by)
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review WHERE member_id = :twin", twin=twin)
+    decide(ledger, decision, twin, review)
+    if asked_while_merged:
+        ledger.unmerge(member, twin)
+    else:
+        ledger.merge(member, twin)
+    who = twin if asked_while_merged else member
+    if decision is reject:
+        with pytest.raises(errors.ReviewRejected):
+            ledger.issue(who, 60, **by)
+    else:
+        # Nor does it let pass what another record asked under the same key.
+        with pytest.raises(errors.UnderReview):
+            ledger.issue(member, 60, **by | {"identifier_id": ledger.card(member)})
+        posted = ledger.issue(who, 60, **by)
+        with ledger.database.reading() as session:
+            found = find_review(session, twin, review)
+        assert found is not None
+        assert (found.state, found.posted) == (ReviewState.POSTED, posted.ref)
+    with ledger.database.reading() as session:
+        assert run_audit(session) == []
+
+
+def test_what_was_posted_with_a_survivor_without_its_review_waits_no_more(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    twin = ledger.member()
+    by = {"identifier_id": ledger.card(twin), "request": {"points": 60}, "key": "k"}
+    with pytest.raises(errors.UnderReview) as refusal:
+        ledger.issue(twin, 60, **by)
+    assert queue(ledger, refusal.value)
+    ledger.merge(member, twin)
+    with ledger.database.unit_of_work() as session:
+        end_limit(session, code="large", published_by="ada")
+    ledger.issue(member, 60, **by)
+    with ledger.database.reading() as session:
+        assert list_reviews(session, PageRequest(), state=ReviewState.WAITING).items == []

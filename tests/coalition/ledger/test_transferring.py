@@ -175,3 +175,37 @@ def test_lots_of_one_moment_go_by_the_order_in_which_they_came(ledger: LedgerDri
     ledger.transfer(taker, 3, to=back)  # two lots of one transaction: the first of them
     assert [row[3] for row in lots(ledger, taker)] == [0, 1]
     assert clean(ledger)
+
+
+def test_a_gift_asked_by_a_merged_records_name_is_remembered_for_it_when_they_are_apart(
+    ledger: LedgerDriver,
+) -> None:
+    ada, twin, third, taker = (ledger.member(available=50) for _ in range(4))
+    ledger.merge(twin, third)
+    ledger.merge(ada, twin)
+    given = ledger.transfer(ada, 10, to=taker, key="gift", holder=third)
+    own = ledger.transfer(ada, 10, to=taker, key="own", holder=ada)
+    for survivor, merged in ((ada, twin), (twin, third)):
+        ledger.unmerge(survivor, merged)
+        before = ledger.snapshot()
+        again = ledger.transfer(merged, 10, to=taker, key="gift", holder=third)
+        assert (again.replayed, again.ref, again.balance) == (True, given.ref, given.balance)
+        refused(
+            ledger,
+            errors.IdempotencyConflict,
+            lambda merged=merged: ledger.transfer(merged, 11, to=taker, key="gift"),
+        )
+        assert ledger.snapshot() == before
+    # What was asked of the survivor itself is not asked of the other.
+    assert not ledger.transfer(twin, 10, to=taker, key="own").replayed
+    assert ledger.transfer(ada, 10, to=taker, key="own").ref == own.ref
+    assert clean(ledger)
+
+
+def test_who_was_named_is_merged_into_the_giver_when_it_is_locked(ledger: LedgerDriver) -> None:
+    ada, twin, taker = (ledger.member(available=50) for _ in range(3))
+    assert refused(ledger, errors.MemberMerged, lambda: ledger.transfer(ada, 1, to=taker, holder=twin)) == {}
+    ledger.merge(ada, twin)
+    assert refused(ledger, errors.MemberMerged, lambda: ledger.transfer(ada, 1, to=taker, holder=taker)) == {}
+    ledger.transfer(ada, 1, to=taker, holder=twin)
+    assert ledger.rows("SELECT named_id FROM ledger.idempotency WHERE named_id IS NOT NULL") == [(twin,)]

@@ -1,6 +1,5 @@
 """Who waits for a member's lock decides by what the other has left; who has a slow clock writes nothing before it."""
 
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -10,10 +9,11 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from concurrency.interleaving import HeldDatabase
+from concurrency.interleaving import HeldDatabase, one_after_another
 from driver import START, LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
+from waiting import until_somebody_waits
 
 from coalition import adjusting, clock, errors, identifier_changes, windows
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
@@ -32,30 +32,6 @@ from coalition.redeeming import redeem_points
 from coalition.reviewing import queue_review, reject, release
 
 Act = Callable[[LedgerDriver], Any]
-
-
-def one_after_another(ledger: LedgerDriver, first: Act, second: Act) -> Any:
-    """The second's answer, or refusal, who waited while the first had acted and not committed."""
-    with ThreadPoolExecutor(1) as pool:
-        with ledger.database.unit_of_work() as session:
-            first(replace(ledger, database=HeldDatabase(session)))  # type: ignore[arg-type]
-            later = pool.submit(second, ledger)
-            _until_somebody_waits(ledger)
-        try:
-            return later.result()
-        except CoalitionError as refusal:
-            return refusal
-
-
-def _until_somebody_waits(ledger: LedgerDriver, *, many: int = 1) -> None:
-    for _ in range(200):
-        [(waiting,)] = ledger.rows(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        )
-        if waiting >= many:
-            return
-        time.sleep(0.01)
-    pytest.fail("nobody waited")
 
 
 def clean(ledger: LedgerDriver) -> bool:
@@ -221,7 +197,7 @@ def test_who_is_erased_while_an_adjustment_waits_gets_nothing(ledger: LedgerDriv
             held = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
             held.redeem(member, 5)
             later = pool.submit(post, ledger)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             erase(member)(held)  # which takes the words of the adjustment, too
         with pytest.raises(errors.MemberErased):
             later.result()
@@ -249,10 +225,10 @@ def test_what_is_reversed_while_its_member_is_merged_is_not_reversed_on_the_merg
 ) -> None:
     survivor, merged = ledger.member(), ledger.member()
     issued = ledger.issue(merged, 7)
-    with pytest.raises(TermsSuperseded):  # the caller tries again
-        one_after_another(
-            ledger, lambda held: held.merge(survivor, merged), lambda late: late.reverse(issued.ref, 2)
-        )
+    outcome = one_after_another(
+        ledger, lambda held: held.merge(survivor, merged), lambda late: late.reverse(issued.ref, 2)
+    )
+    assert isinstance(outcome, TermsSuperseded)  # the caller tries again
     assert ledger.balance(survivor).available == 7
     ledger.reverse(issued.ref, 2)
     assert ledger.balance(survivor).available == 5
@@ -274,9 +250,9 @@ def test_of_two_who_join_with_the_same_cards_one_waits_and_nobody_is_cut_off(led
         with ledger.database.unit_of_work() as session:
             join(session, "CARD2")
             one = pool.submit(join_alone, "CARD1", "CARD2", "CARD3")
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             other = pool.submit(join_alone, "CARD3", "CARD1")
-            _until_somebody_waits(ledger, many=2)
+            until_somebody_waits(ledger.database, many=2)
             session.rollback()
         with pytest.raises(errors.IdentifierTaken):
             other.result()
@@ -321,8 +297,8 @@ def test_whose_member_is_merged_meanwhile_is_looked_up_again_before_its_card_is_
                 (merged, one, NETWORK),
             )
 
-    with pytest.raises(TermsSuperseded):  # the survivor, who posts by the card, is not locked
-        one_after_another(ledger, lambda held: held.merge(survivor, merged), block_card)
+    outcome = one_after_another(ledger, lambda held: held.merge(survivor, merged), block_card)
+    assert isinstance(outcome, TermsSuperseded)  # the survivor, who posts by the card, is not locked
     assert ledger.rows("SELECT state FROM ledger.identifier_change") == [("active",)]
     block_card(ledger)
     assert clean(ledger)
@@ -444,7 +420,7 @@ def test_the_night_holds_no_member_while_it_waits_for_one_before(database: Datab
             till = replace(ledger, database=HeldDatabase(session))  # type: ignore[arg-type]
             till.redeem(giver, 1)
             night = pool.submit(ledger.bring_up_to_date, other, spender)
-            _until_somebody_waits(ledger)
+            until_somebody_waits(ledger.database)
             till.redeem(other, 1)
         # The hold lapsed and the giver has its points back.
         assert night.result() == 2

@@ -53,11 +53,31 @@ def test_the_points_of_a_survivor_are_asked_for_too(
     ledger: LedgerDriver, giver: MemberId, spender: MemberId
 ) -> None:
     survivor = ledger.member()
-    ledger.authorize(spender, 100, from_pool=True)
+    ledger.redeem(spender, 99, from_pool=True)
+    ledger.authorize(spender, 1, from_pool=True)
     ledger.leave_pool(giver)
     ledger.merge(survivor, giver)
-    with pytest.raises(MemberHasHolds):
+    with pytest.raises(MemberHasHolds) as refusal:
         erase(ledger, survivor)
+    assert refusal.value.facts["held"] == 1
+
+
+def test_what_comes_back_to_others_or_to_nobody_is_not_in_the_way(
+    ledger: LedgerDriver, giver: MemberId, spender: MemberId
+) -> None:
+    """What it gave for good, and what whom it gave to by a pool holds of its own or of somebody else's."""
+    friend, other = ledger.member(), ledger.member(available=50)
+    ledger.redeem(spender, 60, from_pool=True)
+    ledger.transfer(giver, 40, to=friend)
+    ledger.authorize(friend, 40)
+    ledger.leave_pool(giver)
+    [(pool,)] = ledger.rows("SELECT pool_id FROM ledger.pool")
+    ledger.invite(spender, other)
+    ledger.join_pool(other, pool)
+    ledger.issue(spender, 10)
+    ledger.authorize(spender, 60, from_pool=True)
+    erase(ledger, giver)
+    assert clean(ledger)
 
 
 def test_what_an_erased_member_gave_is_not_given_back(

@@ -128,6 +128,15 @@ def test_a_member_gets_all_that_is_its_own_and_nothing_of_others(ledger: LedgerD
         assert [(len(own[section]),)] == counted, section
 
 
+def test_of_a_record_that_was_merged_for_a_while_its_survivor_is_told_nothing(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member()
+    card = ledger.card(twin)
+    ledger.merge(ada, twin)
+    ledger.issue(ada, 5, identifier_id=card)
+    ledger.unmerge(ada, twin)
+    assert str(twin) not in json.dumps(exported(ledger.database, ada))
+
+
 def test_the_erased_have_nothing_of_a_person(ledger: LedgerDriver) -> None:
     from coalition.erasing import erase_member  # noqa: PLC0415 - this test alone
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import ProgrammingError
 from sqlalchemy.orm import Session
 
 from coalition import members, vault
@@ -18,6 +19,7 @@ from coalition.errors import IdempotencyConflict, IdentifierTaken
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger.posting import call
 from coalition.members import EnrolMember, Identifier, IdentifierKind, LinkIdentifier
+from coalition.vault.blinding import add_index_key
 from coalition.vault.keys import SealBroken
 from coalition.vault.respelling import replace_index_key, waiting
 from partners.operations import forget_requests, once
@@ -71,12 +73,17 @@ def respell(ledger: LedgerDriver, value: str, *, indexed_by: int) -> int:
     return respelt
 
 
-def test_what_is_spelt_by_a_key_is_not_spelt_by_it_again(ledger: LedgerDriver) -> None:
+def test_what_is_spelt_by_a_key_is_not_spelt_by_it_again_nor_by_one_that_is_not_there(
+    ledger: LedgerDriver,
+) -> None:
     enrol(ledger, mail(1))
     stands = "SELECT value, indexed_by FROM ledger.identifier"
     [(value, key)] = ledger.rows(stands)
-    assert respell(ledger, value[::-1], indexed_by=key) == 0
-    assert ledger.rows(stands) == [(value, key)]
+    for generation in (key, key + 1):
+        assert respell(ledger, value[::-1], indexed_by=generation) == 0
+        assert ledger.rows(stands) == [(value, key)]
+    with ledger.database.unit_of_work() as session:
+        add_index_key(session, generation=key + 1)
     assert respell(ledger, value[::-1], indexed_by=key + 1) == 1
     assert ledger.rows(stands) == [(value[::-1], key + 1)]
 
@@ -326,3 +333,22 @@ def test_without_an_index_there_is_nothing_to_replace(ledger: LedgerDriver) -> N
     ledger.member()
     assert replace(ledger) == 0
     assert ledger.rows("SELECT count(*) FROM people.index_key") == [(0,)]
+
+
+def test_what_was_asked_is_not_forgotten_for_a_key_that_is_not_there(ledger: LedgerDriver) -> None:
+    with ledger.database.unit_of_work() as session:
+        once(session, caller="till", key="k", request={"blind": "x"}, blinded_by=1, work=dict)
+        add_index_key(session, generation=1)
+    with ledger.database.unit_of_work() as session:
+        assert forget_requests(session, 2) == 0
+        add_index_key(session, generation=2)
+        assert forget_requests(session, 2) == 1
+
+
+def test_the_application_rewrites_nothing_that_stands_for_a_request(ledger: LedgerDriver) -> None:
+    for change in (
+        "UPDATE partners.operation SET fingerprint = sha256('')",
+        "DELETE FROM partners.operation",
+    ):
+        with pytest.raises(ProgrammingError), ledger.database.unit_of_work() as session:
+            session.execute(text(change))

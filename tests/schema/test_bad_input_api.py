@@ -1,0 +1,266 @@
+"""What the contract calls bad input, wherever a till, a member or the operator could send it.
+
+Each gets a named refusal that says which field it is about, and nothing moves: not a row of any table.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from api_driver import Api, Caller, named, serving_api
+from databases import TestCluster
+
+from coalition.ids import MemberId
+from partners.directory import Partner
+from schema.ids import member_in
+
+STORE = {"store": "s1", "terminal": "t1"}
+NO_PHONE = {"identifier": {"kind": "PHONE", "value": "030"}}
+ENDLESS = "x" * 10_000
+
+Refusal = tuple[str, list[str] | None]
+"""Its code, and the field at fault."""
+
+
+def mutation(name: str) -> str:
+    told = "userErrors { code field }"
+    if name.endswith("Batch"):
+        told += f" lines {{ {told} }}"
+    type_ = f"{name[0].upper()}{name[1:]}Input"
+    return f"mutation ($input: {type_}!) {{ {name}(input: $input) {{ {told} }} }}"
+
+
+@dataclass
+class Scene:
+    """A till, its member, and what there must be for each posting to be granted."""
+
+    api: Api
+    grocer: Partner = field(init=False)
+    till: Caller = field(init=False)
+    ada: str = field(init=False)
+    at_ada: Caller = field(init=False)
+    made: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.grocer = self.api.coalition.trading("grocer")
+        self.till = self.api.client_of(self.grocer)
+        self.ada = self.api.enrolled(self.grocer)
+        self.at_ada = self.member(self.ada)
+        stores = [{"code": "s1", "name": "South"}]
+        self.do(self.api.operator(), "publishStores", partner="grocer", stores=stores)
+        self.made["issue"] = self.till.issue(self.ada, amount="500", receipt=self.receipt("0"))[
+            "transaction"
+        ]["id"]
+        self.made["late voucher"] = self.voucher(secondsToLive=60)
+        self.api.coalition.pass_time(seconds=61)
+        self.made["voucher"] = self.voucher()
+        self.made["used voucher"] = self.voucher()
+        assert self.do(self.till, "redeemVoucher", voucher=self.made["used voucher"]) == []
+        authorize = mutation("authorizeRedemption").replace("userErrors", "hold { id } userErrors")
+        self.made["hold"] = self.till.do(authorize, member=named(self.ada), points=20, secondsToLive=3_600)[
+            "hold"
+        ]["id"]
+
+    def member(self, id_: str) -> Caller:
+        found = member_in(id_)
+        assert found is not None
+        return self.api.member(MemberId(found))
+
+    def voucher(self, **given: Any) -> str:
+        make = mutation("issueVoucher").replace("userErrors", "voucher { token } userErrors")
+        made = self.at_ada.do(make, partner="grocer", points=10, **given)
+        token: str = made["voucher"]["token"]
+        return token
+
+    def receipt(self, number: str, **more: Any) -> dict[str, Any]:
+        return {**STORE, "number": number, **more}
+
+    def do(self, caller: Caller, name: str, /, **given: Any) -> list[Refusal]:
+        answer = caller.do(mutation(name), **given)
+        return [(error["code"], error["field"]) for error in answer["userErrors"]]
+
+
+@pytest.fixture(scope="module")
+def scene(cluster: TestCluster) -> Iterator[Scene]:
+    with cluster.new_database() as database, serving_api(database) as api:
+        yield Scene(api)
+
+
+def _batch(name: str) -> Callable[[Scene, dict[str, Any]], list[Refusal]]:
+    def send(scene: Scene, given: dict[str, Any]) -> list[Refusal]:
+        line = {"idempotencyKey": "line", "member": named(scene.ada), "points": 5, **given}
+        [answer] = scene.till.ask(mutation(name), input={"lines": [line]}).values()
+        assert answer["userErrors"] == []
+        return [
+            (error["code"], error["field"] and [*error["field"][:1], *error["field"][3:]])
+            for error in answer["lines"][0]["userErrors"]
+        ]
+
+    return send
+
+
+def _single(name: str, **usual: Any) -> Callable[[Scene, dict[str, Any]], list[Refusal]]:
+    def send(scene: Scene, given: dict[str, Any]) -> list[Refusal]:
+        known = {key: made(scene) if callable(made) else made for key, made in usual.items()}
+        return scene.do(scene.till, name, **{**known, **given})
+
+    return send
+
+
+def _ada(scene: Scene) -> dict[str, Any]:
+    return named(scene.ada)
+
+
+POSTINGS = {
+    "issuePoints": _single("issuePoints", member=_ada, points=5),
+    "redeemPoints": _single("redeemPoints", member=_ada, points=5),
+    "issuePointsBatch": _batch("issuePointsBatch"),
+    "redeemPointsBatch": _batch("redeemPointsBatch"),
+    "authorizeRedemption": _single("authorizeRedemption", member=_ada, points=5),
+    "captureRedemption": _single("captureRedemption", holdId=lambda scene: scene.made["hold"]),
+    "voidRedemption": _single("voidRedemption", holdId=lambda scene: scene.made["hold"]),
+    "redeemVoucher": _single("redeemVoucher", voucher=lambda scene: scene.made["voucher"]),
+    "reverseTransaction": _single("reverseTransaction", transactionId=lambda scene: scene.made["issue"]),
+}
+NAMES_A_MEMBER = {
+    "issuePoints",
+    "redeemPoints",
+    "issuePointsBatch",
+    "redeemPointsBatch",
+    "authorizeRedemption",
+}
+HAS_A_RECEIPT = {
+    "issuePoints",
+    "redeemPoints",
+    "issuePointsBatch",
+    "redeemPointsBatch",
+    "captureRedemption",
+    "redeemVoucher",
+}
+_OCCURRED, _KEY = ["input", "occurredAt"], ["input", "idempotencyKey"]
+BAD: dict[str, tuple[set[str], dict[str, Any], Refusal]] = {
+    "of the future": (
+        set(POSTINGS),
+        {"occurredAt": "2040-01-01T00:00:00Z"},
+        ("OCCURRED_IN_FUTURE", _OCCURRED),
+    ),
+    "of long ago": (
+        set(POSTINGS),
+        {"occurredAt": "2019-01-01T00:00:00Z"},
+        ("OCCURRED_TOO_LONG_AGO", _OCCURRED),
+    ),
+    "an endless key": (set(POSTINGS), {"idempotencyKey": ENDLESS}, ("INVALID_INPUT", _KEY)),
+    "a member by what is no phone": (
+        NAMES_A_MEMBER,
+        {"member": NO_PHONE},
+        ("IDENTIFIER_INVALID", ["input", "identifier", "value"]),
+    ),
+    "an endless receipt": (
+        HAS_A_RECEIPT,
+        {"receipt": STORE | {"number": ENDLESS}},
+        ("INVALID_INPUT", ["input", "receipt", "number"]),
+    ),
+    "an endless terminal": (
+        HAS_A_RECEIPT,
+        {"receipt": STORE | {"terminal": ENDLESS, "number": "1"}},
+        ("INVALID_INPUT", ["input", "receipt", "terminal"]),
+    ),
+    "a store that there is not": (
+        HAS_A_RECEIPT,
+        {"receipt": STORE | {"store": "nowhere", "number": "1"}},
+        ("STORE_UNKNOWN", ["input", "receipt", "store"]),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("posting", "bad"),
+    [(posting, bad) for bad, (postings, _, _) in BAD.items() for posting in POSTINGS if posting in postings],
+)
+def test_what_no_posting_takes_is_refused_by_each_and_nothing_moves(
+    scene: Scene, posting: str, bad: str
+) -> None:
+    _, given, refusal = BAD[bad]
+    with scene.api.nothing_moves():
+        assert POSTINGS[posting](scene, given) == [refusal]
+
+
+@pytest.mark.parametrize(
+    ("posting", "given", "refusal"),
+    [
+        ("captureRedemption", {"points": 21}, ("HOLD_EXCEEDED", ["input", "points"])),
+        ("captureRedemption", {"points": 0}, ("POINTS_INVALID", ["input", "points"])),
+        ("redeemVoucher", {"points": 11}, ("VOUCHER_EXCEEDED", ["input", "points"])),
+        ("redeemVoucher", {"points": -1}, ("POINTS_INVALID", ["input", "points"])),
+        ("reverseTransaction", {"points": 501}, ("REVERSAL_EXCEEDED", ["input", "points"])),
+        ("reverseTransaction", {"amount": "500.01"}, ("REVERSAL_EXCEEDED", ["input", "points"])),
+        ("reverseTransaction", {"points": 1, "amount": "1"}, ("INVALID_INPUT", ["input", "points"])),
+        ("reverseTransaction", {"amount": "0"}, ("INVALID_INPUT", ["input", "amount"])),
+        ("issuePoints", {"amount": "5"}, ("INVALID_INPUT", ["input", "points"])),
+    ],
+)
+def test_partial_amounts_that_do_not_add_up_are_refused_and_nothing_moves(
+    scene: Scene, posting: str, given: dict[str, Any], refusal: Refusal
+) -> None:
+    with scene.api.nothing_moves():
+        assert POSTINGS[posting](scene, given) == [refusal]
+
+
+def test_a_voucher_forged_used_before_or_out_of_date_is_refused_and_nothing_moves(scene: Scene) -> None:
+    good = scene.made["voucher"]
+    for voucher, code in (
+        (good[:-4] + ("AAAA" if good[-4:] != "AAAA" else "BBBB"), "VOUCHER_INVALID"),
+        (scene.made["used voucher"], "VOUCHER_USED"),
+        (scene.made["late voucher"], "VOUCHER_EXPIRED"),
+    ):
+        with scene.api.nothing_moves():
+            assert scene.do(scene.till, "redeemVoucher", voucher=voucher) == [(code, ["input", "voucher"])]
+
+
+@pytest.mark.parametrize("name", ["issuePointsBatch", "redeemPointsBatch"])
+def test_a_batch_with_one_line_twice_posts_neither_where_it_is_atomic(scene: Scene, name: str) -> None:
+    by = {"member": named(scene.ada), "points": 5, "receipt": scene.receipt("twice")}
+    twice = [{"idempotencyKey": key, **by} for key in ("first", "second")]
+    same_key = [{"idempotencyKey": "same", "member": named(scene.ada), "points": points} for points in (5, 6)]
+    for lines in (twice, same_key):
+        with scene.api.nothing_moves():
+            [answer] = scene.till.ask(mutation(name), input={"lines": lines, "atomic": True}).values()
+            assert [error["code"] for error in answer["userErrors"]] == ["BATCH_STOPPED"]
+            assert [error["code"] for error in answer["lines"][1]["userErrors"]] == ["DUPLICATE_IN_BATCH"]
+
+
+def test_a_merge_in_a_ring_a_gift_to_oneself_and_an_empty_pool_are_refused_and_nothing_moves(
+    scene: Scene,
+) -> None:
+    operator = scene.api.operator()
+    one, two, three = (scene.api.enrolled(scene.grocer) for _ in range(3))
+    for survivor, merged in ((two, one), (three, two)):
+        assert scene.do(operator, "mergeMembers", survivor=named(survivor), merged=named(merged)) == []
+    assert scene.do(scene.member(three), "createPool", name="Nobody's") == []
+    with scene.api.nothing_moves():
+        for survivor, merged in ((one, two), (one, three), (two, three)):
+            [(code, _)] = scene.do(operator, "mergeMembers", survivor=named(survivor), merged=named(merged))
+            assert code == "MEMBER_MERGED"
+        for to, refusal in (
+            (named(scene.ada), ("TRANSFER_TO_ONESELF", ["input", "to"])),
+            (NO_PHONE, ("IDENTIFIER_INVALID", ["input", "identifier", "value"])),
+        ):
+            assert scene.do(scene.at_ada, "transferPoints", to=to, points=5) == [refusal]
+        for name in ("redeemPoints", "authorizeRedemption"):
+            spent = scene.do(scene.till, name, member=named(three), points=1, fromPool=True)
+            assert spent == [("INSUFFICIENT_POINTS", ["input", "points"])]
+
+
+def test_whom_nobody_could_be_known_by_so_joins_not_and_is_not_linked(scene: Scene) -> None:
+    kinds = {"CARD": "12", "PHONE": "030", "EMAIL": "ada@localhost", "PARTNER_REFERENCE": "a\u0007b"}
+    for kind, value in kinds.items():
+        for wrong in (value, ENDLESS):
+            identifier = {"kind": kind, "value": wrong}
+            with scene.api.nothing_moves():
+                for name, given in (
+                    ("enrolMember", {"identifiers": [identifier]}),
+                    ("linkIdentifier", {"member": named(scene.ada), "identifier": identifier}),
+                ):
+                    [(code, _)] = scene.do(scene.till, name, **given)
+                    assert code == "IDENTIFIER_INVALID", (name, identifier)
