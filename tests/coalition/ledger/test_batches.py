@@ -319,6 +319,16 @@ def test_as_many_points_as_there_may_be_go_either_way_and_no_more(ledger: Ledger
     assert ledger.balance(third).available == most + 5
 
 
+def test_one_point_comes_due_and_none_does_not(ledger: LedgerDriver) -> None:
+    one, none = ledger.member(), ledger.member()
+    ledger.batch(
+        ledger.to_issue(one, 1, expires_at=LATER),
+        ledger.to_issue(none, 0, amount=Decimal("0.49"), expires_at=LATER),
+    )
+    due = "SELECT member_id, next_due_at FROM ledger.member_head"
+    assert dict(ledger.rows(due)) == {one: LATER, none: None}
+
+
 def test_the_only_limit_there_is_holds_for_a_line(ledger: LedgerDriver) -> None:
     member = ledger.member()
     ledger.limit("much", posting="issue", measure="points", most=10)

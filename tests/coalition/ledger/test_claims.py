@@ -5,13 +5,13 @@ from decimal import Decimal
 
 from driver import LedgerDriver
 
-from coalition.audit import run_audit
+from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.ids import MemberId, PartnerId
 
 
 def _clean(ledger: LedgerDriver) -> None:
     with ledger.database.reading() as session:
-        assert run_audit(session) == []
+        assert run_audit(session, checks=(*AUDIT, *CHAIN)) == []
 
 
 def _owing(ledger: LedgerDriver, member: MemberId, *claims: tuple[int, PartnerId]) -> None:
