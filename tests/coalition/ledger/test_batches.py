@@ -46,6 +46,7 @@ from coalition.ledger import Posting
 from coalition.ledger.posting import TermsSuperseded
 from coalition.members import LinkIdentifier, find_named, link_identifier
 from coalition.redeeming import RedeemPoints, redeem_points
+from coalition.reviewing import queue_review
 
 Wish = IssuePoints | RedeemPoints
 SOON, LATER = START + timedelta(days=2), START + timedelta(days=300)
@@ -297,9 +298,14 @@ def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: Led
 
 
 def test_keys_that_others_used_keep_nobody_from_the_one_statement(ledger: LedgerDriver) -> None:
-    other, first, second = ledger.member(), ledger.member(), ledger.member()
+    other, another, first, second = (ledger.member() for _ in range(4))
+    ledger.limit("large", posting="issue", measure="points", most=50, action="review")
     for key in ("one", "two"):
         ledger.issue(other, 1, key=key)
+        with pytest.raises(UnderReview) as refusal:
+            ledger.issue(another, 60, key=key)
+        with ledger.database.unit_of_work() as session:
+            assert queue_review(session, refusal.value)
     posted = ledger.batch(ledger.to_issue(first, 2, key="one"), ledger.to_issue(second, 2, key="two"))
     assert len(set(statements_of(ledger, posted))) == 1
 

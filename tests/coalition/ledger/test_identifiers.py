@@ -360,6 +360,19 @@ def test_what_was_asked_of_the_merged_is_remembered_when_they_are_apart(ledger: 
     assert clean(ledger)
 
 
+def test_so_is_the_only_thing_that_was_asked_of_it(ledger: LedgerDriver) -> None:
+    survivor, _ = joined(ledger, "FIRST1")
+    merged, one = joined(ledger, "MERGED1")
+    ledger.merge(survivor, merged)
+    first = ledger.issue(survivor, 2, key="k", identifier_id=one, request={"points": 2})
+    ledger.unmerge(survivor, merged)
+    wish = ledger.to_issue(merged, 2, key="k", identifier_id=one, request={"points": 2})
+    [line] = ledger.batch(wish)
+    assert isinstance(line, Posting)
+    alone = ledger.issue(merged, 2, key="k", identifier_id=one, request={"points": 2})
+    assert [(again.replayed, again.ref) for again in (line, alone)] == [(True, first.ref)] * 2
+
+
 def test_who_posted_by_it_while_it_was_a_merged_records_knows_it_after_it_was_unlinked(
     ledger: LedgerDriver,
 ) -> None:
