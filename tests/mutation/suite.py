@@ -72,7 +72,7 @@ NEAR = {
     "07": ("test_reversing", "test_claims", "reverse"),
     "10": ("test_holding", "test_holds_to", "authorize", "capture", "void"),
     "11": ("test_tree", "test_proving", "test_proof", "as_batches_leave"),
-    "13": ("transfer", "changing_hands", "handed_over"),
+    "13": ("transfer", "changing_hands", "handed_over", "test_order_of_locks", "test_waiting"),
     "14": ("test_merging", "changing_hands", "merge", "handed_over"),
     "15": ("adjust",),
     "16": ("pool",),
