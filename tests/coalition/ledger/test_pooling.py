@@ -56,6 +56,15 @@ def test_a_pool_gives_what_expires_soonest_and_the_lots_lead_back(
     _clean(ledger)
 
 
+def test_a_single_point_goes_back_to_who_gave_it(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(available=10), ledger.member(available=10)
+    ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 15, from_pool=True)
+    ledger.reverse(spent.ref, 1)
+    assert _spendable(ledger, ada, ben) == [0, 6]
+    _clean(ledger)
+
+
 def test_without_asking_for_it_nothing_of_the_pool_is_spent(ledger: LedgerDriver) -> None:
     ada, ben = ledger.member(available=10), ledger.member(available=10)
     ledger.pool(ada, ben)
