@@ -1,6 +1,7 @@
 """Vouchers: given by a member, taken by one partner, once, in their time; and nobody loses by one that was."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from driver import LedgerDriver, receipt
@@ -51,6 +52,14 @@ def test_a_voucher_holds_its_points_and_is_the_members_own_word(
     taken = ledger.redeem_voucher(given.ref, 150, receipt=receipt())
     assert (taken.points, taken.balance.available, taken.balance.held) == (150, 350, 0)
     assert ledger.kinds(member)[-2:] == [("authorize", 200), ("capture", 150)]
+    _clean(ledger)
+
+
+def test_what_its_points_stood_for_in_money_is_written_down(ledger: LedgerDriver, member: MemberId) -> None:
+    for amount in (None, Decimal("2.50")):
+        ledger.redeem_voucher(ledger.voucher(member, 20).ref, amount=amount)
+    amounts = ledger.rows("SELECT amount FROM ledger.transaction WHERE kind = 'capture' ORDER BY sequence")
+    assert amounts == [(None,), (Decimal("2.50"),)]
     _clean(ledger)
 
 

@@ -205,6 +205,30 @@ def test_who_is_erased_while_an_adjustment_waits_gets_nothing(ledger: LedgerDriv
     assert clean(ledger)
 
 
+def test_nothing_is_proposed_of_who_is_erased_meanwhile(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    wish = ProposeAdjustment(
+        member_id=member, points=Points(5), reason=AdjustmentReason.GOODWILL, by="ada", note="a birthday"
+    )
+    outcome = one_after_another(ledger, erase(member), lambda late: _proposed(late, wish))
+    assert isinstance(outcome, errors.MemberErased)
+    assert ledger.rows("SELECT * FROM ledger.adjustment") == []
+    assert clean(ledger)
+
+
+def test_who_proposes_waits_for_the_window_as_who_posts(ledger: LedgerDriver, owner_engine: Engine) -> None:
+    wish = ProposeAdjustment(
+        member_id=ledger.member(), points=Points(-5), reason=AdjustmentReason.FRAUD, by="ada"
+    )
+    with ThreadPoolExecutor(1) as pool:
+        with owner_engine.begin() as cutting:
+            cutting.execute(text("SELECT pg_advisory_xact_lock(ledger.window_lock())"))
+            later = pool.submit(_proposed, ledger, wish)
+            until_somebody_waits(ledger.database)
+        assert isinstance(later.result(), UUID)
+    assert clean(ledger)
+
+
 def test_points_that_come_meanwhile_are_there_to_be_taken(ledger: LedgerDriver) -> None:
     member = ledger.member()
     adjustment = _proposed(
