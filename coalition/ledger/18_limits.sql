@@ -219,7 +219,7 @@ BEGIN
         DELETE FROM partners.tally;
         count_from := whole_from;
     END IF;
-    SELECT business_date INTO from_date FROM settlement_window WHERE opened_at <= count_from ORDER BY business_date DESC LIMIT 1;
+    SELECT business_date INTO from_date FROM settlement_window WHERE opened_at < count_from ORDER BY business_date DESC LIMIT 1;
 
     INSERT INTO partners.tally AS known (partner_id, store, kind, business_date, minute, postings, points)
     SELECT t.partner_id, coalesce(t.store, ''), t.kind, t.business_date, date_trunc('minute', t.recorded_at), count(*), sum(t.points)

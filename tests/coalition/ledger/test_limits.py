@@ -381,6 +381,19 @@ def test_figures_of_a_window_start_anew_with_the_next(ledger: LedgerDriver) -> N
     ledger.redeem(member, 1)  # this one derives: the figures were another window's
 
 
+def test_what_was_posted_at_the_very_moment_of_a_cut_is_counted(ledger: LedgerDriver) -> None:
+    assert ledger.now == ledger.now.replace(minute=0, second=0, microsecond=0), "figures go back to a whole hour"
+    shop, member = ledger.partner(), ledger.member(available=10)
+    ledger.issue(member, 5, by=shop)
+    ledger.close_window()
+    ledger.limit("most", scope="partner", posting="issue", measure="points", most=1000)
+    ledger.issue(member, 7, by=shop)
+    assert derive(ledger)
+    ledger.pass_time(hours=2)
+    assert derive(ledger)
+    assert clean(ledger)
+
+
 def test_figures_are_what_the_journal_says_however_often_they_are_derived(ledger: LedgerDriver) -> None:
     member = ledger.member(available=1000)
     partner = ledger.any_partner()
