@@ -382,7 +382,9 @@ def test_figures_of_a_window_start_anew_with_the_next(ledger: LedgerDriver) -> N
 
 
 def test_what_was_posted_at_the_very_moment_of_a_cut_is_counted(ledger: LedgerDriver) -> None:
-    assert ledger.now == ledger.now.replace(minute=0, second=0, microsecond=0), "figures go back to a whole hour"
+    assert ledger.now == ledger.now.replace(minute=0, second=0, microsecond=0), (
+        "figures go back to a whole hour"
+    )
     shop, member = ledger.partner(), ledger.member(available=10)
     ledger.issue(member, 5, by=shop)
     ledger.close_window()
