@@ -149,3 +149,21 @@ def test_all_that_can_come_due_comes_due_in_one_posting(ledger: LedgerDriver) ->
     assert ledger.issue(member, 1).balance.available == 21
     assert ledger.kinds(member)[-4:] == [("mature", 12), ("lapse", 20), ("expire", 12), ("issue", 1)]
     _clean(ledger)
+
+
+@pytest.mark.parametrize(("term", "kind"), [("matures_at", "mature"), ("expires_at", "expire")])
+def test_what_came_due_at_several_moments_is_posted_in_their_order(
+    ledger: LedgerDriver, term: str, kind: str
+) -> None:
+    member = ledger.member()
+    for points in (8, 3, 6, 1, 7, 2, 5, 4):
+        ledger.issue(member, points, **{term: ledger.now + timedelta(days=points)})
+    ledger.pass_time(days=9)
+    ledger.bring_up_to_date(member)
+    posted = ledger.rows(
+        "SELECT abs(e.points) FROM ledger.entry e JOIN ledger.transaction t USING (member_id, business_date, transaction_id)"
+        " WHERE t.kind = :kind AND e.points < 0 ORDER BY e.ordinal",
+        kind=kind,
+    )
+    assert posted == [(points,) for points in range(1, 9)]
+    _clean(ledger)
