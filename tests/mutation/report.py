@@ -59,9 +59,8 @@ def page(mutants: Sequence[Mutant], state: State) -> str:
         "## What became of them",
         "",
         "Where fewer were run than there are, the rest has not been looked at, or its function has changed since.",
-        "Most survivors without a reason were asked as many tests as their lines say, the likeliest first, and not",
-        "all that call their function (`--most`): they wait to be asked the others, and that the suite lets them live",
-        "is not said.",
+        "Survivors were asked as many tests as their lines say, the likeliest first, and not always all that call",
+        "their function (`--most`): of one with a reason, the reason says why the others would not see it either.",
         "",
         "| file | mutants | run | killed | endless, so killed | survived, with a reason | survived, without |",
     ]
