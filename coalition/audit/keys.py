@@ -107,12 +107,11 @@ def keys_remember_who_was_named(session: Session) -> Iterator[Finding]:
       FROM ledger.idempotency k
       JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
       LEFT JOIN ledger.identifier_change c ON c.identifier_id = t.card_id AND c.number = 1
-     WHERE (t.card_id IS NOT NULL OR k.named_id IS NOT NULL)
-       AND ((t.card_id IS NOT NULL AND c.member_id IS DISTINCT FROM coalesce(k.named_id, k.member_id))
-            OR (k.named_id IS NOT NULL
-                AND NOT EXISTS (SELECT FROM ledger.transaction parted
-                                 WHERE parted.member_id = k.named_id AND parted.kind = 'merge_out'
-                                   AND parted.recorded_at <= t.recorded_at)))
+     WHERE (t.card_id IS NOT NULL AND c.member_id IS DISTINCT FROM coalesce(k.named_id, k.member_id))
+        OR (k.named_id IS NOT NULL
+            AND NOT EXISTS (SELECT FROM ledger.transaction parted
+                             WHERE parted.member_id = k.named_id AND parted.kind = 'merge_out'
+                               AND parted.recorded_at <= t.recorded_at))
      ORDER BY 1
     """
     return findings(keys_remember_who_was_named, session, subject="idempotency", query=query)
