@@ -1,6 +1,7 @@
-"""Forced orders: who may go on only when another session waits for what it holds."""
+"""Forced orders, by who waits for whom; and a clock that is behind."""
 
 import time
+from datetime import datetime, timedelta, tzinfo
 
 import pytest
 from sqlalchemy import text
@@ -26,3 +27,13 @@ def _waiting(database: Database) -> int:
     with database.reading() as session:
         waiting: int = session.execute(statement).scalar_one()
         return waiting
+
+
+class SlowClock(datetime):
+    """A caller's clock that is three seconds behind the database's."""
+
+    behind = timedelta(seconds=3)
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> datetime:
+        return datetime.now(tz) - cls.behind

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,6 +12,7 @@ from databases import TestCluster
 from driver import START, LedgerDriver, receipt
 from listing import listing
 from sqlalchemy import text
+from waiting import SlowClock
 
 from coalition import clock, identifier_changes
 from coalition.audit import AUDIT, CHAIN, run_audit
@@ -344,12 +345,6 @@ def test_the_only_limit_there_is_holds_for_a_line(ledger: LedgerDriver) -> None:
     assert ledger.balance(member).available == 0
 
 
-class _Slow(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
-
-
 def test_by_a_slow_clock_points_mature_when_the_member_was_last_seen(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,7 +352,7 @@ def test_by_a_slow_clock_points_mature_when_the_member_was_last_seen(
     member = ledger.member(available=10)
     [(last,)] = ledger.rows("SELECT last_recorded_at FROM ledger.member_head")
     other = ledger.member()
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     posted, beside = ledger.batch(ledger.to_issue(member, 5, matures_at=last), ledger.to_issue(other, 5))
     assert isinstance(posted, Posting)
     assert (posted.recorded_at, posted.balance.available, posted.balance.pending) == (last, 15, 0)

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from driver import LedgerDriver, receipt
-from waiting import until_somebody_waits
+from waiting import SlowClock, until_somebody_waits
 
 from coalition import clock, errors
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment, post_adjustment, propose_adjustment
@@ -156,21 +156,13 @@ def test_what_occurred_before_the_window_opened_is_late_and_what_occurred_with_i
     ]
 
 
-class _Slow(datetime):
-    """A caller's clock that is three seconds behind the database's."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
-
-
 @named("prepare", ALL, ids=_name)
 def test_a_callers_slow_clock_records_nothing_before_what_the_member_has(
     database: Database, monkeypatch: pytest.MonkeyPatch, prepare: Callable[..., Prepared]
 ) -> None:
     ledger = LedgerDriver(database).open(mode="production")
     post = prepare(ledger, ledger.member(available=100))
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     post()
     recorded = ledger.rows(
         "SELECT recorded_at, sequence FROM ledger.transaction ORDER BY member_id, sequence"
@@ -188,7 +180,7 @@ def test_what_no_till_posts_occurs_when_it_is_recorded(
 ) -> None:
     ledger = LedgerDriver(database).open(mode="production")
     post = prepare(ledger, ledger.member(available=100))
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     posted = post()
     assert ledger.rows(
         "SELECT occurred_at = recorded_at FROM ledger.transaction WHERE transaction_id = :id",

@@ -1,12 +1,13 @@
 """Limits of a member and a card are exact; those of a store and a partner act on figures."""
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any, Literal
 from uuid import UUID, uuid4
 
 import pytest
 from driver import START, LedgerDriver, receipt
 from sqlalchemy import Engine, text
+from waiting import SlowClock
 
 from coalition import clock
 from coalition.amounts import Points
@@ -168,14 +169,6 @@ def test_of_several_limits_the_first_by_its_code_is_told(ledger: LedgerDriver) -
     assert refused(ledger, UnderReview, lambda: ledger.redeem(member, 1))["limit"] == "a"
 
 
-class _Slow(datetime):
-    """A caller's clock that is three seconds behind the database's."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
-
-
 def test_by_a_slow_clock_a_period_ends_when_the_member_was_last_seen(
     database: Database, owner_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,10 +180,10 @@ def test_by_a_slow_clock_a_period_ends_when_the_member_was_last_seen(
     member = ledger.member()
     ledger.limit("twice", posting="issue", most=2, period=timedelta(seconds=2))
     with monkeypatch.context() as earlier:
-        earlier.setattr(clock, "datetime", _Slow)
+        earlier.setattr(clock, "datetime", SlowClock)
         ledger.issue(member, 1)
     last = ledger.issue(member, 1)
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     assert ledger.issue(member, 1).recorded_at == last.recorded_at
 
 

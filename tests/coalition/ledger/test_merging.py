@@ -1,13 +1,14 @@
 """Merges and un-merges: what is refused by name, in what moment they are recorded, and each leg that they write."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
 from concurrency.interleaving import one_after_another
 from driver import START, LedgerDriver
+from waiting import SlowClock
 
 from coalition import clock, errors
 from coalition.audit import run_audit
@@ -147,12 +148,6 @@ def test_what_is_over_lapses_on_both_sides_before_they_are_merged_or_not_any_mor
     assert clean(ledger)
 
 
-class _Slow(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
-
-
 @pytest.mark.parametrize("last", [0, 1])
 def test_by_a_slow_clock_a_merge_is_recorded_no_earlier_than_what_either_has(
     database: Database, monkeypatch: pytest.MonkeyPatch, last: int
@@ -160,7 +155,7 @@ def test_by_a_slow_clock_a_merge_is_recorded_no_earlier_than_what_either_has(
     ledger = LedgerDriver(database).open(mode="production")
     pair = ledger.member(available=5), ledger.member(available=5)
     ledger.issue(pair[last], 1)
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     for act in (ledger.merge, ledger.unmerge):
         act(*pair)
         with monkeypatch.context() as now:

@@ -1,12 +1,13 @@
 """The programme's time, its windows and the journal's partitions: what all postings share."""
 
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from driver import START, LedgerDriver
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
+from waiting import SlowClock
 
 from coalition import clock, errors, windows
 from coalition.clock import wall
@@ -121,12 +122,6 @@ def test_in_production_a_callers_clock_may_be_five_seconds_off_and_is_never_ahea
             value(connection, told.format(far))
 
 
-class _Slow(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
-
-
 def test_nothing_is_recorded_before_its_window_was_opened(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -134,7 +129,7 @@ def test_nothing_is_recorded_before_its_window_was_opened(
     member = ledger.member()
     ledger.any_partner()
     ledger.close_window()
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     ledger.issue(member, 5)
     [(first,)] = ledger.rows(
         """

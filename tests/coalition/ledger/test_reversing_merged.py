@@ -1,12 +1,13 @@
 """What was posted before a merge is reversed after it: what comes back along the line, and what goes on again."""
 
 from collections.abc import Callable
-from datetime import datetime, timedelta, tzinfo
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
 from concurrency.interleaving import one_after_another
 from driver import START, LedgerDriver
+from waiting import SlowClock
 
 from coalition import clock
 from coalition.audit import run_audit
@@ -113,12 +114,6 @@ def test_what_the_survivor_has_lapses_before_it_gives_back(ledger: LedgerDriver)
     assert clean(ledger)
 
 
-class _Slow(datetime):
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - timedelta(seconds=3)
-
-
 def test_by_a_slow_clock_it_is_recorded_when_the_last_of_the_line_had_its_last(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -128,7 +123,7 @@ def test_by_a_slow_clock_it_is_recorded_when_the_last_of_the_line_had_its_last(
     merged(ledger, ben, ada)
     last = ledger.issue(ada, 1)
     ledger.issue(stranger, 1)
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     ledger.reverse(issued.ref, 4)
     assert ledger.rows(
         "SELECT DISTINCT recorded_at = :last FROM ledger.transaction"

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime, timedelta, tzinfo
+from datetime import timedelta
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -13,7 +13,7 @@ from concurrency.interleaving import HeldDatabase, one_after_another
 from driver import START, LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.orm import Session
-from waiting import until_somebody_waits
+from waiting import SlowClock, until_somebody_waits
 
 from coalition import adjusting, clock, errors, identifier_changes, windows
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
@@ -328,17 +328,7 @@ def test_whose_member_is_merged_meanwhile_is_looked_up_again_before_its_card_is_
     assert clean(ledger)
 
 
-class _Slow(datetime):
-    """A caller's clock that is three seconds behind the database's."""
-
-    behind = timedelta(seconds=3)
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> datetime:
-        return datetime.now(tz) - cls.behind
-
-
-class _LessSlow(_Slow):
+class _LessSlow(SlowClock):
     """One that is a second behind."""
 
     behind = timedelta(seconds=1)
@@ -351,7 +341,7 @@ def test_a_callers_slow_clock_writes_no_change_before_the_one_before(
     member = ledger.member()
     card = ledger.card(member)
     block(member)(ledger)
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     block(member, blocked=False)(ledger)
     with ledger.database.unit_of_work() as session:
         identifier_changes.block(
@@ -370,7 +360,7 @@ def test_nobody_is_erased_before_the_last_posting(
     ledger = LedgerDriver(database).open(mode="production")
     member = ledger.member(available=5)
     ledger.redeem(member, 5)
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     erase(member)(ledger)
     assert ledger.rows("SELECT erased_at = last_recorded_at FROM ledger.member_head") == [(True,)]
 
@@ -382,7 +372,7 @@ def test_a_pool_is_not_left_before_it_was_joined_though_the_clock_is_slow(
     head, invited = ledger.member(), ledger.member()
     ledger.pool(head)
     ledger.invite(head, invited)
-    monkeypatch.setattr(clock, "datetime", _Slow)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
     erase(invited)(ledger)
     assert ledger.rows(
         "SELECT ended_at = invited_at FROM ledger.pool_member WHERE member_id = :id", id=invited
@@ -461,7 +451,7 @@ def test_a_hold_of_others_points_lapses_no_earlier_than_what_was_posted_since(
         )
     member, giver = ledger.member(), ledger.member()
     with monkeypatch.context() as earlier:
-        earlier.setattr(clock, "datetime", _Slow)
+        earlier.setattr(clock, "datetime", SlowClock)
         ledger.pool(member, giver)
         ledger.issue(giver, 10)
         ledger.authorize(member, 10, from_pool=True, seconds_to_live=1)
