@@ -14,6 +14,7 @@ from random import Random
 from time import monotonic
 from typing import ClassVar
 
+import pytest
 from driver import LedgerDriver
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
@@ -26,6 +27,7 @@ from hypothesis.stateful import (
 )
 from ledger_model import limits
 from ledger_model.comparing import Comparison
+from ledger_model.corners import CORNERS
 from ledger_model.ledger import Ledger, both, set_limits
 from ledger_model.limit_wishes import Limit, Refresh, Review, end
 from ledger_model.partner_wishes import Stores
@@ -217,6 +219,15 @@ def test_each_operation_is_granted_once(database: Database) -> None:
     assert not unreached
     with database.reading() as session:
         assert list(run_audit(session, checks=(*AUDIT, *CHAIN))) == []
+
+
+@pytest.mark.parametrize("corner", CORNERS)
+def test_in_corners_they_agree(database: Database, corner: str) -> None:
+    driver = LedgerDriver(database).open()
+    set_limits(driver)
+    both = Both(driver, Counter())
+    for wish in CORNERS[corner]:
+        both.new(wish)
 
 
 def test_ledger_and_model_agree(database: Database) -> None:
