@@ -133,7 +133,7 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
         ),
         "nothing is said of who was erased, whichever record is named": (
             Profile(member=4, said=(("name", 0), ("email", 0))),
-            Profile(member=4, said=(("name", None),)),
+            Profile(member=4, said=(("name", None), ("email", 1))),
             Profile(member=3, said=(("address", 0),)),
             Merge(survivor=4, merged=3),
             Profile(member=3, said=(("name", 0),)),
