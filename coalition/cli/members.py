@@ -147,6 +147,7 @@ def merge(survivor: str, merged: str, reason: str | None, key: str | None, as_js
     """Make one member of two: all that MERGED has and owes goes to SURVIVOR.
 
     MERGED keeps its identifiers and history, and can be taken apart again with `coalition member unmerge`.
+    Who is blocked is merged only into one who is blocked, too: decide of the block first.
 
     Example: coalition member merge email:ada@example.org card:4006381333931 --reason "two cards"
     """
