@@ -190,7 +190,7 @@ BEGIN
         SELECT l.nth, bool_and(
             fit[l.nth] AND p_in_use[l.nth] AND l.once AND coalesce(l.points BETWEEN (l.amount IS NULL)::int AND 1000000000, false)
             AND (l.receipt_number IS NULL OR (p_claimed[l.nth] AND l.receipt_revision = 0))
-            AND l.occurred_at >= p_wish.oldest
+            AND l.occurred_at BETWEEN p_wish.oldest AND p_wish.now + interval '5 minutes'
             -- LIMIT, so that each is looked up; without it the whole table may be hashed for a batch.
             AND (SELECT true FROM idempotency i WHERE i.member_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key LIMIT 1) IS NULL
             AND h.member_id IS NOT NULL AND h.erased_at IS NULL AND h.merged_into IS NULL AND NOT h.blocked

@@ -31,6 +31,7 @@ from coalition.errors import (
     MemberBlocked,
     MemberMerged,
     MemberUnknown,
+    OccurredInFuture,
     OccurredTooLongAgo,
     PartnerNotActive,
     PartnerRoleMissing,
@@ -503,6 +504,9 @@ def test_every_guard_of_a_till_holds_for_a_line(ledger: LedgerDriver) -> None:
         MemberMerged: ledger.to_issue(gone, 5),
         ReceiptDuplicate: ledger.to_issue(member, 5, receipt=receipt("held")),
         ReceiptRevision: ledger.to_issue(member, 5, receipt=receipt("held", revision=1)),
+        OccurredInFuture: ledger.to_issue(
+            member, 5, occurred_at=ledger.now + timedelta(minutes=5, microseconds=1)
+        ),
         OccurredTooLongAgo: ledger.to_issue(member, 5, occurred_at=START - timedelta(days=100)),
         StoreUnknown: ledger.to_issue(member, 5, receipt=receipt(store="S-9")),
         FundingPlanUnknown: ledger.to_issue(member, 5, funding_plan_id=uuid4()),
