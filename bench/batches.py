@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import gc
 import json
 import os
 import random
@@ -69,6 +70,8 @@ def measure(stage: Stage, *, lines: int, rounds: int, connections: int) -> dict[
             names = [f"round-{round_}-{at_once}-{part}" for part in range(at_once)]
             # Made beforehand, as what COPY reads is.
             batches = [_batches(stage, name, lines) for name in names]
+            gc.collect()
+            gc.freeze()  # no till holds that much at once, for the collector to look through
             rate = _in_turn(at_once, lambda part, batches=batches: _post(stage, batches[part])) * lines
             rates.setdefault(f"batches_{at_once}", []).append(rate)
             files = [_rows_of(stage, name) for name in names]

@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from statistics import median
 from typing import Final
 
-from postings import pgbench
+from postings import PLAIN_ROW, pgbench
 from sqlalchemy import Connection, Engine, event, func, select, text
 from sqlalchemy.orm import Session
 from stage import Stage, member_id
 
 from coalition import history, members
 from coalition.audit.side_by_side import run_audit_side_by_side
+from coalition.db import roles
 from coalition.db.metadata import metadata
 from coalition.db.owner import as_owner
 from coalition.ids import MemberId
@@ -32,6 +33,8 @@ from partners import till
 MEMBERS: Final = 1_000  # whom the stage begins with
 _FIRST_MEMBERS: Final = 200
 _PER_MEMBER: Final = 4  # issues; with the first one and a redemption some 12 entries each
+
+KINDS: Final = ("issue", "redeem", "authorise and capture")
 
 _A_DAY: Final = 1_000  # transactions of the large member between two cuts
 
@@ -46,20 +49,21 @@ _COPIED: Final = ("member", "member_head", "lot", "transaction", "entry", "idemp
 def measure(
     stage: Stage, *, sizes: tuple[int, ...], connections: int, seconds: float, rounds: int
 ) -> list[dict[str, float]]:
-    """At each size: entries, pgbench's issues and redemptions a second, and the audit's seconds."""
+    """At each size: entries, members, a second of each kind and of plain rows, and the audit's seconds."""
     _post_first(stage)
+    _make_plain_table(stage)
     found = []
     for size in sizes:
         count = _grow(stage, to=size)
-        rates = {
-            kind: median(
+        rates: dict[str, list[float]] = {kind: [] for kind in (PLAIN_ROW, *KINDS)}
+        for _ in range(1 + rounds):
+            for kind, measured in rates.items():
                 # Not on the members who are copied: receipts of theirs would be posted twice.
-                pgbench(stage, kind, connections, seconds, first=_FIRST_MEMBERS + 1, members=count["members"])
-                for _ in range(rounds)
-            )
-            for kind in ("issue", "redeem")
-        }
-        found.append({**count, **rates, "audit": _audit(stage)})
+                of = {"first": _FIRST_MEMBERS + 1, "members": count["members"]}
+                measured.append(pgbench(stage, kind, connections, seconds, **of))
+        # The first round is for the caches, of pages and of plans.
+        medians = {kind: median(measured[1:]) for kind, measured in rates.items()}
+        found.append({**count, **medians, "audit": _audit(stage)})
         print(f"growth: {found[-1]}", file=sys.stderr)
     return found
 
@@ -108,6 +112,15 @@ def _post_first(stage: Stage) -> None:
                     "each": _PER_MEMBER,
                 },
             )
+
+
+def _make_plain_table(stage: Stage) -> None:
+    """Where the plain rows go, beside which postings are counted: what the machine does of these, drifts."""
+    with as_owner(stage.settings) as owner, owner.engine.begin() as connection:
+        connection.execute(text("CREATE SCHEMA bench"))
+        connection.execute(text("CREATE TABLE bench.plain (filling text STORAGE PLAIN)"))
+        connection.execute(text(f"GRANT USAGE ON SCHEMA bench TO {roles.APP_GROUP}"))
+        connection.execute(text(f"GRANT INSERT ON bench.plain TO {roles.APP_GROUP}"))
 
 
 def _grow(stage: Stage, *, to: int) -> dict[str, float]:

@@ -37,6 +37,7 @@ from coalition.receipts import Receipt
 from partners import holds, till
 from partners.clients import CreateClient, create_client
 
+PLAIN_ROW: Final = "plain row"
 KINDS: Final = ("issue", "redeem", "redeem over five lots", "authorise and capture")
 _OVER_HTTP: Final = ("issue", "redeem")
 _LOTS_EACH: Final = 5
@@ -74,6 +75,10 @@ FROM ledger.post_authorize(md5('member ' || :member::text)::uuid, '{partner}', '
     'a' || :key::text, {fingerprint}, NULL, clock_timestamp(), NULL, clock_timestamp()) \gset
 SELECT * FROM ledger.post_capture(md5('member ' || :member::text)::uuid, '{partner}', :date, :hold, 7,
     'c' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), clock_timestamp());
+""",
+    # No posting: what the machine makes at that moment of a row that logs as much as one.
+    PLAIN_ROW: """
+INSERT INTO bench.plain VALUES (repeat(md5(random()::text), 80));
 """,
 }
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from coalition import vault
 from coalition.clock import wall
 from coalition.ids import MemberId
-from coalition.ledger.posting import call
+from coalition.ledger.posting import call_again
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,7 +41,7 @@ def erase_member(session: Session, member_id: MemberId) -> Erasure:
         AlreadyInPool: it leaves its pool first.
         MemberHasHolds, MemberHasPoints: points are held, or left, or something is owed.
     """
-    rows = call(session, "SELECT * FROM ledger.erase_member(%s, %s)", (member_id, wall()))
+    rows = call_again(session, "SELECT * FROM ledger.erase_member(%s, %s)", (member_id, wall()))
     records = tuple(MemberId(row[0]) for row in rows)
     erased_at, fresh = rows[0][1:]
     if fresh:

@@ -117,9 +117,9 @@ def authorize_redemption(session: Session, command: AuthorizeRedemption) -> Post
     """Set points aside, of the lots that a redemption would spend now. The posting's reference is the hold.
 
     Raises:
-        PointsInvalid, HoldTimeInvalid, MemberUnknown, OccurredTooLongAgo, PartnerNotActive,
-        PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid, ConsentRequired,
-        InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
+        PointsInvalid, HoldTimeInvalid, MemberUnknown, OccurredInFuture, OccurredTooLongAgo,
+        PartnerNotActive, PartnerRoleMissing, AgreementMissing, MemberBlocked, ConfirmationInvalid,
+        ConsentRequired, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """
@@ -152,8 +152,8 @@ def capture_redemption(session: Session, command: CaptureRedemption) -> Posting:
     an expired lot lapses at once.
 
     Raises:
-        PointsInvalid, ReceiptDuplicate, ReceiptRevision, OccurredTooLongAgo, PartnerNotActive,
-        HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded: nothing has moved.
+        PointsInvalid, ReceiptDuplicate, ReceiptRevision, OccurredInFuture, OccurredTooLongAgo,
+        PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed, HoldExceeded: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     check_key(command.idempotency_key)
@@ -182,8 +182,8 @@ def void_redemption(session: Session, command: VoidRedemption) -> Posting:
 
     Raises:
         InvalidInput: the reason can't be stored.
-        OccurredTooLongAgo, PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided, HoldLapsed: nothing
-        has moved.
+        OccurredInFuture, OccurredTooLongAgo, PartnerNotActive, HoldUnknown, HoldCaptured, HoldVoided,
+        HoldLapsed: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     check_key(command.idempotency_key)

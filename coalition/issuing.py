@@ -55,9 +55,9 @@ def issue_points(session: Session, command: IssuePoints) -> Posting:
     """Issue points to a member.
 
     Raises:
-        PointsInvalid, MemberUnknown, MemberBlocked, ReceiptDuplicate, ReceiptRevision, PartnerNotActive,
-        PartnerRoleMissing, StoreUnknown, AgreementMissing, LimitExceeded, ReviewRejected, UnderReview:
-        nothing has moved.
+        PointsInvalid, OccurredInFuture, OccurredTooLongAgo, MemberUnknown, MemberBlocked, ReceiptDuplicate,
+        ReceiptRevision, PartnerNotActive, PartnerRoleMissing, StoreUnknown, AgreementMissing,
+        LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from coalition.clock import wall
+from coalition.errors import MemberBlocked
 from coalition.ids import MemberId
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 _MERGE: Final = "SELECT * FROM ledger.post_merge(%s, %s, %s, %s, %s, %s)"
 _UNMERGE: Final = "SELECT * FROM ledger.post_unmerge(%s, %s, %s, %s, %s, %s)"
+_BLOCKED: Final = (
+    "The record to be merged is blocked and the survivor is not."
+    " Unblock it, or block the survivor, then merge."
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +43,13 @@ def merge_members(session: Session, command: MergeMembers) -> Posting:
 
     Raises:
         MemberUnknown, MemberMerged, MergeWithOneself, MemberHasHolds: nothing has moved.
+        MemberBlocked: the merged record is, and the survivor is not; nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
-    return _post(session, _MERGE, "merge", command)
+    try:
+        return _post(session, _MERGE, "merge", command)
+    except MemberBlocked:
+        raise MemberBlocked(_BLOCKED, field=("input", "merged")) from None
 
 
 def unmerge_members(session: Session, command: MergeMembers) -> Posting:

@@ -54,10 +54,10 @@ def redeem_points(session: Session, command: RedeemPoints) -> Posting:
     Lots are consumed soonest expiry first, so the issuer whose points lapse soonest pays first.
 
     Raises:
-        PointsInvalid, MemberUnknown, MemberBlocked, ReceiptDuplicate, ReceiptRevision, PartnerNotActive,
-        PartnerRoleMissing, StoreUnknown, AgreementMissing, NotInPool, PoolHeadOnly, ConfirmationInvalid,
-        ConsentRequired, PoolLimitExceeded, InsufficientPoints, LimitExceeded, ReviewRejected, UnderReview:
-        nothing has moved.
+        PointsInvalid, OccurredInFuture, OccurredTooLongAgo, MemberUnknown, MemberBlocked, ReceiptDuplicate,
+        ReceiptRevision, PartnerNotActive, PartnerRoleMissing, StoreUnknown, AgreementMissing, NotInPool,
+        PoolHeadOnly, ConfirmationInvalid, ConsentRequired, PoolLimitExceeded, InsufficientPoints,
+        LimitExceeded, ReviewRejected, UnderReview: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another agreement is in force than the one named.
     """

@@ -51,8 +51,8 @@ def reverse_transaction(session: Session, command: ReverseTransaction) -> Postin
     the last drawn first. The posting's points are those that moved.
 
     Raises:
-        PointsInvalid, OccurredTooLongAgo, PartnerNotActive, TransactionUnknown, NotReversible,
-        AlreadyReversed, ReversalExceeded, ReturnPolicyForbids: nothing has moved.
+        PointsInvalid, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive, TransactionUnknown,
+        NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another reversal took back money meanwhile; work the points out again.
     """

@@ -49,31 +49,37 @@ def keys_have_one_effect(session: Session) -> Iterator[Finding]:
 def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
     """The balance answered under a key is that after its transaction, what it paid off and what lapsed."""
     query = """
-    WITH ordered AS (
+    WITH RECURSIVE ordered AS (
         SELECT member_id, business_date, transaction_id, sequence, kind, idempotency_key, recorded_at,
                lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before,
-               lag(kind) OVER (PARTITION BY member_id ORDER BY sequence) AS kind_before,
                ARRAY[available_after, pending_after, held_after, deficit_after] AS balance
           FROM ledger.transaction
+    ), passed_on AS (
+        -- What a member gave back to others of a pool, and where it went on at once, along a line of merges.
+        SELECT went.member_id AS returned_by, came.member_id, came.business_date, came.sequence
+          FROM ledger.transaction went
+          JOIN ledger.transaction came
+            ON (came.member_id, came.transaction_id) = (went.other_member_id, went.other_id)
+         WHERE went.kind = 'unpool_out'
+         UNION
+        SELECT here.returned_by, came.member_id, came.business_date, came.sequence
+          FROM passed_on here
+         CROSS JOIN LATERAL (
+               SELECT * FROM ledger.transaction t
+                WHERE t.member_id = here.member_id AND t.business_date = here.business_date
+                  AND t.sequence > here.sequence AND t.kind <> 'expire'
+                ORDER BY t.sequence LIMIT 1) AS went
+          JOIN ledger.transaction came
+            ON (came.member_id, came.transaction_id) = (went.other_member_id, went.other_id)
+         WHERE went.kind = 'merge_out'
     ), grouped AS (
         -- What a posting recovers or recalls, what of its points lapses, and what goes back to others of a
-        -- pool, follows it in the same moment: a group.
+        -- pool, and from there to the member again, follows it in the same moment: a group.
         SELECT *, count(*) FILTER (WHERE idempotency_key IS NOT NULL
                                       OR NOT (kind IN ('recovery', 'expire', 'reverse_issue', 'unpool_out')
-                                              OR (kind = 'merge_in' AND kind_before = 'unpool_out'
-                                                  AND EXISTS (
-                                                      -- Who got points back passed them on at once.
-                                                      SELECT FROM ledger.transaction back
-                                                        JOIN ledger.transaction got
-                                                          ON (got.member_id, got.transaction_id)
-                                                             = (back.other_member_id, back.other_id)
-                                                        JOIN ledger.transaction passed_on
-                                                          ON passed_on.member_id = got.member_id
-                                                         AND passed_on.kind = 'merge_out'
-                                                         AND passed_on.sequence > got.sequence
-                                                         AND passed_on.recorded_at = got.recorded_at
-                                                       WHERE back.member_id = ordered.member_id
-                                                         AND back.sequence = ordered.sequence - 1)))
+                                              OR (member_id, sequence) IN (
+                                                  SELECT member_id, sequence FROM passed_on
+                                                   WHERE member_id = returned_by))
                                       OR recorded_at IS DISTINCT FROM recorded_before)
                 OVER (PARTITION BY member_id ORDER BY sequence) AS number
           FROM ordered

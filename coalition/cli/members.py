@@ -1,8 +1,8 @@
-"""`coalition member`: look at members, and block them, as the operator."""
+"""`coalition member`: move members' points, and block members, as the operator."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import click
@@ -10,11 +10,9 @@ import click
 from coalition import blocking, members
 from coalition.amounts import Points
 from coalition.cli import OpenGroup, console
-from coalition.cli.naming import identifier_of, member_named, named
+from coalition.cli.naming import member_named, named
 from coalition.cli.people import erase, export, profile
-from coalition.cli.showing import blocks_of, show_member
 from coalition.global_ids import spell_reference
-from coalition.ids import NETWORK, PartnerId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.transferring import TransferPoints, transfer_points
 
@@ -23,6 +21,7 @@ if TYPE_CHECKING:
 
     from sqlalchemy.orm import Session
 
+    from coalition.ids import MemberId
     from coalition.ledger import Posting
 
 
@@ -45,50 +44,6 @@ def member() -> None:
 member.add_command(export)
 member.add_command(erase)
 member.add_command(profile)
-
-
-@member.command()
-@click.argument("identifiers", nargs=-1, required=True, metavar="KIND:VALUE...")
-@console.json_option
-def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
-    """Enrol a member known by the identifiers given.
-
-    Example: coalition member enrol card:4006381333931 email:ada@example.org
-    """
-    command = members.EnrolMember(
-        partner_id=PartnerId(NETWORK), identifiers=[identifier_of(text) for text in identifiers]
-    )
-    with console.open_database() as database:
-        with database.unit_of_work() as session:
-            member_id = members.enrol_member(session, command)
-        with database.reading() as session:
-            show_member(session, member_id, as_json=as_json)
-
-
-@member.command()
-@click.argument("who", metavar="MEMBER")
-@console.json_option
-def show(who: str, as_json: bool) -> None:
-    """Show a member: balance, where each point came from, when it lapses; blocks, merges, its pool."""
-    with console.open_database() as database, database.reading() as session:
-        show_member(session, member_named(session, who), as_json=as_json)
-
-
-@member.command()
-@click.argument("who", metavar="MEMBER")
-@click.argument("identifier", metavar="KIND:VALUE")
-@console.json_option
-def link(who: str, identifier: str, as_json: bool) -> None:
-    """Link one more identifier to a member."""
-    with console.open_database() as database, database.unit_of_work() as session:
-        member_id = member_named(session, who)
-        members.link_identifier(
-            session,
-            members.LinkIdentifier(
-                member_id=member_id, partner_id=PartnerId(NETWORK), identifier=identifier_of(identifier)
-            ),
-        )
-        show_member(session, member_id, as_json=as_json)
 
 
 @member.command()
@@ -147,6 +102,7 @@ def merge(survivor: str, merged: str, reason: str | None, key: str | None, as_js
     """Make one member of two: all that MERGED has and owes goes to SURVIVOR.
 
     MERGED keeps its identifiers and history, and can be taken apart again with `coalition member unmerge`.
+    Who is blocked is merged only into one who is blocked, too: decide of the block first.
 
     Example: coalition member merge email:ada@example.org card:4006381333931 --reason "two cards"
     """
@@ -237,3 +193,16 @@ def _set_blocked(who: str, *, blocked: bool, by: str, reason: str | None, as_jso
         console.print_json({"member": str(member_id), "blocked": blocked, "blocks": history})
     else:
         click.echo(f"member {member_id} is {'blocked' if blocked else 'not blocked'}")
+
+
+def blocks_of(session: Session, member_id: MemberId) -> list[dict[str, Any]]:
+    """When the member was blocked and let take part again, the oldest first."""
+    return [
+        {
+            "blocked": one.blocked,
+            "since": one.changed_at.isoformat(timespec="seconds"),
+            "by": one.by,
+            "reason": one.reason,
+        }
+        for one in blocking.blocks_of(session, member_id)
+    ]

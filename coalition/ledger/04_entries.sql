@@ -344,11 +344,15 @@ BEGIN
     END IF;
 END $$;
 
--- A clock that stood still for months, or a file found in a drawer: not taken.
+-- A clock that stood still for months, or a file found in a drawer: not taken. Nor is what has not happened yet, but
+-- for a till's clock that is a little ahead.
 CREATE FUNCTION ledger.check_age(p_wish ledger.wish) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-    IF p_wish.occurred_at < p_wish.oldest THEN
+    IF p_wish.occurred_at NOT BETWEEN p_wish.oldest AND p_wish.now + interval '5 minutes' THEN
+        IF p_wish.occurred_at > p_wish.now THEN
+            PERFORM ledger.refuse('OCCURRED_IN_FUTURE', jsonb_build_object('occurred_at', p_wish.occurred_at, 'now', p_wish.now));
+        END IF;
         PERFORM ledger.refuse('OCCURRED_TOO_LONG_AGO', jsonb_build_object('occurred_at', p_wish.occurred_at, 'oldest', p_wish.oldest));
     END IF;
 END $$;

@@ -49,12 +49,13 @@ $$;
 
 -- A transaction's legs, one a line in their order, and what else is private; then when the database wrote it, and the
 -- balances after it. Not these where there is nothing else: what can be guessed would tell them to who has the digest,
--- and they are those before it.
+-- and they are those before it. (The legs stand here once, so that the planner puts the body in the place of a call.)
 CREATE FUNCTION ledger.legs_and_balances(
     p_legs text, p_inserted_at timestamptz, p_available bigint, p_pending bigint, p_held bigint, p_deficit bigint
 ) RETURNS text LANGUAGE sql STABLE AS $$
-    SELECT concat_ws(E'\n', p_legs, 'inserted|' || ledger.moment_text(p_inserted_at),
-                     CASE WHEN p_legs IS NOT NULL THEN concat_ws('|', 'after', p_available, p_pending, p_held, p_deficit) END)
+    SELECT coalesce(p_legs || concat(E'\ninserted|', ledger.moment_text(p_inserted_at), E'\nafter|', p_available, '|', p_pending, '|',
+                                     p_held, '|', p_deficit),
+                    'inserted|' || ledger.moment_text(p_inserted_at))
 $$;
 
 CREATE FUNCTION ledger.private_text(p transaction) RETURNS text

@@ -43,7 +43,8 @@ BEGIN
     wish.partner_id := p_partner;
     wish.agreement_id := p_agreement;
     wish.points := p_points;
-    wish.key := 'voucher:' || p_key;  -- the member's, whose app knows nothing of the keys that the partner's tills use
+    -- The member's, whose app knows nothing of the keys that the partner's tills use; and none of these has such a space.
+    wish.key := E'voucher:\u00a0' || p_key;
     wish.fingerprint := p_fingerprint;
     wish.transaction_id := gen_random_uuid();
     wish := ledger.enter_window(wish, p_now);

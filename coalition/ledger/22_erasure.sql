@@ -26,7 +26,7 @@ BEGIN
     IF head.merged_into IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', head.merged_into)); END IF;
     IF records IS DISTINCT FROM p_member || ledger.absorbed(p_member) THEN
         -- Somebody was merged into it before it was locked, and is not locked itself: try again.
-        RAISE EXCEPTION USING ERRCODE = '40001', MESSAGE = 'members were merged or un-merged meanwhile';
+        RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'members were merged or un-merged meanwhile';
     END IF;
     IF head.pool_id IS NOT NULL     THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
     wish.now := greatest(wish.now, head.last_recorded_at);

@@ -83,13 +83,21 @@ BEGIN
     RETURN QUERY SELECT * FROM ledger.issue_plainly(lines, plain, cards, wish);
 END $$;
 
+-- An id out of a random one and a number, as UUID version 8 (RFC 9562, section 5.8): a batch needs two thousand, and a
+-- server that was built without OpenSSL opens the system's source of randomness for each that it draws.
+CREATE FUNCTION ledger.id_from(p_seed uuid, p_number integer) RETURNS uuid
+LANGUAGE sql IMMUTABLE AS $$
+    SELECT encode(set_byte(set_byte(substr(sha256(uuid_send(p_seed) || int4send(p_number)), 1, 16), 6, 128), 8, 128), 'hex')::uuid
+$$;
+
 CREATE FUNCTION ledger.read_batch(p_lines json, p_now timestamptz) RETURNS SETOF ledger.batch_line
 LANGUAGE sql VOLATILE AS $$
     SELECT l.nth, l.kind, l.member_id, l.agreement_id, l.funding_plan_id, l.points, l.amount, l.key, l.fingerprint,
            l.store, l.terminal, l.receipt_number, l.receipt_line, l.receipt_revision, l.identifier_id, coalesce(l.occurred_at, p_now),
            l.matures_at, l.expires_at, l.confirmation_id, coalesce(l.from_pool, false),
-           gen_random_uuid(), gen_random_uuid()
+           ledger.id_from(transactions, l.nth), ledger.id_from(lots, l.nth)
     FROM json_populate_recordset(NULL::ledger.batch_line, p_lines) AS l
+    CROSS JOIN gen_random_uuid() AS transactions CROSS JOIN gen_random_uuid() AS lots
 $$;
 
 -- Claim the lines' receipts, in the order of the receipts' keys. Returns for each line whether it has its own.
@@ -166,23 +174,27 @@ CREATE FUNCTION ledger.plain_lines(
 ) RETURNS boolean[]
 LANGUAGE plpgsql AS $$
 DECLARE
-    fit   boolean[] := ledger.fit_by_terms(p_lines, p_wish);
-    plain boolean[];
+    fit     boolean[] := ledger.fit_by_terms(p_lines, p_wish);
+    members uuid[]    := ARRAY(SELECT DISTINCT member_id FROM unnest(p_lines));
+    special uuid[]; -- members who took in others, or of whom this partner asked something that was held for review
+    plain   boolean[];
 BEGIN
     -- A pool's member may spend what another line's member has.
     IF EXISTS (SELECT FROM unnest(p_lines) WHERE from_pool) THEN RETURN array_fill(false, ARRAY[cardinality(p_lines)]); END IF;
 
+    special := ARRAY(
+        SELECT merged_into FROM member_head WHERE merged_into = ANY (members)
+        UNION SELECT named_id FROM idempotency WHERE named_id = ANY (members) AND partner_id = p_wish.partner_id
+        UNION SELECT member_id FROM review WHERE member_id = ANY (members) AND partner_id = p_wish.partner_id);
     SELECT array_agg(judged.plain ORDER BY judged.nth) INTO plain FROM (
         SELECT l.nth, bool_and(
             fit[l.nth] AND p_in_use[l.nth] AND l.once AND coalesce(l.points BETWEEN (l.amount IS NULL)::int AND 1000000000, false)
             AND (l.receipt_number IS NULL OR (p_claimed[l.nth] AND l.receipt_revision = 0))
-            AND l.occurred_at >= p_wish.oldest
+            AND l.occurred_at BETWEEN p_wish.oldest AND p_wish.now + interval '5 minutes'
             -- LIMIT, so that each is looked up; without it the whole table may be hashed for a batch.
             AND (SELECT true FROM idempotency i WHERE i.member_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key LIMIT 1) IS NULL
-            AND (SELECT true FROM idempotency i WHERE i.named_id = l.member_id AND i.partner_id = p_wish.partner_id AND i.key = l.key LIMIT 1) IS NULL
-            AND (SELECT true FROM review r WHERE r.member_id = l.member_id AND r.partner_id = p_wish.partner_id AND r.key = l.key LIMIT 1) IS NULL
             AND h.member_id IS NOT NULL AND h.erased_at IS NULL AND h.merged_into IS NULL AND NOT h.blocked
-            AND (SELECT true FROM member_head merged WHERE merged.merged_into = l.member_id LIMIT 1) IS NULL
+            AND l.member_id <> ALL (special)
             AND h.deficit = 0 AND NOT h.extends
             AND coalesce(least(h.next_due_at, l.expires_at) > greatest(p_wish.now, h.last_recorded_at), true)
         ) OVER (PARTITION BY l.member_id) AS plain

@@ -86,7 +86,8 @@ class MergeMutations:
     @strawberry.mutation(
         description="Make one member of two: all that the merged one has and owes goes to the survivor, as a"
         " transaction of each. Nothing is rewritten; its identifiers, keys and history stay its own. Whoever"
-        " is merged already, or has points held, is refused. Answers with the survivor's transaction.",
+        " is merged already, or has points held, is refused, and so is merging one who is blocked into one"
+        " who is not: decide of the block first. Answers with the survivor's transaction.",
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )

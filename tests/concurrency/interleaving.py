@@ -13,7 +13,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from driver import LedgerDriver
-from psycopg.errors import SerializationFailure
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.orm import Session
 from waiting import PATIENCE, until_somebody_waits
@@ -82,7 +81,7 @@ class Teller:
                         answer = act(self.held)
                     self.acted_at = time.monotonic()
                     return answer  # noqa: TRY300 - what is refused is the caller's, not ours
-                except (TermsSuperseded, SerializationFailure):  # told to ask again, as a caller is by a 503
+                except TermsSuperseded:
                     continue
         except CoalitionError as refusal:
             self.session.rollback()

@@ -454,7 +454,7 @@ OPERATIONS = (
         name="be merged",
         prepare=_nothing,
         act=lambda ledger, scene, key: ledger.merge(scene.people["dan"], scene.ann, key=key),
-        shuns=_HOLD | _POOL,
+        shuns=_HOLD | _POOL | _BLOCK,
         other="dan",
     ),
     Operation(

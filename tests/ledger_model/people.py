@@ -71,6 +71,7 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -
     held = giver.balance[2]
     no("ALREADY_IN_POOL", when=any(merged in pool.members for pool in p.pools))
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
+    no("MEMBER_BLOCKED", when=giver.blocked and not taker.blocked)
     no.end()
 
     _, line = hand_over(p, giver, taker, "merge", None)

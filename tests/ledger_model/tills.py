@@ -223,7 +223,7 @@ def give_voucher(
         member=member,
         partner=partner,
         points=points,
-        key=f"voucher:{key}",  # the member's, beside the partner's own
+        key=f"voucher:\u00a0{key}",  # the member's, beside the partner's own
         request=request,
         lasting=good_for + p.limits.voucher_grace,
         voucher=good_for,

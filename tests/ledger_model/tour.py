@@ -141,6 +141,7 @@ TOUR: tuple[Wish, ...] = (
     Batch(atomic=False, lines=tuple(Issue(member=who, points=5, **HARD) for who in (1, 3)), **HARD),
     Block(member=1, blocked=True),
     Batch(atomic=False, lines=tuple(Issue(member=who, points=5, **HARD) for who in (2, 1)), **HARD),
+    Merge(survivor=2, merged=1),
     Block(member=1, blocked=False),
     SetState(partner="strict", state="leaving"),
     Stores(store=1, since=-2, closed=None, **HARD),

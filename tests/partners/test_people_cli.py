@@ -150,3 +150,10 @@ def test_a_production_programme_without_a_key_is_not_served(test_database: Any, 
 def test_what_is_typed_wrongly_is_not_repeated(terminal: Terminal) -> None:
     for words in (("member", "show", "ada@example.org"), ("member", "enrol", "mail:ada@example.org")):
         assert "ada@example.org" not in terminal(*words, exit_code=2).output
+
+
+def test_whose_points_a_member_has_is_shown_by_the_partners_code(terminal: Terminal) -> None:
+    terminal("member", "enrol", ADA)
+    terminal("member", "adjust", ADA, "7", "--reason", "goodwill", "--issuer", "grocer")
+    assert [lot["issuer"] for lot in terminal.data("member", "show", ADA)["lots"]] == ["grocer"]
+    assert "grocer" in terminal("member", "show", ADA).stdout

@@ -76,7 +76,7 @@ class Both:
         self.do(settled, key)
         if isinstance(settled, Review) and settled.review is not None:
             # Whoever was held sends the same wish again.
-            held = self.model.reviews[settled.review].key.removeprefix("voucher:")
+            held = self.model.reviews[settled.review].key.removeprefix("voucher:\u00a0")
             self.do(*next(asked for asked in self.asked if asked[1] == held))
 
     def do(self, wish: Wish, key: str) -> None:

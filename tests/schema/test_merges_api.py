@@ -12,6 +12,7 @@ _BODY = (
 )
 MERGE = "mutation($input: MergeMembersInput!) { mergeMembers(input: $input)" + _BODY
 UNMERGE = "mutation($input: UnmergeMembersInput!) { unmergeMembers(input: $input)" + _BODY
+BLOCK = "mutation($input: BlockMemberInput!) { blockMember(input: $input) { userErrors { code } } }"
 LINKS = """query($by: MemberBy!) { member(by: $by) { mergedInto { id } mergedFrom { id } } }"""
 
 
@@ -65,6 +66,17 @@ def test_rings_oneself_strangers_and_what_was_not_merged_are_refused_and_nothing
         assert codes(operator.do(MERGE, **_pair(ada, MemberId(NETWORK)))) == ["MEMBER_UNKNOWN"]
         assert codes(operator.do(UNMERGE, **_pair(ada, other))) == ["NOT_MERGED"]
         assert codes(operator.do(UNMERGE, **_pair(other, twin))) == ["NOT_MERGED"]
+
+
+def test_who_is_blocked_is_not_merged_into_one_who_is_not(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(twin, grocer, points=40)
+    operator = api.operator()
+    operator.do(BLOCK, member=named(_id(twin)))
+    with api.nothing_moves():
+        refused = operator.do(MERGE, **_pair(ada, twin))
+    assert refused["userErrors"] == [{"code": "MEMBER_BLOCKED", "field": ["input", "merged"]}]
 
 
 def test_only_the_operator_merges(api: Api) -> None:

@@ -31,6 +31,7 @@ from coalition.errors import (
     MemberBlocked,
     MemberMerged,
     MemberUnknown,
+    OccurredInFuture,
     OccurredTooLongAgo,
     PartnerNotActive,
     PartnerRoleMissing,
@@ -281,6 +282,17 @@ def test_what_needs_nothing_else_is_posted_by_one_statement(ledger: LedgerDriver
     assert whole(ledger)
 
 
+def test_what_a_batch_writes_has_ids_of_the_standards_form_and_each_its_own(ledger: LedgerDriver) -> None:
+    wishes = [wish for wish in merely_issues(ledger) if wish.points]
+    transactions = {one.ref.transaction_id for one in ledger.batch(*wishes) if isinstance(one, Posting)}
+    lots = {
+        lot for lot, of in ledger.rows("SELECT lot_id, transaction_id FROM ledger.lot") if of in transactions
+    }
+    assert len(transactions | lots) == 2 * len(wishes)
+    # RFC 9562, section 5.8; an id of another variant has no version.
+    assert {one.version for one in transactions | lots} == {8}
+
+
 def test_limits_with_room_for_all_keep_nobody_from_the_one_statement(ledger: LedgerDriver) -> None:
     first, second, third = ledger.member(), ledger.member(), ledger.member()
     ledger.limit("often", posting="both", measure="count", most=2)
@@ -308,6 +320,10 @@ def test_keys_that_others_used_keep_nobody_from_the_one_statement(ledger: Ledger
         with ledger.database.unit_of_work() as session:
             assert queue_review(session, refusal.value)
     posted = ledger.batch(ledger.to_issue(first, 2, key="one"), ledger.to_issue(second, 2, key="two"))
+    assert len(set(statements_of(ledger, posted))) == 1
+    elsewhere = ledger.partner()
+    wishes = [ledger.to_issue(member, 2, by=elsewhere, key="one") for member in (another, first)]
+    posted = ledger.batch(*wishes, by=elsewhere)
     assert len(set(statements_of(ledger, posted))) == 1
 
 
@@ -488,6 +504,9 @@ def test_every_guard_of_a_till_holds_for_a_line(ledger: LedgerDriver) -> None:
         MemberMerged: ledger.to_issue(gone, 5),
         ReceiptDuplicate: ledger.to_issue(member, 5, receipt=receipt("held")),
         ReceiptRevision: ledger.to_issue(member, 5, receipt=receipt("held", revision=1)),
+        OccurredInFuture: ledger.to_issue(
+            member, 5, occurred_at=ledger.now + timedelta(minutes=5, microseconds=1)
+        ),
         OccurredTooLongAgo: ledger.to_issue(member, 5, occurred_at=START - timedelta(days=100)),
         StoreUnknown: ledger.to_issue(member, 5, receipt=receipt(store="S-9")),
         FundingPlanUnknown: ledger.to_issue(member, 5, funding_plan_id=uuid4()),

@@ -125,6 +125,21 @@ def test_what_occurred_too_long_ago_is_refused_and_moves_nothing(
 
 
 @named("prepare", BY_A_TILL, ids=_name)
+def test_what_is_yet_to_occur_by_more_than_a_tills_clock_may_be_ahead_is_refused_and_moves_nothing(
+    ledger: LedgerDriver, prepare: Callable[..., Prepared]
+) -> None:
+    post = prepare(ledger, ledger.member(available=100))
+    before = ledger.snapshot()
+    ahead = ledger.now + timedelta(minutes=5)
+    with pytest.raises(errors.OccurredInFuture) as refusal:
+        post(occurred_at=ahead + timedelta(microseconds=1))
+    assert refusal.value.facts.keys() == {"occurred_at", "now"}
+    assert ledger.snapshot() == before
+    assert post(occurred_at=ahead).points == 7
+    _clean(ledger)
+
+
+@named("prepare", BY_A_TILL, ids=_name)
 def test_when_it_occurred_and_whether_that_is_late_are_written_down(
     ledger: LedgerDriver, prepare: Callable[..., Prepared]
 ) -> None:

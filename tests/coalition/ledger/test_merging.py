@@ -12,6 +12,7 @@ from waiting import SlowClock
 
 from coalition import clock, errors
 from coalition.audit import run_audit
+from coalition.blocking import set_blocked
 from coalition.db import Database
 from coalition.erasing import erase_member
 from coalition.ids import MemberId
@@ -29,6 +30,11 @@ def erased(ledger: LedgerDriver) -> MemberId:
     with ledger.database.unit_of_work() as session:
         erase_member(session, member)
     return member
+
+
+def block(ledger: LedgerDriver, member: MemberId, *, blocked: bool = True) -> None:
+    with ledger.database.unit_of_work() as session:
+        set_blocked(session, member, blocked=blocked, by="ada")
 
 
 def refused(
@@ -241,3 +247,42 @@ def test_a_merged_record_says_yes_to_nothing_that_could_not_be_used(ledger: Ledg
         ledger.confirm(twin, 10, at=shop)
     assert refusal.value.facts == {"survivor": str(ada)}
     assert ledger.snapshot() == before
+
+
+def test_a_block_is_not_shaken_off_by_a_merge(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member(available=5)
+    block(ledger, twin)
+    before = ledger.snapshot()
+    with pytest.raises(errors.MemberBlocked, match="Unblock it, or block the survivor") as refusal:
+        ledger.merge(ada, twin, key="m")
+    assert refusal.value.path == ("input", "merged")
+    assert ledger.snapshot() == before
+    # Two who are blocked become one who is; who was is so again when they are apart.
+    block(ledger, ada)
+    assert ledger.merge(ada, twin, key="m").points == 5
+    refused(ledger, errors.MemberBlocked, lambda: ledger.redeem(ada, 1))
+    block(ledger, ada, blocked=False)
+    assert ledger.merge(ada, twin, key="m").replayed
+    ledger.unmerge(ada, twin)
+    refused(ledger, errors.MemberBlocked, lambda: ledger.redeem(twin, 1))
+    # Decided of.
+    block(ledger, twin, blocked=False)
+    assert ledger.merge(ada, twin).points == 5
+    assert clean(ledger)
+
+
+def test_a_blocked_survivor_may_take_in_another(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member(available=5)
+    block(ledger, ada)
+    ledger.merge(ada, twin)
+    refused(ledger, errors.MemberBlocked, lambda: ledger.redeem(ada, 1))
+    ledger.unmerge(ada, twin)
+    assert ledger.redeem(twin, 1).points == 1
+    assert clean(ledger)
+
+
+def test_who_is_blocked_while_a_merge_waits_is_not_merged(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member(available=5)
+    refusal = one_after_another(ledger, lambda at: block(at, twin), lambda at: at.merge(ada, twin))
+    assert isinstance(refusal, errors.MemberBlocked)
+    assert clean(ledger)

@@ -293,6 +293,36 @@ def test_what_others_do_in_the_same_moment_is_not_taken_for_an_answer(ledger: Le
     _clean(ledger)
 
 
+def test_nor_is_that_what_the_giver_passed_on_to_somebody_else(ledger: LedgerDriver) -> None:
+    """As above, but Ben was merged, into another than Ada; Dan was merged into her."""
+    ada, ben, cleo, dan = (ledger.member(available=10) for _ in range(4))
+    others = ledger.redeem(dan, 10)
+    ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 20, from_pool=True)
+    ledger.leave_pool(ben)
+    ledger.merge(cleo, ben)
+    ledger.merge(ada, dan)
+    ledger.reverse(spent.ref)
+    ledger.reverse(others.ref)
+    assert _spendable(ledger, ada, ben, cleo, dan) == [20, 0, 20, 0]
+    assert ledger.kinds(ada)[-3:] == [("reverse_redemption", 20), ("unpool_out", 10), ("merge_in", 10)]
+    _clean(ledger)
+
+
+def test_what_the_giver_passes_on_over_another_to_the_spender_is_of_the_answer(ledger: LedgerDriver) -> None:
+    ada, ben, cleo = ledger.member(available=10), ledger.member(available=5), ledger.member()
+    ledger.issue(ben, 5, expires_at=ledger.now + timedelta(hours=1))
+    ledger.pool(ada, ben)
+    hold = ledger.authorize(ada, 20, from_pool=True, seconds_to_live=7200)
+    ledger.leave_pool(ben)
+    ledger.merge(cleo, ben)
+    ledger.merge(ada, cleo)
+    ledger.pass_time(hours=1)
+    assert ledger.void(hold.ref).balance.available == 15
+    assert [kind for kind, _ in ledger.kinds(ben)[-3:]] == ["unpool_in", "expire", "merge_out"]
+    _clean(ledger)
+
+
 def test_joining_needs_both_sides(ledger: LedgerDriver) -> None:
     ada, ben, cleo = ledger.member(), ledger.member(), ledger.member()
     pool = ledger.pool(ada, most_members=2)

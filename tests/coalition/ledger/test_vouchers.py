@@ -307,3 +307,24 @@ def test_the_most_that_a_voucher_takes(ledger: LedgerDriver) -> None:
 def test_limits_of_vouchers_are_a_programmes(database: Database) -> None:
     with pytest.raises(errors.ProgrammeNotOpen), database.unit_of_work() as session:
         set_voucher_limits(session, points=Points(1), good_for=timedelta(minutes=5), grace=timedelta(0))
+
+
+def test_no_key_of_a_partner_is_a_members_whatever_it_is_spelt(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    ledger.voucher(member, 20, key="k")
+    for rest in ("k", " k"):
+        ledger.authorize(
+            member,
+            5,
+            key=f"voucher:{rest}",
+            confirmation_id=ledger.confirm(member, 5, at=ledger.any_partner()),
+        )
+    keys = {key for (key,) in ledger.rows("SELECT key FROM ledger.idempotency WHERE key LIKE 'voucher%'")}
+    [members_own] = keys - {"voucher:k", "voucher: k"}
+    before = ledger.snapshot()
+    with pytest.raises(errors.InvalidInput):
+        ledger.authorize(member, 5, key=members_own)
+    assert ledger.snapshot() == before
+    assert ledger.voucher(member, 20, key="k").replayed
+    _clean(ledger)

@@ -11,6 +11,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from concurrency.interleaving import one_after_another
 from databases import TestDatabase
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
@@ -101,6 +102,14 @@ def test_who_is_erased_is_found_no_more_and_the_journal_stays(ledger: LedgerDriv
     with ledger.database.reading() as session:
         assert vault.read(session, member_id) == {}
         assert members.identifiers(session, member_id) == []
+    assert clean(ledger)
+
+
+def test_who_is_merged_into_the_member_while_it_waits_is_erased_with_it(ledger: LedgerDriver) -> None:
+    member_id, twin = known(ledger), known(ledger, "twin@example.org")
+    erasure = one_after_another(ledger, lambda at: at.merge(member_id, twin), lambda at: erase(at, member_id))
+    assert erasure.records == (member_id, twin)
+    assert ledger.rows("SELECT * FROM people.sealed") == []
     assert clean(ledger)
 
 

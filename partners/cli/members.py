@@ -1,13 +1,20 @@
-"""A member as the operator looks at it."""
+"""`coalition member enrol`, `show` and `link`: a member as the operator looks at it.
+
+They stand in this room because it knows partners by their codes.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from coalition import blocking, members, pooling
+from coalition import members, pooling
 from coalition.cli import console
+from coalition.cli.members import blocks_of
+from coalition.cli.naming import identifier_of, member_named
+from coalition.ids import NETWORK, PartnerId
+from partners.directory import get_partners
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -23,13 +30,58 @@ _TOLD: Final = {
 }
 
 
+@click.command()
+@click.argument("identifiers", nargs=-1, required=True, metavar="KIND:VALUE...")
+@console.json_option
+def enrol(identifiers: tuple[str, ...], as_json: bool) -> None:
+    """Enrol a member known by the identifiers given.
+
+    Example: coalition member enrol card:4006381333931 email:ada@example.org
+    """
+    command = members.EnrolMember(
+        partner_id=PartnerId(NETWORK), identifiers=[identifier_of(text) for text in identifiers]
+    )
+    with console.open_database() as database:
+        with database.unit_of_work() as session:
+            member_id = members.enrol_member(session, command)
+        with database.reading() as session:
+            show_member(session, member_id, as_json=as_json)
+
+
+@click.command()
+@click.argument("who", metavar="MEMBER")
+@console.json_option
+def show(who: str, as_json: bool) -> None:
+    """Show a member: balance, where each point came from, when it lapses; blocks, merges, its pool."""
+    with console.open_database() as database, database.reading() as session:
+        show_member(session, member_named(session, who), as_json=as_json)
+
+
+@click.command()
+@click.argument("who", metavar="MEMBER")
+@click.argument("identifier", metavar="KIND:VALUE")
+@console.json_option
+def link(who: str, identifier: str, as_json: bool) -> None:
+    """Link one more identifier to a member."""
+    with console.open_database() as database, database.unit_of_work() as session:
+        member_id = member_named(session, who)
+        members.link_identifier(
+            session,
+            members.LinkIdentifier(
+                member_id=member_id, partner_id=PartnerId(NETWORK), identifier=identifier_of(identifier)
+            ),
+        )
+        show_member(session, member_id, as_json=as_json)
+
+
 def show_member(session: Session, member_id: MemberId, *, as_json: bool) -> None:
     """Print a member."""
     balance = members.get_balance(session, member_id)
     lots = members.lots(session, member_id)
+    issuers = get_partners(session, {lot.issuer_id for lot in lots})
     rows = [
         {
-            "issuer": str(lot.issuer_id),
+            "issuer": issuers[lot.issuer_id].code,
             "issued": lot.issued_at.date().isoformat(),
             "available": lot.available,
             "pending": lot.pending,
@@ -88,19 +140,6 @@ def show_member(session: Session, member_id: MemberId, *, as_json: bool) -> None
             columns={"blocked": "Blocked", "since": "Since", "by": "By", "reason": "Why"},
             title="Blocks: the last line is how the member stands",
         )
-
-
-def blocks_of(session: Session, member_id: MemberId) -> list[dict[str, Any]]:
-    """When the member was blocked and let take part again, the oldest first."""
-    return [
-        {
-            "blocked": one.blocked,
-            "since": one.changed_at.isoformat(timespec="seconds"),
-            "by": one.by,
-            "reason": one.reason,
-        }
-        for one in blocking.blocks_of(session, member_id)
-    ]
 
 
 def _standing(session: Session, member_id: MemberId) -> dict[str, str | list[str] | None]:
