@@ -123,7 +123,7 @@ class IdentifierInvalid(InputRefusal):
 
     code = "IDENTIFIER_INVALID"
     summary = "This {kind} is not valid: {expected}."
-    field = ("input", "identifier", "value")
+    field = ("input", "member", "identifier", "value")
 
 
 class PointsInvalid(InputRefusal):
@@ -259,7 +259,7 @@ class MemberHasHolds(MemberRefusal):
 
     code = "MEMBER_HAS_HOLDS"
     summary = "{held} points are held for a redemption; capture or void the hold, or wait until it lapses."
-    field = ("input", "merged")
+    field = ("input", "member")
 
 
 class MemberHasPoints(MemberRefusal):
@@ -363,6 +363,7 @@ class PartnerUnknown(PartnerRefusal):
 
     code = "PARTNER_UNKNOWN"
     summary = "No partner is known by that id or code."
+    field = ("input", "partner")
 
 
 class PartnerNotActive(PartnerRefusal):
@@ -498,7 +499,7 @@ class TransactionUnknown(ReversalRefusal):
     """No such transaction, or not one of the caller's: the same answer by the same path."""
 
     code = "TRANSACTION_UNKNOWN"
-    summary = "No transaction of yours is known by that id."
+    summary = "No transaction of yours is known by that id or receipt line."
     field = ("input", "transactionId")
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from coalition.clock import wall
-from coalition.errors import MemberBlocked
+from coalition.errors import CoalitionError, MemberBlocked
 from coalition.ids import MemberId
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
@@ -68,18 +68,24 @@ def _post(session: Session, statement: str, kind: str, command: MergeMembers) ->
     check_key(command.idempotency_key)
     words = stand_in(session, command.reason)
     asked = {"merged": command.merged}
-    [row] = call(
-        session,
-        statement,
-        (
-            command.survivor,
-            command.merged,
-            command.idempotency_key,
-            fingerprint(kind, asked),
-            words and words.digest,
-            wall(),
-        ),
-    )
+    try:
+        [row] = call(
+            session,
+            statement,
+            (
+                command.survivor,
+                command.merged,
+                command.idempotency_key,
+                fingerprint(kind, asked),
+                words and words.digest,
+                wall(),
+            ),
+        )
+    except CoalitionError as refusal:
+        # The kernel says of which of the two it speaks.
+        if refusal.path == ("input", "member"):
+            refusal.path = ("input", "merged" if refusal.facts.get("merged") else "survivor")
+        raise
     posting = posting_of(row)
     keep(session, words, posting)
     return posting

@@ -18,7 +18,9 @@ def check_text(value: str, *, field: str, longest: int = MAX_NAME) -> str:
     """
     text = value.strip()
     if not 1 <= len(text) <= longest or not text.isprintable():
-        raise InvalidInput(f"{field} must be 1 to {longest} printable characters", field=("input", field))
+        raise InvalidInput(
+            f"{field} must be 1 to {longest} printable characters", field=("input", *field.split("."))
+        )
     return text
 
 

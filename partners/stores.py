@@ -52,7 +52,7 @@ def publish_stores(session: Session, command: PublishStores) -> list[Store]:
     """
     if not 1 <= len(command.stores) <= MOST_AT_ONCE:
         raise InvalidInput(f"give 1 to {MOST_AT_ONCE:,} stores", field=("input", "stores"))
-    checked = [_checked(store) for store in command.stores]
+    checked = [_checked(store, f"stores.{number}") for number, store in enumerate(command.stores)]
     if len({store.code for store in checked}) < len(checked):
         raise InvalidInput("a store stands there twice", field=("input", "stores"))
     now = clock.now(session)
@@ -101,12 +101,12 @@ def list_stores(
     return found[::-1] if backwards else found
 
 
-def _checked(store: Store) -> Store:
+def _checked(store: Store, place: str) -> Store:
     if store.since is not None and store.closed is not None and store.closed < store.since:
-        raise InvalidInput("a store closes after it opened", field=("input", "stores", "closed"))
+        raise InvalidInput("a store closes after it opened", field=("input", *place.split("."), "closed"))
     return Store(
-        code=check_text(store.code, field="stores.code", longest=MAX_TEXT),
-        name=check_text(store.name, field="stores.name"),
+        code=check_text(store.code, field=f"{place}.code", longest=MAX_TEXT),
+        name=check_text(store.name, field=f"{place}.name"),
         since=store.since,
         closed=store.closed,
     )

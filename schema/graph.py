@@ -22,6 +22,7 @@ from schema.mutations.points import PointsMutations
 from schema.mutations.pools import PoolMutations
 from schema.mutations.transfers import TransferMutations
 from schema.mutations.vouchers import VoucherMutations
+from schema.paths import tell_paths_that_lead_somewhere
 from schema.queries.access import AccessQueries
 from schema.queries.adjustments import AdjustmentQueries
 from schema.queries.guards import GuardQueries
@@ -84,6 +85,7 @@ def build() -> strawberry.Schema:
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     make_inputs_directly(schema, core_schema(schema))
+    tell_paths_that_lead_somewhere(core_schema(schema))
     return schema
 
 

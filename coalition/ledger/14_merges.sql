@@ -54,21 +54,25 @@ BEGIN
     merged := ledger.head_of(p_merged);
 
     -- Refusals, in the order of coalition.errors.
-    IF survivor.member_id IS NULL OR merged.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    -- Which of the two it is, here and below, for the caller to know which one was named wrongly.
+    IF survivor.member_id IS NULL OR merged.member_id IS NULL THEN
+        PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('merged', survivor.member_id IS NOT NULL));
+    END IF;
     earlier := ledger.replay(wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     IF survivor.erased_at IS NOT NULL OR merged.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     -- A merged member can be merged nowhere else, and nobody into it: so there are no rings.
     IF survivor.merged_into IS NOT NULL OR merged.merged_into IS NOT NULL THEN
-        PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object('survivor', coalesce(survivor.merged_into, merged.merged_into)));
+        PERFORM ledger.refuse('MEMBER_MERGED', jsonb_build_object(
+            'survivor', coalesce(survivor.merged_into, merged.merged_into), 'merged', survivor.merged_into IS NULL));
     END IF;
     IF p_member = p_merged THEN PERFORM ledger.refuse('MERGE_WITH_ONESELF'); END IF;
     wish.now := greatest(wish.now, survivor.last_recorded_at, merged.last_recorded_at);
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
     merged := ledger.bring_up_to_date(merged, wish);
-    IF merged.pool_id IS NOT NULL THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
-    IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held)); END IF;
+    IF merged.pool_id IS NOT NULL THEN PERFORM ledger.refuse('ALREADY_IN_POOL', jsonb_build_object('merged', true)); END IF;
+    IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held, 'merged', true)); END IF;
     -- Or its cards, which name the survivor from now on, would spend again.
     IF merged.blocked AND NOT survivor.blocked THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     -- From here on nothing is refused.
@@ -90,6 +94,7 @@ DECLARE
     merged   member_head;
     earlier  ledger.posting;
     sides     record;
+    held     bigint;
 BEGIN
     wish.kind := 'unmerge';
     wish.partner_id := '00000000-0000-0000-0000-000000000000';
@@ -102,7 +107,9 @@ BEGIN
     merged := ledger.head_of(p_merged);
 
     -- Refusals, in the order of coalition.errors.
-    IF survivor.member_id IS NULL OR merged.member_id IS NULL THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
+    IF survivor.member_id IS NULL OR merged.member_id IS NULL THEN
+        PERFORM ledger.refuse('MEMBER_UNKNOWN', jsonb_build_object('merged', survivor.member_id IS NOT NULL));
+    END IF;
     earlier := ledger.replay(wish, p_member);
     IF earlier.transaction_id IS NOT NULL THEN RETURN earlier; END IF;
     IF survivor.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
@@ -114,12 +121,10 @@ BEGIN
     wish.now := greatest(wish.now, survivor.last_recorded_at, merged.last_recorded_at);
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
-    IF EXISTS (
-        SELECT FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
-        WHERE member_id = p_member AND lot.from_member_id = p_merged AND lot.held > 0 AND t.kind = 'merge_in'
-    ) THEN
-        PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', survivor.held));
-    END IF;
+    -- Of what came along; what else the survivor has set aside is its own.
+    SELECT coalesce(sum(lot.held), 0) INTO held FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
+    WHERE member_id = p_member AND lot.from_member_id = p_merged AND t.kind = 'merge_in';
+    IF held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', held, 'merged', true)); END IF;
     -- From here on nothing is refused.
 
     SELECT * INTO sides FROM ledger.hand_back(survivor, merged, wish, wish.transaction_id, gen_random_uuid(), NULL, p_reason);

@@ -7,6 +7,7 @@ from coalition.ids import NETWORK, MemberId
 from coalition.members import Named
 from schema.context import Context
 from schema.inputs import NOBODY, MemberBy
+from schema.paths import placed
 from schema.web.faults import Forbidden
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ def acting_as(
     viewer = context.viewer
     found = None
     if named is not None:
-        found = (named.who if in_use else named.named)(session, partner_id=NETWORK)
+        with placed(field):
+            found = (named.who if in_use else named.named)(session, partner_id=NETWORK)
         found = found or Named(member_id=NOBODY)
     if viewer.member_id is not None:
         if found is not None and found.member_id != viewer.member_id:

@@ -23,6 +23,7 @@ from schema.mutations.payloads import Payload
 from schema.objects.adjustments import Adjustment
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
+from schema.paths import placed
 from schema.viewer import Requires
 
 
@@ -142,18 +143,17 @@ class AdjustmentMutations:
         by = info.context.viewer.name
 
         def work(session: Session) -> tuple[MemberId, UUID]:
-            made = adjustments.adjust(
-                session,
-                adjustments.Adjust(
-                    member_id=input.member.resolve(session, partner_id=NETWORK),
-                    points=input.points,
-                    reason=input.reason,
-                    by=by,
-                    note=input.note,
-                    issuer=input.issuer,
-                    funding_plan=input.funding_plan,
-                ),
+            command = adjustments.Adjust(
+                member_id=input.member.resolve(session, partner_id=NETWORK),
+                points=input.points,
+                reason=input.reason,
+                by=by,
+                note=input.note,
+                issuer=input.issuer,
+                funding_plan=input.funding_plan,
             )
+            with placed("issuer", instead_of=("partner",)):
+                made = adjustments.adjust(session, command)
             return made.member_id, made.adjustment_id
 
         return _done(info, input, work)

@@ -7,7 +7,7 @@ import strawberry
 from sqlalchemy.orm import Session
 
 from coalition import identifier_changes, members
-from coalition.errors import IdentifierUnknown
+from coalition.errors import IdentifierTaken, IdentifierUnknown
 from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK
@@ -18,6 +18,7 @@ from schema.ids import identifier_in
 from schema.inputs import IdentifierInput
 from schema.mutations.members import MemberPayload
 from schema.mutations.once import once
+from schema.paths import placed
 from schema.viewer import Requires, Viewer
 from schema.web.faults import Forbidden
 
@@ -95,7 +96,8 @@ def _changed(info: Info, wish: Any, change: Callable[[Session, ChangeIdentifier]
         command = ChangeIdentifier(
             member_id=member_id, identifier_id=identifier_id, by=by, reason=wish.reason
         )
-        change(session, command)
+        with placed("identifier", instead_of=("member", "identifier")):
+            change(session, command)
         return {"member_id": str(by.member_id or members.survivor_of(session, member_id))}
 
     return MemberPayload.of(once(info.context, wish, work))
@@ -103,7 +105,8 @@ def _changed(info: Info, wish: Any, change: Callable[[Session, ChangeIdentifier]
 
 def _find(session: Session, named: IdentifierBy, by: Actor) -> tuple[Any, Any]:
     if isinstance(named.identifier, IdentifierInput):
-        identifier = named.identifier.identifier(partner_id=by.party_id or NETWORK)
+        with placed("identifier", "identifier", instead_of=("member", "identifier")):
+            identifier = named.identifier.identifier(partner_id=by.party_id or NETWORK)
         return identifier_changes.named_for_change(session, identifier, by=by)
     found = identifier_in(str(named.id))
     if found is None:
@@ -194,6 +197,9 @@ class IdentifierMutations:
 
         def replace(session: Session, command: ChangeIdentifier) -> None:
             card = Identifier.of(IdentifierKind.CARD, input.card, partner_id=NETWORK, field=("input", "card"))
-            identifier_changes.replace_card(session, command, card)
+            try:
+                identifier_changes.replace_card(session, command, card)
+            except IdentifierTaken:
+                raise IdentifierTaken(kind=card.kind.value, field=("input", "card")) from None
 
         return _changed(info, input, replace)

@@ -20,6 +20,7 @@ from schema.inputs import IdentifierInput, MemberBy
 from schema.mutations.once import once
 from schema.mutations.payloads import Payload
 from schema.objects.members import Member
+from schema.paths import placed
 from schema.viewer import Requires
 
 _MOST_IDENTIFIERS: Final = 10
@@ -117,10 +118,15 @@ class MemberMutations:
                 raise InvalidInput(
                     f"give 1 to {_MOST_IDENTIFIERS} identifiers", field=("input", "identifiers")
                 )
-            found = [one.identifier(partner_id=partner_id) for one in input.identifiers]
-            member_id = members.enrol_member(
-                session, members.EnrolMember(partner_id=partner_id, identifiers=list(dict.fromkeys(found)))
-            )
+            found = []
+            for number, one in enumerate(input.identifiers):
+                with placed("identifiers", str(number), instead_of=("member", "identifier")):
+                    found.append(one.identifier(partner_id=partner_id))
+            with placed("identifiers", instead_of=("identifier",)):
+                member_id = members.enrol_member(
+                    session,
+                    members.EnrolMember(partner_id=partner_id, identifiers=list(dict.fromkeys(found))),
+                )
             return {"member_id": str(member_id)}
 
         return MemberPayload.of(once(info.context, input, enrol))
@@ -145,14 +151,16 @@ class MemberMutations:
         partner_id = info.context.viewer.acting_partner()
 
         def link(session: Session) -> dict[str, Any]:
-            identifier = input.identifier.identifier(partner_id=partner_id)
+            with placed("identifier", instead_of=("member", "identifier")):
+                identifier = input.identifier.identifier(partner_id=partner_id)
             member_id = input.member.find(session, partner_id=partner_id)
             if member_id is None:
                 raise MemberUnknown
-            members.link_identifier(
-                session,
-                members.LinkIdentifier(member_id=member_id, partner_id=partner_id, identifier=identifier),
+            command = members.LinkIdentifier(
+                member_id=member_id, partner_id=partner_id, identifier=identifier
             )
+            with placed("identifier", instead_of=("member", "identifier")):
+                members.link_identifier(session, command)
             return {"member_id": str(member_id)}
 
         return MemberPayload.of(once(info.context, input, link))

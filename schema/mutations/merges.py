@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import strawberry
 
-from coalition.errors import InvalidInput
-from coalition.ids import NETWORK, MemberId
+from coalition.ids import NETWORK
 from coalition.ledger import Posting
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.reasons import check_reason
@@ -15,6 +14,7 @@ from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.inputs import MemberBy
 from schema.mutations.points import PointsPayload
+from schema.paths import placed
 from schema.viewer import Requires
 
 if TYPE_CHECKING:
@@ -56,8 +56,10 @@ def _changed(
     attempt = context.attempt(kind)
 
     def work(session: "Session") -> Posting:
-        attempt.member_id = survivor = _named(session, wish.survivor, field="survivor")
-        merged = _named(session, wish.merged, field="merged")
+        with placed("survivor"):
+            attempt.member_id = survivor = wish.survivor.exactly(session, partner_id=NETWORK)
+        with placed("merged"):
+            merged = wish.merged.exactly(session, partner_id=NETWORK)
         check_reason(wish.reason)
         return post(
             session,
@@ -70,13 +72,6 @@ def _changed(
         )
 
     return context.post_saying(wish.reason, work, attempt)
-
-
-def _named(session: "Session", member: MemberBy, *, field: str) -> MemberId:
-    try:
-        return member.exactly(session, partner_id=NETWORK)
-    except InvalidInput as refusal:
-        raise InvalidInput(refusal.message, field=("input", field)) from None
 
 
 @strawberry.type

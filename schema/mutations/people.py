@@ -22,6 +22,7 @@ from schema.mutations.members import MemberPayload
 from schema.mutations.once import once
 from schema.mutations.payloads import Payload
 from schema.objects.members import Member
+from schema.paths import placed
 from schema.viewer import Requires
 
 _STAYS: Final = "Left out: it stays; null: it is removed."
@@ -107,7 +108,8 @@ class PeopleMutations:
         def update(session: Session) -> dict[str, Any]:
             member_id = acting_for(info.context, session, input.member, field="member")
             today = clock.now(session).astimezone(get_programme(session).tz).date()
-            update_profile(session, member_id, input.profile.changes(), today=today)
+            with placed("profile", "birthDate", instead_of=("profile", "birth_date")):
+                update_profile(session, member_id, input.profile.changes(), today=today)
             return {"member_id": str(member_id)}
 
         return MemberPayload.of(once(info.context, input, update))

@@ -28,6 +28,7 @@ from schema.inputs import (
 from schema.mutations.payloads import Payload
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
+from schema.paths import placed
 from schema.viewer import Requires
 
 if TYPE_CHECKING:
@@ -137,18 +138,18 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
     def post(session: "Session") -> Posting:
         reference = _reversed(session, wish, partner_id) or _NO_TRANSACTION
         attempt.member_id = reference.member_id
-        return till.reverse(
-            session,
-            till.Reverse(
-                reference=reference,
-                partner_id=partner_id,
-                idempotency_key=str(wish.idempotency_key),
-                points=wish.points,
-                amount=wish.amount,
-                occurred_at=wish.occurred_at,
-                reason=wish.reason,
-            ),
+        command = till.Reverse(
+            reference=reference,
+            partner_id=partner_id,
+            idempotency_key=str(wish.idempotency_key),
+            points=wish.points,
+            amount=wish.amount,
+            occurred_at=wish.occurred_at,
+            reason=wish.reason,
         )
+        named_by = "transactionId" if wish.receipt is None else "receipt"
+        with placed(named_by, instead_of=("transactionId",)):
+            return till.reverse(session, command)
 
     return context.post_saying(wish.reason, post, attempt)
 
@@ -161,11 +162,10 @@ def _reversed(
             "name the transaction by its id or by its receipt line", field=("input", "receipt")
         )
     if wish.receipt is not None:
+        with placed("receipt", "receipt", instead_of=("receipt",)):
+            receipt = wish.receipt.receipt.receipt()
         return find_by_receipt(
-            session,
-            partner_id=partner_id,
-            kind=str(wish.receipt.kind.value),
-            receipt=wish.receipt.receipt.receipt(),
+            session, partner_id=partner_id, kind=str(wish.receipt.kind.value), receipt=receipt
         )
     return transaction_in(str(wish.transaction_id))
 

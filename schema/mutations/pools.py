@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from coalition import members, pooling
 from coalition.amounts import Points
-from coalition.errors import InvalidInput, MemberUnknown, PoolUnknown
+from coalition.errors import MemberUnknown, PoolUnknown
 from coalition.ids import NETWORK, MemberId
 from partners.scopes import Scope
 from schema.context import Info
@@ -21,11 +21,11 @@ from schema.mutations.acting import acting_for
 from schema.mutations.once import once
 from schema.mutations.payloads import Payload
 from schema.objects.pools import Pool
+from schema.paths import placed
 from schema.viewer import Requires
 
 _WHO = "Whose wish it is: the operator names the member, a member leaves it out."
 _MEMBERS = Requires(Scope.MEMBER_SELF, Scope.PROGRAMME_ADMIN)
-_INVITED = ("input", "invited")
 
 
 @strawberry.input(description="A pool that you open, and whose head you are.")
@@ -174,17 +174,15 @@ class PoolMutations:
         """Invite."""
 
         def work(session: Session, member_id: MemberId) -> UUID:
-            try:
+            with placed("invited"):
                 named = input.invited.resolve(session, partner_id=NETWORK)
-            except InvalidInput as refusal:
-                raise InvalidInput(refusal.message, field=_INVITED) from None
             invited = members.survivor_of(session, named)
             try:
                 return pooling.invite_to_pool(session, member_id, invited=invited)
             except MemberUnknown as refusal:
                 if not refusal.facts.get("receiver"):
                     raise
-                raise MemberUnknown(field=_INVITED) from None
+                raise MemberUnknown(field=("input", "invited")) from None
 
         return _done(info, input, work)
 

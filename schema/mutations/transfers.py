@@ -6,7 +6,7 @@ import strawberry
 
 from coalition import identifier_changes, members
 from coalition.amounts import Points
-from coalition.errors import CoalitionError, InvalidInput, MemberUnknown
+from coalition.errors import CoalitionError, MemberUnknown
 from coalition.history import find_by_key
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
@@ -20,6 +20,7 @@ from schema.cost import WRITES
 from schema.inputs import MemberBy
 from schema.mutations.acting import acting_as
 from schema.mutations.points import PointsPayload
+from schema.paths import placed
 from schema.viewer import Requires
 
 if TYPE_CHECKING:
@@ -60,10 +61,8 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
         attempt.member_id = giver.member_id
         check_reason(wish.reason)
         check_points(wish.points)
-        try:
+        with placed("from"):
             named = _receiver(session, wish, giver)
-        except InvalidInput as refusal:
-            raise InvalidInput(refusal.message, field=_TO) from None
         command = TransferPoints(
             member_id=giver.member_id,
             holder=giver.holder_id,
@@ -75,7 +74,8 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             reason=wish.reason,
         )
         try:
-            return transfer_points(session, command)
+            with placed("from"):
+                return transfer_points(session, command)
         except CoalitionError as refusal:
             if not refusal.facts.get("receiver"):
                 raise
@@ -95,10 +95,12 @@ def _receiver(session: "Session", wish: TransferPointsInput, giver: Named) -> Me
     key = str(wish.idempotency_key)
     by_identifier = bool(wish.to.identifier) or giver.identifier_id is not None
     if by_identifier and find_by_key(session, member_id=giver.member_id, partner_id=NETWORK, key=key):
-        found = wish.to.named(session, partner_id=NETWORK)
+        with placed("to"):
+            found = wish.to.named(session, partner_id=NETWORK)
         return found.holder_id or found.member_id
     identifier_changes.check_in_use(session, giver)
-    return wish.to.exactly(session, partner_id=NETWORK, in_use=True)
+    with placed("to"):
+        return wish.to.exactly(session, partner_id=NETWORK, in_use=True)
 
 
 @strawberry.type

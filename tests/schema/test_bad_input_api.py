@@ -1,6 +1,7 @@
 """What the contract calls bad input, wherever a till, a member or the operator could send it.
 
-Each gets a named refusal that says which field it is about, and nothing moves: not a row of any table.
+Each gets a named refusal that says which field it is about, and nothing moves: not a row of any table. What
+it says of a field, whichever mutation was asked, is a path that leads somewhere in that mutation's input.
 """
 
 from collections.abc import Callable, Iterator
@@ -10,25 +11,59 @@ from typing import Any
 import pytest
 from api_driver import Api, Caller, named, serving_api
 from databases import TestCluster
+from graphql import GraphQLInputObjectType, GraphQLList, get_nullable_type
 
 from coalition.ids import MemberId
 from partners.directory import Partner
+from schema.graph import build, core_schema
 from schema.ids import member_in
 
 STORE = {"store": "s1", "terminal": "t1"}
 NO_PHONE = {"identifier": {"kind": "PHONE", "value": "030"}}
+NOBODY = {"identifier": {"kind": "CARD", "value": "4000000000000000"}}
+CARDS = ("4006381333931", "4006381333948")
+"""Of one who has them both."""
 ENDLESS = "x" * 10_000
 
 Refusal = tuple[str, list[str] | None]
 """Its code, and the field at fault."""
 
 
+SCHEMA = core_schema(build())
+
+
+def leads_somewhere(name: str, path: list[str] | None) -> bool:
+    """Whether the mutation's arguments have that path; none is no wrong one."""
+    if path is None:
+        return True
+    assert SCHEMA.mutation_type is not None
+    arguments = SCHEMA.mutation_type.fields[name].args
+    if not path or path[0] not in arguments:
+        return False
+    kind: Any = arguments[path[0]].type
+    for step in path[1:]:
+        kind = get_nullable_type(kind)
+        if isinstance(kind, GraphQLList) and step.isdecimal():
+            kind = kind.of_type
+        elif isinstance(kind, GraphQLInputObjectType) and step in kind.fields:
+            kind = kind.fields[step].type
+        else:
+            return False
+    return True
+
+
+def told(name: str, errors: list[dict[str, Any]]) -> list[Refusal]:
+    for error in errors:
+        assert leads_somewhere(name, error["field"]), error
+    return [(error["code"], error["field"]) for error in errors]
+
+
 def mutation(name: str) -> str:
-    told = "userErrors { code field }"
+    answer = "userErrors { code field }"
     if name.endswith("Batch"):
-        told += f" lines {{ {told} }}"
+        answer += f" lines {{ {answer} }}"
     type_ = f"{name[0].upper()}{name[1:]}Input"
-    return f"mutation ($input: {type_}!) {{ {name}(input: $input) {{ {told} }} }}"
+    return f"mutation ($input: {type_}!) {{ {name}(input: $input) {{ {answer} }} }}"
 
 
 @dataclass
@@ -40,6 +75,9 @@ class Scene:
     till: Caller = field(init=False)
     ada: str = field(init=False)
     at_ada: Caller = field(init=False)
+    bea: str = field(init=False)
+    pooled: str = field(init=False)
+    callers: dict[str, Caller] = field(init=False)
     made: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -61,6 +99,18 @@ class Scene:
         self.made["hold"] = self.till.do(authorize, member=named(self.ada), points=20, secondsToLive=3_600)[
             "hold"
         ]["id"]
+        self.bea = self.api.enrolled(self.grocer)
+        self.pooled = self.api.enrolled(self.grocer)
+        at_pooled = self.member(self.pooled)
+        assert self.do(at_pooled, "createPool", name="Home") == []
+        cards = [{"kind": "CARD", "value": number} for number in CARDS]
+        assert self.do(self.till, "enrolMember", identifiers=cards) == []
+        self.callers = {
+            "till": self.till,
+            "ada": self.at_ada,
+            "pooled": at_pooled,
+            "operator": self.api.operator(),
+        }
 
     def member(self, id_: str) -> Caller:
         found = member_in(id_)
@@ -78,7 +128,7 @@ class Scene:
 
     def do(self, caller: Caller, name: str, /, **given: Any) -> list[Refusal]:
         answer = caller.do(mutation(name), **given)
-        return [(error["code"], error["field"]) for error in answer["userErrors"]]
+        return told(name, answer["userErrors"])
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +143,8 @@ def _batch(name: str) -> Callable[[Scene, dict[str, Any]], list[Refusal]]:
         [answer] = scene.till.ask(mutation(name), input={"lines": [line]}).values()
         assert answer["userErrors"] == []
         return [
-            (error["code"], error["field"] and [*error["field"][:1], *error["field"][3:]])
-            for error in answer["lines"][0]["userErrors"]
+            (code, path and [*path[:1], *path[3:]])
+            for code, path in told(name, answer["lines"][0]["userErrors"])
         ]
 
     return send
@@ -110,6 +160,14 @@ def _single(name: str, **usual: Any) -> Callable[[Scene, dict[str, Any]], list[R
 
 def _ada(scene: Scene) -> dict[str, Any]:
     return named(scene.ada)
+
+
+def _bea(scene: Scene) -> dict[str, Any]:
+    return named(scene.bea)
+
+
+def _pooled(scene: Scene) -> dict[str, Any]:
+    return named(scene.pooled)
 
 
 POSTINGS = {
@@ -154,7 +212,7 @@ BAD: dict[str, tuple[set[str], dict[str, Any], Refusal]] = {
     "a member by what is no phone": (
         NAMES_A_MEMBER,
         {"member": NO_PHONE},
-        ("IDENTIFIER_INVALID", ["input", "identifier", "value"]),
+        ("IDENTIFIER_INVALID", ["input", "member", "identifier", "value"]),
     ),
     "an endless receipt": (
         HAS_A_RECEIPT,
@@ -194,7 +252,7 @@ def test_what_no_posting_takes_is_refused_by_each_and_nothing_moves(
         ("redeemVoucher", {"points": 11}, ("VOUCHER_EXCEEDED", ["input", "points"])),
         ("redeemVoucher", {"points": -1}, ("POINTS_INVALID", ["input", "points"])),
         ("reverseTransaction", {"points": 501}, ("REVERSAL_EXCEEDED", ["input", "points"])),
-        ("reverseTransaction", {"amount": "500.01"}, ("REVERSAL_EXCEEDED", ["input", "points"])),
+        ("reverseTransaction", {"amount": "500.01"}, ("REVERSAL_EXCEEDED", ["input", "amount"])),
         ("reverseTransaction", {"points": 1, "amount": "1"}, ("INVALID_INPUT", ["input", "points"])),
         ("reverseTransaction", {"amount": "0"}, ("INVALID_INPUT", ["input", "amount"])),
         ("issuePoints", {"amount": "5"}, ("INVALID_INPUT", ["input", "points"])),
@@ -240,11 +298,12 @@ def test_a_merge_in_a_ring_a_gift_to_oneself_and_an_empty_pool_are_refused_and_n
     assert scene.do(scene.member(three), "createPool", name="Nobody's") == []
     with scene.api.nothing_moves():
         for survivor, merged in ((one, two), (one, three), (two, three)):
-            [(code, _)] = scene.do(operator, "mergeMembers", survivor=named(survivor), merged=named(merged))
-            assert code == "MEMBER_MERGED"
+            refused = scene.do(operator, "mergeMembers", survivor=named(survivor), merged=named(merged))
+            at_fault = "survivor" if survivor != three else "merged"
+            assert refused == [("MEMBER_MERGED", ["input", at_fault])]
         for to, refusal in (
             (named(scene.ada), ("TRANSFER_TO_ONESELF", ["input", "to"])),
-            (NO_PHONE, ("IDENTIFIER_INVALID", ["input", "identifier", "value"])),
+            (NO_PHONE, ("IDENTIFIER_INVALID", ["input", "to", "identifier", "value"])),
         ):
             assert scene.do(scene.at_ada, "transferPoints", to=to, points=5) == [refusal]
         for name in ("redeemPoints", "authorizeRedemption"):
@@ -258,9 +317,212 @@ def test_whom_nobody_could_be_known_by_so_joins_not_and_is_not_linked(scene: Sce
         for wrong in (value, ENDLESS):
             identifier = {"kind": kind, "value": wrong}
             with scene.api.nothing_moves():
-                for name, given in (
-                    ("enrolMember", {"identifiers": [identifier]}),
-                    ("linkIdentifier", {"member": named(scene.ada), "identifier": identifier}),
+                for name, given, path in (
+                    ("enrolMember", {"identifiers": [identifier]}, ["identifiers", "0", "value"]),
+                    (
+                        "linkIdentifier",
+                        {"member": named(scene.ada), "identifier": identifier},
+                        ["identifier", "value"],
+                    ),
                 ):
-                    [(code, _)] = scene.do(scene.till, name, **given)
-                    assert code == "IDENTIFIER_INVALID", (name, identifier)
+                    refused = scene.do(scene.till, name, **given)
+                    assert refused == [("IDENTIFIER_INVALID", ["input", *path])], (name, identifier)
+
+
+_VALUE = ["identifier", "value"]
+_RECEIPT = {"receipt": STORE | {"number": "unheard of"}}
+_CHANGES = ("blockIdentifier", "unblockIdentifier", "unlinkIdentifier")
+WHO_AND_WHERE: list[tuple[str, str, dict[str, Any], str, list[str]]] = [
+    (
+        "operator",
+        "mergeMembers",
+        {"survivor": NO_PHONE, "merged": _ada},
+        "IDENTIFIER_INVALID",
+        ["survivor", *_VALUE],
+    ),
+    (
+        "operator",
+        "mergeMembers",
+        {"survivor": _ada, "merged": NO_PHONE},
+        "IDENTIFIER_INVALID",
+        ["merged", *_VALUE],
+    ),
+    ("operator", "mergeMembers", {"survivor": NOBODY, "merged": _ada}, "MEMBER_UNKNOWN", ["survivor"]),
+    ("operator", "mergeMembers", {"survivor": _ada, "merged": NOBODY}, "MEMBER_UNKNOWN", ["merged"]),
+    ("operator", "mergeMembers", {"survivor": _bea, "merged": _ada}, "MEMBER_HAS_HOLDS", ["merged"]),
+    ("operator", "mergeMembers", {"survivor": _bea, "merged": _pooled}, "ALREADY_IN_POOL", ["merged"]),
+    (
+        "operator",
+        "unmergeMembers",
+        {"survivor": NO_PHONE, "merged": _ada},
+        "IDENTIFIER_INVALID",
+        ["survivor", *_VALUE],
+    ),
+    ("operator", "unmergeMembers", {"survivor": NOBODY, "merged": _ada}, "MEMBER_UNKNOWN", ["survivor"]),
+    ("operator", "unmergeMembers", {"survivor": _ada, "merged": NOBODY}, "MEMBER_UNKNOWN", ["merged"]),
+    ("operator", "eraseMember", {"member": NO_PHONE}, "IDENTIFIER_INVALID", ["member", *_VALUE]),
+    ("operator", "eraseMember", {"member": _ada}, "MEMBER_HAS_HOLDS", ["member"]),
+    (
+        "operator",
+        "adjustPoints",
+        {"member": NO_PHONE, "points": -1, "reason": "GOODWILL"},
+        "IDENTIFIER_INVALID",
+        ["member", *_VALUE],
+    ),
+    (
+        "operator",
+        "adjustPoints",
+        {"member": _ada, "points": 1, "reason": "GOODWILL", "issuer": "nobody"},
+        "PARTNER_UNKNOWN",
+        ["issuer"],
+    ),
+    ("operator", "blockMember", {"member": NO_PHONE}, "IDENTIFIER_INVALID", ["member", *_VALUE]),
+    (
+        "operator",
+        "updateProfile",
+        {"member": NO_PHONE, "profile": {}},
+        "IDENTIFIER_INVALID",
+        ["member", *_VALUE],
+    ),
+    (
+        "operator",
+        "updateProfile",
+        {"member": _ada, "profile": {"birthDate": "2999-01-01"}},
+        "INVALID_INPUT",
+        ["profile", "birthDate"],
+    ),
+    ("operator", "createPool", {"member": NO_PHONE, "name": "p"}, "IDENTIFIER_INVALID", ["member", *_VALUE]),
+    ("operator", "leavePool", {"member": NO_PHONE}, "IDENTIFIER_INVALID", ["member", *_VALUE]),
+    (
+        "operator",
+        "inviteToPool",
+        {"member": NO_PHONE, "invited": _bea},
+        "IDENTIFIER_INVALID",
+        ["member", *_VALUE],
+    ),
+    (
+        "operator",
+        "inviteToPool",
+        {"member": _pooled, "invited": NO_PHONE},
+        "IDENTIFIER_INVALID",
+        ["invited", *_VALUE],
+    ),
+    ("operator", "inviteToPool", {"member": _pooled, "invited": NOBODY}, "MEMBER_UNKNOWN", ["invited"]),
+    (
+        "operator",
+        "transferPoints",
+        {"from": NO_PHONE, "to": _bea, "points": 1},
+        "IDENTIFIER_INVALID",
+        ["from", *_VALUE],
+    ),
+    ("operator", "transferPoints", {"from": NOBODY, "to": _bea, "points": 1}, "MEMBER_UNKNOWN", ["from"]),
+    ("operator", "transferPoints", {"from": _bea, "to": NOBODY, "points": 1}, "MEMBER_UNKNOWN", ["to"]),
+    *[
+        ("operator", name, {"identifier": NO_PHONE}, "IDENTIFIER_INVALID", ["identifier", *_VALUE])
+        for name in _CHANGES
+    ],
+    (
+        "operator",
+        "replaceCard",
+        {"identifier": NO_PHONE, "card": "4006381333931"},
+        "IDENTIFIER_INVALID",
+        ["identifier", *_VALUE],
+    ),
+    (
+        "operator",
+        "replaceCard",
+        {"identifier": {"identifier": {"kind": "CARD", "value": CARDS[0]}}, "card": "1"},
+        "IDENTIFIER_INVALID",
+        ["card"],
+    ),
+    (
+        "operator",
+        "replaceCard",
+        {"identifier": {"identifier": {"kind": "CARD", "value": CARDS[0]}}, "card": CARDS[1]},
+        "IDENTIFIER_TAKEN",
+        ["card"],
+    ),
+    (
+        "operator",
+        "publishLimit",
+        {
+            "code": "l",
+            "scope": "MEMBER",
+            "posting": "REDEEM",
+            "measure": "POINTS",
+            "most": 1,
+            "partner": "nobody",
+        },
+        "PARTNER_UNKNOWN",
+        ["partner"],
+    ),
+    (
+        "operator",
+        "publishStores",
+        {"partner": "nobody", "stores": [{"code": "s", "name": "s"}]},
+        "PARTNER_UNKNOWN",
+        ["partner"],
+    ),
+    (
+        "operator",
+        "publishStores",
+        {"partner": "grocer", "stores": [{"code": "s", "name": "s"}, {"code": "t", "name": ""}]},
+        "INVALID_INPUT",
+        ["stores", "1", "name"],
+    ),
+    (
+        "operator",
+        "publishStores",
+        {
+            "partner": "grocer",
+            "stores": [{"code": "s", "name": "s", "since": "2026-02-01", "closed": "2026-01-01"}],
+        },
+        "INVALID_INPUT",
+        ["stores", "0", "closed"],
+    ),
+    (
+        "till",
+        "enrolMember",
+        {"identifiers": [{"kind": "CARD", "value": "4006381333999"}, {"kind": "CARD", "value": CARDS[0]}]},
+        "IDENTIFIER_TAKEN",
+        ["identifiers"],
+    ),
+    (
+        "till",
+        "linkIdentifier",
+        {"member": NO_PHONE, "identifier": {"kind": "CARD", "value": CARDS[0]}},
+        "IDENTIFIER_INVALID",
+        ["member", *_VALUE],
+    ),
+    (
+        "till",
+        "linkIdentifier",
+        {"member": _ada, "identifier": {"kind": "CARD", "value": CARDS[0]}},
+        "IDENTIFIER_TAKEN",
+        ["identifier"],
+    ),
+    ("till", "reverseTransaction", {"receipt": _RECEIPT}, "TRANSACTION_UNKNOWN", ["receipt"]),
+    (
+        "till",
+        "reverseTransaction",
+        {"receipt": {"receipt": STORE | {"number": ENDLESS}}},
+        "INVALID_INPUT",
+        ["receipt", "receipt", "number"],
+    ),
+    ("till", "reverseTransaction", {"transactionId": "x"}, "TRANSACTION_UNKNOWN", ["transactionId"]),
+    ("ada", "issueVoucher", {"partner": "nobody", "points": 1}, "PARTNER_UNKNOWN", ["partner"]),
+    ("ada", "confirmRedemption", {"partner": "nobody", "points": 1}, "PARTNER_UNKNOWN", ["partner"]),
+    ("pooled", "closePool", {"pool": "x"}, "POOL_UNKNOWN", ["pool"]),
+]
+
+
+@pytest.mark.parametrize(
+    ("who", "name", "given", "refusal"),
+    [(who, name, given, (code, path)) for who, name, given, code, path in WHO_AND_WHERE],
+)
+def test_the_path_of_the_field_at_fault_is_one_of_the_mutation_that_was_asked(
+    scene: Scene, who: str, name: str, given: dict[str, Any], refusal: tuple[str, list[str]]
+) -> None:
+    asked = {field: value(scene) if callable(value) else value for field, value in given.items()}
+    with scene.api.nothing_moves():
+        assert scene.do(scene.callers[who], name, **asked) == [(refusal[0], ["input", *refusal[1]])]

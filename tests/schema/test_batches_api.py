@@ -88,7 +88,7 @@ def test_each_line_has_its_outcome_in_its_place(api: Api) -> None:
         ["input", "lines", "2", "receipt"],
         ["input", "lines", "4", "member"],
         ["input", "lines", "5", "member"],
-        ["input", "lines", "6", "identifier", "value"],
+        ["input", "lines", "6", "member", "identifier", "value"],
         ["input", "lines", "7", "receipt", "store"],
         ["input", "lines", "8", "idempotencyKey"],
     ]

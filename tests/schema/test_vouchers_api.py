@@ -183,7 +183,7 @@ def test_a_partner_takes_a_vouchers_points_by_the_voucher_only(api: Api, shop: S
         ({"points": 501}, "INSUFFICIENT_POINTS", ["input", "points"]),
         ({"points": 10_001}, "VOUCHER_LIMIT_EXCEEDED", ["input", "points"]),
         ({"secondsToLive": 3_601}, "HOLD_TIME_INVALID", ["input", "secondsToLive"]),
-        ({"partner": "nobody"}, "PARTNER_UNKNOWN", None),
+        ({"partner": "nobody"}, "PARTNER_UNKNOWN", ["input", "partner"]),
     ],
 )
 def test_a_refused_voucher_names_the_field_and_moves_nothing(

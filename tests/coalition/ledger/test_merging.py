@@ -72,15 +72,19 @@ def test_refusals_of_a_merge_move_nothing(ledger: LedgerDriver) -> None:
     ledger.authorize(holding, 1)
     merge = ledger.merge
     for one, other in ((ada, nobody), (nobody, ada)):
-        refused(ledger, errors.MemberUnknown, lambda one=one, other=other: merge(one, other))
+        facts = refused(ledger, errors.MemberUnknown, lambda one=one, other=other: merge(one, other))
+        assert facts == {"merged": other == nobody}
     for one, other in ((ada, buried), (buried, ada)):
         refused(ledger, errors.MemberErased, lambda one=one, other=other: merge(one, other))
     for one, other in ((ada, gone), (gone, ada)):
         facts = refused(ledger, errors.MemberMerged, lambda one=one, other=other: merge(one, other))
-        assert [str(fact) for fact in facts.values()] == [str(survivor)]
+        assert facts == {"survivor": str(survivor), "merged": other == gone}
     refused(ledger, errors.MergeWithOneself, lambda: merge(ada, ada))
     refused(ledger, errors.AlreadyInPool, lambda: merge(ada, pooled))
-    assert refused(ledger, errors.MemberHasHolds, lambda: merge(ada, holding)) == {"held": 1}
+    assert refused(ledger, errors.MemberHasHolds, lambda: merge(ada, holding)) == {
+        "held": 1,
+        "merged": True,
+    }
     merged = merge(ada, ben, key="k")
     assert (merged.points, merged.balance.available) == (5, 10)
     before = ledger.snapshot()
@@ -111,7 +115,7 @@ def test_refusals_of_an_unmerge_move_nothing(ledger: LedgerDriver) -> None:
         erase_member(session, buried)
     refused(ledger, errors.MemberErased, lambda: unmerge(buried, with_it))
     hold = ledger.authorize(ada, 6)  # five of its own and one of Ben's
-    assert refused(ledger, errors.MemberHasHolds, lambda: unmerge(ada, ben)) == {"held": 6}
+    assert refused(ledger, errors.MemberHasHolds, lambda: unmerge(ada, ben)) == {"held": 1, "merged": True}
     given_back = unmerge(ada, other)
     assert given_back.points == 20
     ledger.void(hold.ref)
