@@ -520,11 +520,23 @@ class AlreadyReversed(ReversalRefusal):
 
 
 class ReversalExceeded(ReversalRefusal):
-    """More was to be undone than is left of the transaction."""
+    """More was to be undone than is left of the transaction: points, or money where that was asked for."""
 
     code = "REVERSAL_EXCEEDED"
     summary = "{requested} points were to be undone, and {left} of the transaction are left."
     field = ("input", "points")
+
+    def __init__(
+        self, message: str | None = None, /, *, field: tuple[str, ...] | None = None, **facts: Any
+    ) -> None:
+        if "amount" in facts:
+            message = message or self._of_money.format_map(facts)
+            field = field or ("input", "amount")
+        super().__init__(message, field=field, **facts)
+
+    _of_money: ClassVar[str] = (
+        "{amount} of the money was to go back, and {amount_left} of it, and {left} points, are left."
+    )
 
 
 class ReturnPolicyForbids(ReversalRefusal):

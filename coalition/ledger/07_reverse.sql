@@ -55,7 +55,11 @@ BEGIN
     undone := coalesce(p_points, target.points - before.points);
     -- What says nothing of money has none to give back.
     IF undone > target.points - before.points OR p_wish.amount > coalesce(target.amount, 0) - before.amount THEN
-        PERFORM ledger.refuse('REVERSAL_EXCEEDED', jsonb_build_object('left', target.points - before.points, 'requested', undone));
+        -- As text: a number of JSON would be read as a float.
+        PERFORM ledger.refuse('REVERSAL_EXCEEDED', jsonb_strip_nulls(jsonb_build_object(
+            'left', target.points - before.points, 'requested', undone,
+            'amount', trim_scale(p_wish.amount)::text,
+            'amount_left', CASE WHEN p_wish.amount IS NOT NULL THEN trim_scale(coalesce(target.amount, 0) - before.amount)::text END)));
     END IF;
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, p_wish);

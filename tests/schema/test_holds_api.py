@@ -215,7 +215,9 @@ def test_no_more_money_goes_back_than_the_points_stood_for_and_what_is_none_is_r
         for given in ({"amount": "9.99"}, {}):
             again = caller.redeem(member, points=7, idempotencyKey="k", **given)
             assert codes(again) == ["IDEMPOTENCY_CONFLICT"]
-        assert codes(caller.do(REVERSE, transactionId=spent, amount="10.01")) == ["REVERSAL_EXCEEDED"]
+        [error] = caller.reverse(spent, amount="10.01")["userErrors"]
+        assert (error["code"], error["field"]) == ("REVERSAL_EXCEEDED", ["input", "amount"])
+        assert error["message"] == "10.01 of the money was to go back, and 10 of it, and 7 points, are left."
     assert caller.do(REVERSE, transactionId=spent, points=5)["transaction"]["undonePoints"] == "5"
     with api.nothing_moves():
         # Points of it have gone back already, so that not so many are left as this money stands for.
