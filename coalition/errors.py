@@ -145,10 +145,10 @@ class OccurredInFuture(InputRefusal):
 
 
 class HoldTimeInvalid(InputRefusal):
-    """A hold lasts for at least a second, and at most as long as the programme allows."""
+    """A hold lasts for at least a second, and at most as long as the programme allows; a voucher, an hour."""
 
     code = "HOLD_TIME_INVALID"
-    summary = "A hold lasts from 1 to {longest} seconds; {asked} were asked for."
+    summary = "secondsToLive must be from 1 to {longest}; {asked} was asked for."
     field = ("input", "secondsToLive")
 
 
@@ -180,10 +180,10 @@ class DuplicateInBatch(BatchRefusal):
 
 
 class BatchStopped(BatchRefusal):
-    """Another line of an atomic batch was refused, so none was posted."""
+    """Another line of an atomic batch was refused, so nothing of the batch was posted."""
 
     code = "BATCH_STOPPED"
-    summary = "Line {line} was refused ({code}), and the batch is atomic: none of its lines was posted."
+    summary = "Line {line} was refused ({code}), and the batch is atomic: nothing of it was posted now."
 
     def __init__(
         self,
@@ -349,7 +349,7 @@ class ReceiptRevision(ReceiptRefusal):
 
     code = "RECEIPT_REVISION"
     summary = (
-        "Revision {revision} may be posted only after revision before it was posted and wholly reversed."
+        "Revision {revision} may be posted only after the revision before it was posted and wholly reversed."
     )
     field = ("input", "receipt", "revision")
 
@@ -644,7 +644,8 @@ class ConsentRequired(PointsRefusal):
 
     code = "CONSENT_REQUIRED"
     summary = (
-        "Without the member's confirmation this partner can take {allowed} more points from the member today."
+        "Without the member's confirmation this partner can take {allowed} more points from the member in the"
+        " open settlement window."
     )
     field = ("input", "confirmation")
 
@@ -665,7 +666,9 @@ class TransferLimitExceeded(PointsRefusal):
     """A member gives away at most so many points in one window."""
 
     code = "TRANSFER_LIMIT_EXCEEDED"
-    summary = "{requested} points were to be transferred, and {allowed} more may be today."
+    summary = (
+        "{requested} points were to be transferred, and {allowed} more may be in the open settlement window."
+    )
     field = ("input", "points")
 
 
@@ -744,7 +747,10 @@ class PoolLimitExceeded(PointsRefusal):
     """One member takes at most so many points of the others of a pool in one window."""
 
     code = "POOL_LIMIT_EXCEEDED"
-    summary = "{requested} points of others in the pool are needed, and {allowed} more may be taken today."
+    summary = (
+        "{requested} points of others in the pool are needed, and {allowed} more may be taken in the open"
+        " settlement window."
+    )
     field = ("input", "points")
 
 

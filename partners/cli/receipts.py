@@ -30,7 +30,7 @@ def by_receipt(command: click.Command) -> click.Command:
             help="In place of TRANSACTION: what the partner posted for a line of this receipt.",
         ),
         click.Option(
-            ["--line"], type=click.IntRange(min=1), default=1, show_default=True, help="Which line."
+            ["--line"], type=click.IntRange(min=0), default=1, show_default=True, help="Which line."
         ),
         click.Option(["--revision"], type=click.IntRange(min=0), default=0, show_default=True),
         click.Option(
