@@ -42,6 +42,7 @@ class CoalitionError(Exception):
     code: ClassVar[str] = "COALITION_ERROR"
     summary: ClassVar[str] = "The network refused."
     retryable: ClassVar[bool] = False
+    """Whether to send the same again soon: what is in the way passes by itself, or is being decided."""
     field: ClassVar[tuple[str, ...]] = ()
     """The path of the input field at fault, in the API's spelling; empty where no one field is."""
 
@@ -180,7 +181,7 @@ class DuplicateInBatch(BatchRefusal):
 
 
 class BatchStopped(BatchRefusal):
-    """Another line of an atomic batch was refused, so nothing of the batch was posted."""
+    """Another line of an atomic batch was refused, so nothing of the batch was posted now."""
 
     code = "BATCH_STOPPED"
     summary = "Line {line} was refused ({code}), and the batch is atomic: nothing of it was posted now."
@@ -226,7 +227,6 @@ class MemberMerged(MemberRefusal):
 
     code = "MEMBER_MERGED"
     summary = "The member was merged into another, who has the points now; name that one."
-    retryable = True
     field = ("input", "member")
 
 

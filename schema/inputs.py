@@ -183,7 +183,10 @@ class IssuePointsInput:
         default=None, description="Your receipt line; it has one effect."
     )
     occurred_at: dt.datetime | None = strawberry.field(
-        default=None, description="When the purchase happened, by your clock; now where nothing is said."
+        default=None,
+        description="When the purchase happened, by your clock; now where nothing is said. At most 5 minutes"
+        " from now (OCCURRED_IN_FUTURE), and no longer ago than Programme.lateDays (OCCURRED_TOO_LONG_AGO)."
+        " It is priced by your agreement of that day, in the programme's zone.",
     )
 
 
@@ -243,7 +246,10 @@ class ReverseTransactionInput:
         description="Why, in your words; at most 200 characters. No part of the request that the key stands"
         " for.",
     )
-    occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
+    occurred_at: dt.datetime | None = strawberry.field(
+        default=None,
+        description="When it was taken back: as for issuePoints, but at the prices of what is undone.",
+    )
 
 
 @strawberry.input(description="What would a member get for points, or for money spent?")
@@ -257,7 +263,7 @@ class QuoteIssueInput:
     amount: Decimal | None = strawberry.field(default=None, description="Or the money spent.")
     funding_plan: str | None = strawberry.field(default=None, description="The plan that would pay.")
     occurred_at: dt.datetime | None = strawberry.field(
-        default=None, description="When; now where nothing is said."
+        default=None, description="When; now where nothing is said. As for issuePoints."
     )
 
 
@@ -268,7 +274,7 @@ class QuoteRedemptionInput:
     member: MemberBy = strawberry.field(description="Who would spend.")
     points: Points = strawberry.field(description="How many.")
     occurred_at: dt.datetime | None = strawberry.field(
-        default=None, description="When; now where nothing is said."
+        default=None, description="When; now where nothing is said. As for issuePoints."
     )
     from_pool: bool = strawberry.field(
         default=False,

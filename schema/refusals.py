@@ -38,7 +38,12 @@ class UserError:
     field: list[str] | None = strawberry.field(
         description='The path of the field at fault, such as ["input", "points"]; null where no one field is.'
     )
-    retryable: bool = strawberry.field(description="Whether the same request, sent again later, may succeed.")
+    retryable: bool = strawberry.field(
+        description="Whether to send the same request again, a little later, with nothing else done by you:"
+        " what is in the way passes soon, or an operator is about to decide. False also where it could be"
+        " granted another time, as once the clock has caught up (OCCURRED_IN_FUTURE), a limit has room again"
+        " (LIMIT_EXCEEDED) or a hold is over (MEMBER_HAS_HOLDS): the code says what is to happen before."
+    )
 
 
 @strawberry.type(description="A refusal that has no more to tell.")

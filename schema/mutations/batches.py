@@ -38,9 +38,12 @@ _HOW: Final = (
     " is the wish that could be sent alone, and sent again, singly or in any batch, it gets the same answer."
     " A line's refusal stops no other, unless the batch is `atomic`. What one member's lines ask is done in"
     " their order. Of lines with the same receipt line, or with the same key for the same member, all but the"
-    " first are DUPLICATE_IN_BATCH."
+    " first are DUPLICATE_IN_BATCH. A value that is none of its type, such as 1.5 points, is no line's"
+    " refusal: the whole call is a GraphQL error, and nothing of it is posted."
 )
-_ATOMIC: Final = "Whether a line's refusal stops all of them, so that either every line is posted or none."
+_ATOMIC: Final = (
+    "Whether a line's refusal stops all of them, so that either every line is granted or nothing is posted."
+)
 
 
 @strawberry.input(description="Issues to be posted together.")

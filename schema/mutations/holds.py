@@ -73,7 +73,9 @@ class CaptureRedemptionInput:
     receipt: ReceiptInput | None = strawberry.field(
         default=None, description="Your receipt line; it has one effect."
     )
-    occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
+    occurred_at: dt.datetime | None = strawberry.field(
+        default=None, description="As for issuePoints, but at the prices of the hold."
+    )
 
 
 @strawberry.input(description="A hold of yours, of which you take nothing.")
@@ -87,7 +89,9 @@ class VoidRedemptionInput:
         description="Why, in your words; at most 200 characters. No part of the request that the key stands"
         " for.",
     )
-    occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
+    occurred_at: dt.datetime | None = strawberry.field(
+        default=None, description="As for issuePoints; nothing is priced."
+    )
 
 
 @strawberry.type(description="What came of an authorisation, a capture or a void.")
@@ -228,7 +232,8 @@ class HoldMutations:
         return HoldPayload.of(outcome, hold_in(str(input.hold_id)))
 
     @strawberry.mutation(
-        description="Let points go that you set aside.",
+        description="Let points go that you set aside, or that a member did in a voucher for you, which is"
+        " over with it.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )

@@ -65,7 +65,7 @@ class RedeemVoucherInput:
     occurred_at: dt.datetime | None = strawberry.field(
         default=None,
         description="When the purchase was made, by your till's clock; it must lie in the time in which the"
-        " voucher was good. Now, where nothing is said.",
+        " voucher was good. Now, where nothing is said. As for issuePoints, but at the prices of the hold.",
     )
 
 

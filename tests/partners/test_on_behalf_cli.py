@@ -78,6 +78,10 @@ def test_money_and_receipts_name_what_is_undone_as_in_the_api(
     assert terminal.data(*reverse(*line, "--amount", "10"))["undonePoints"] == 10
     assert terminal.data(*reverse(*line, "--redeemed"))["kind"] == "reverse_redemption"
     assert terminal.data("member", "show", str(member))["available"] == 10
+    # The API's lines begin at 0.
+    first = Receipt(store="berlin-1", terminal="t4", number="815", line=0)
+    coalition.issue(member, grocer, points=3, receipt=first)
+    assert terminal.data(*reverse(*line, "--line", "0"))["undonePoints"] == 3
 
 
 def test_a_key_has_one_effect(

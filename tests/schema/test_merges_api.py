@@ -7,9 +7,7 @@ from api_driver import ANSWER, ISSUE, Api, codes, named
 from coalition.ids import NETWORK, MemberId
 from schema.ids import to_global
 
-_BODY = (
-    """ { replayed transaction { kind points reason } balance { available } userErrors { code field } } }"""
-)
+_BODY = """ { replayed transaction { kind points reason } balance { available } userErrors { code field retryable } } }"""
 MERGE = "mutation($input: MergeMembersInput!) { mergeMembers(input: $input)" + _BODY
 UNMERGE = "mutation($input: UnmergeMembersInput!) { unmergeMembers(input: $input)" + _BODY
 BLOCK = "mutation($input: BlockMemberInput!) { blockMember(input: $input) { userErrors { code } } }"
@@ -60,7 +58,9 @@ def test_rings_oneself_strangers_and_what_was_not_merged_are_refused_and_nothing
     operator = api.operator()
     operator.do(MERGE, **_pair(ada, twin))
     with api.nothing_moves():
-        assert codes(operator.do(MERGE, **_pair(twin, ada))) == ["MEMBER_MERGED"]
+        refused = operator.do(MERGE, **_pair(twin, ada))["userErrors"]
+        # To send the same again is of no use, ever.
+        assert refused == [{"code": "MEMBER_MERGED", "field": ["input", "survivor"], "retryable": False}]
         assert codes(operator.do(MERGE, **_pair(other, twin))) == ["MEMBER_MERGED"]
         assert codes(operator.do(MERGE, **_pair(ada, ada))) == ["MERGE_WITH_ONESELF"]
         assert codes(operator.do(MERGE, **_pair(ada, MemberId(NETWORK)))) == ["MEMBER_UNKNOWN"]
@@ -76,7 +76,9 @@ def test_who_is_blocked_is_not_merged_into_one_who_is_not(api: Api) -> None:
     operator.do(BLOCK, member=named(_id(twin)))
     with api.nothing_moves():
         refused = operator.do(MERGE, **_pair(ada, twin))
-    assert refused["userErrors"] == [{"code": "MEMBER_BLOCKED", "field": ["input", "merged"]}]
+    assert refused["userErrors"] == [
+        {"code": "MEMBER_BLOCKED", "field": ["input", "merged"], "retryable": False}
+    ]
 
 
 def test_only_the_operator_merges(api: Api) -> None:

@@ -192,6 +192,7 @@ def test_a_refused_voucher_names_the_field_and_moves_nothing(
     with api.nothing_moves():
         [error] = shop.make(**given)["userErrors"]
     assert (error["code"], error["field"]) == (code, field)
+    assert "hold" not in error["message"]
 
 
 @pytest.mark.parametrize(
