@@ -276,6 +276,17 @@ def test_a_voucher_forged_used_before_or_out_of_date_is_refused_and_nothing_move
             assert scene.do(scene.till, "redeemVoucher", voucher=voucher) == [(code, ["input", "voucher"])]
 
 
+def test_of_a_field_that_the_input_has_not_no_path_is_told(scene: Scene) -> None:
+    guest = scene.api.enrolled(scene.grocer)
+    at_guest = scene.member(guest)
+    query = "query($by: MemberBy!) { member(by: $by) { pool { id } } }"
+    pool = scene.callers["pooled"].ask(query, by=named(scene.pooled))["member"]["pool"]["id"]
+    assert scene.do(scene.callers["pooled"], "inviteToPool", invited=named(guest)) == []
+    assert scene.do(at_guest, "acceptPoolInvitation", pool=pool) == []
+    with scene.api.nothing_moves():
+        assert scene.do(at_guest, "closePool", pool=pool) == [("POOL_HEAD_ONLY", None)]
+
+
 @pytest.mark.parametrize("name", ["issuePointsBatch", "redeemPointsBatch"])
 def test_a_batch_with_one_line_twice_posts_neither_where_it_is_atomic(scene: Scene, name: str) -> None:
     by = {"member": named(scene.ada), "points": 5, "receipt": scene.receipt("twice")}
