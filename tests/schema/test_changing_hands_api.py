@@ -103,6 +103,33 @@ def test_a_gift_sent_again_is_the_same_wish_though_its_receiver_was_merged_meanw
     ) == [(250,)]
 
 
+def test_of_a_gift_both_sides_see_that_the_operator_made_it_and_the_operator_which_of_its_clients(
+    api: Api,
+) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, taker = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(giver, grocer, points=500)
+    operator = api.operator()
+    clients = api.coalition.rows("SELECT client_id FROM partners.oauth_client")
+    other = api.operator()
+    wish = {"from": named(_id(giver)), "to": named(_id(taker)), "points": 200, "idempotencyKey": "operator:k"}
+    assert operator.do(TRANSFER, **wish)["userErrors"] == []
+    assert other.do(TRANSFER, **wish)["replayed"]
+    api.member(giver).do(TRANSFER, to=named(_id(taker)), points=100)
+    [[mine]] = clients
+    query = (
+        "query($by: MemberBy!) { member(by: $by) { transactions { nodes { points byOperator operator } } } }"
+    )
+
+    def told(caller: Caller, member: MemberId) -> list[tuple[Any, ...]]:
+        nodes = caller.ask(query, by=named(_id(member)))["member"]["transactions"]["nodes"]
+        return [tuple(one.values()) for one in nodes]
+
+    for member, before in ((giver, [("500", False, None)]), (taker, [])):
+        assert told(other, member) == [("100", False, None), ("200", True, mine), *before]
+        assert told(api.member(member), member) == [("100", False, None), ("200", True, None), *before]
+
+
 def test_a_gift_that_the_operator_sends_again_after_an_un_merge_is_the_same_wish(api: Api) -> None:
     grocer = api.coalition.trading("grocer")
     ada, twin, taker = (api.coalition.member(of=grocer) for _ in range(3))
