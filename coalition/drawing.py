@@ -28,6 +28,8 @@ class Draw:
     """What the member and the others have, whatever the rules let it take of them."""
     of_others: Points
     """How many would come from the others, by the pool's order."""
+    asked_of_others: Points
+    """How many the others would be asked for: these, and those that nobody has."""
     allowed: Points | None
     """How many the member may still take of the others in the open window; None: all they have."""
 
@@ -62,7 +64,12 @@ def draw_of(session: Session, member_id: MemberId, points: Points) -> Draw:
         of_others = max(min(points, total) - own, 0)
     else:
         of_others = _drawn_of_others(session, member_id, others, points)
-    return Draw(total=total, of_others=Points(of_others), allowed=allowed_of_others(session, member_id, pool))
+    return Draw(
+        total=total,
+        of_others=Points(of_others),
+        asked_of_others=Points(of_others + max(points - total, 0)),
+        allowed=allowed_of_others(session, member_id, pool),
+    )
 
 
 def _drawn_of_others(session: Session, member_id: MemberId, others: list[MemberId], points: Points) -> int:

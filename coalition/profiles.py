@@ -9,10 +9,10 @@ from datetime import date
 from typing import TYPE_CHECKING, Final
 
 from coalition import vault
-from coalition.errors import IdentifierInvalid, InvalidInput, MemberMerged, MemberUnknown
+from coalition.errors import IdentifierInvalid, InvalidInput, MemberErased, MemberMerged, MemberUnknown
 from coalition.identifiers import Identifier, IdentifierKind, expected
 from coalition.ids import NETWORK
-from coalition.members import member_exists, merged_into
+from coalition.members import erased_at, member_exists, merged_into
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,13 +55,15 @@ def update_profile(
 
     Raises:
         InvalidInput: a value is not one of its field, which the error names and the value it does not.
-        MemberUnknown, MemberMerged, MemberErased: nothing is stored.
+        MemberUnknown, MemberErased, MemberMerged: nothing is stored.
     """
     kept = {
         field: _checked(field, value, today=today) for field, value in changes.items() if value is not None
     }
     if not member_exists(session, member_id):
         raise MemberUnknown
+    if erased_at(session, member_id) is not None:
+        raise MemberErased
     survivor = merged_into(session, member_id)
     if survivor is not None:
         raise MemberMerged(survivor=survivor)

@@ -1,7 +1,7 @@
 """The kernel's guards as questions that move nothing, in its order: what a quote is refused for."""
 
 from collections.abc import Mapping
-from datetime import date
+from datetime import datetime, timedelta
 from typing import Final, Literal
 from uuid import UUID
 
@@ -13,17 +13,23 @@ from coalition.clock import wall
 from coalition.drawing import pool_to_spend_from
 from coalition.errors import (
     AgreementMissing,
+    FundingPlanUnknown,
     MemberBlocked,
     MemberErased,
+    MemberMerged,
     MemberUnknown,
+    OccurredTooLongAgo,
     PartnerNotActive,
     PartnerRoleMissing,
 )
 from coalition.ids import MemberId, PartnerId
 from coalition.ledger.posting import call
 from coalition.ledger.tables import member_head
-from partners.agreements import Agreement, agreement_in_force
+from coalition.programme import get_programme
+from partners.agreements import Agreement
 from partners.directory import Partner, PartnerState, get_partner
+from partners.memory import memory_of
+from partners.terms import local_date
 
 _Role = Literal["an issuer", "a redeemer"]
 
@@ -35,30 +41,66 @@ _ACTS_IN: Final[Mapping[_Role, frozenset[PartnerState]]] = {
 
 
 def check_issue(
-    session: Session, *, member_id: MemberId | None, partner_id: PartnerId, on: date
+    session: Session,
+    *,
+    member_id: MemberId | None,
+    partner_id: PartnerId,
+    occurred_at: datetime,
+    agreement: Agreement | None,
+    plan_known: bool,
 ) -> Agreement:
-    """The terms of an issue on a date, if there could be one.
+    """The terms of an issue, which are those in force when it occurred, if there could be one.
 
     Raises:
-        MemberUnknown, MemberErased, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing,
-        MemberBlocked.
+        MemberUnknown, MemberErased, MemberMerged, OccurredTooLongAgo, PartnerUnknown, PartnerNotActive,
+        PartnerRoleMissing, AgreementMissing, FundingPlanUnknown, MemberBlocked.
     """
-    return _check(session, member_id=member_id, partner_id=partner_id, on=on, role="an issuer")
+    blocked = member_id is not None and _is_blocked(session, member_id)
+    terms = _terms(
+        session, partner_id=partner_id, occurred_at=occurred_at, agreement=agreement, role="an issuer"
+    )
+    if not plan_known:
+        raise FundingPlanUnknown
+    if blocked:
+        raise MemberBlocked
+    return terms
 
 
 def check_redemption(
-    session: Session, *, member_id: MemberId, partner_id: PartnerId, on: date, from_pool: bool = False
+    session: Session,
+    *,
+    member_id: MemberId,
+    partner_id: PartnerId,
+    occurred_at: datetime,
+    agreement: Agreement | None,
+    from_pool: bool = False,
 ) -> Agreement:
-    """The terms of a redemption on a date, if there could be one.
+    """The terms of a redemption, which are those in force when it occurred, if there could be one.
 
     Raises:
-        MemberUnknown, MemberErased, PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing,
-        MemberBlocked; and with `from_pool` NotInPool, PoolHeadOnly.
+        MemberUnknown, MemberErased, MemberMerged, OccurredTooLongAgo, PartnerUnknown, PartnerNotActive,
+        PartnerRoleMissing, AgreementMissing, MemberBlocked; and with `from_pool` NotInPool, PoolHeadOnly.
     """
-    drawing = member_id if from_pool else None
-    return _check(
-        session, member_id=member_id, partner_id=partner_id, on=on, role="a redeemer", drawing=drawing
+    blocked = _is_blocked(session, member_id)
+    terms = _terms(
+        session, partner_id=partner_id, occurred_at=occurred_at, agreement=agreement, role="a redeemer"
     )
+    if from_pool:
+        pool_to_spend_from(session, member_id)
+    if blocked:
+        raise MemberBlocked
+    return terms
+
+
+def check_identifier(session: Session, *, member_id: MemberId, identifier_id: UUID | None) -> None:
+    """Whether a posting may name the member so, where only that is asked; `check_limits` asks it, too.
+
+    Raises:
+        IdentifierBlocked, CardReplaced, IdentifierUnlinked: it may not.
+        MemberMerged: it is another's by now.
+    """
+    with session.begin_nested():
+        call(session, "SELECT ledger.ask_identifier(%s, %s)", (member_id, identifier_id))
 
 
 def check_limits(
@@ -83,38 +125,40 @@ def check_limits(
         )
 
 
-def _check(
+def _terms(
     session: Session,
     *,
-    member_id: MemberId | None,
     partner_id: PartnerId,
-    on: date,
+    occurred_at: datetime,
+    agreement: Agreement | None,
     role: _Role,
-    drawing: MemberId | None = None,
 ) -> Agreement:
-    blocked = None if member_id is None else _is_blocked(session, member_id)
+    programme = get_programme(session)
+    oldest = memory_of(session).moment(session, None) - timedelta(days=programme.late_days)
+    if occurred_at < oldest:
+        raise OccurredTooLongAgo(occurred_at=occurred_at, oldest=oldest)
     partner = get_partner(session, partner_id)
     if partner.state not in _ACTS_IN[role]:
         raise PartnerNotActive(state=partner.state.value)
     if not _has(partner, role):
         raise PartnerRoleMissing(role=role)
-    agreement = agreement_in_force(session, partner_id=partner_id, on=on)
     if agreement is None:
-        raise AgreementMissing(date=on)
-    if drawing is not None:
-        pool_to_spend_from(session, drawing)
-    if blocked:
-        raise MemberBlocked
+        raise AgreementMissing(date=local_date(occurred_at, programme.tz))
     return agreement
 
 
 def _is_blocked(session: Session, member_id: MemberId) -> bool:
-    query = select(member_head.c.blocked, member_head.c.erased_at).where(member_head.c.member_id == member_id)
+    columns = member_head.c
+    query = select(columns.blocked, columns.erased_at, columns.merged_into).where(
+        columns.member_id == member_id
+    )
     head = session.execute(query).one_or_none()
     if head is None:
         raise MemberUnknown
     if head.erased_at is not None:
         raise MemberErased
+    if head.merged_into is not None:
+        raise MemberMerged(survivor=head.merged_into)
     return bool(head.blocked)
 
 

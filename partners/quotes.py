@@ -8,15 +8,15 @@ from uuid import UUID
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from coalition import windows
+from coalition import clock, windows
 from coalition.amounts import Points
 from coalition.drawing import draw_of
-from coalition.errors import FundingPlanUnknown, PoolLimitExceeded
+from coalition.errors import PoolLimitExceeded
 from coalition.ids import FundingPlanId, MemberId, PartnerId
 from coalition.members import get_balance
 from coalition.programme import get_programme
-from partners.agreements import Agreement
-from partners.guards import check_issue, check_limits, check_redemption
+from partners.agreements import Agreement, agreement_in_force
+from partners.guards import check_identifier, check_issue, check_limits, check_redemption
 from partners.memory import memory_of
 from partners.terms import check_points, evaluate, local_date
 from partners.till import checked_value
@@ -99,20 +99,26 @@ def quote_issue(session: Session, question: QuoteIssue) -> IssueQuote:
     memory = memory_of(session)
     zone = memory.zone(session)
     occurred_at = memory.moment(session, question.occurred_at)
+    in_force = agreement_in_force(session, partner_id=question.partner_id, on=local_date(occurred_at, zone))
+    # Whether it is a value that can be posted comes first; without terms nobody knows.
+    evaluated = (
+        None
+        if in_force is None
+        else evaluate(
+            in_force, points=question.points, amount=question.amount, occurred_at=occurred_at, zone=zone
+        )
+    )
+    plan = question.funding_plan
+    plan_id = None if plan is None else memory.funding_plan(session, plan)
     agreement = check_issue(
         session,
         member_id=question.member_id,
         partner_id=question.partner_id,
-        on=local_date(occurred_at, zone),
+        occurred_at=occurred_at,
+        agreement=in_force,
+        plan_known=plan is None or plan_id is not None,
     )
-    plan_id = None
-    if question.funding_plan is not None:
-        plan_id = memory.funding_plan(session, question.funding_plan)
-        if plan_id is None:
-            raise FundingPlanUnknown
-    evaluated = evaluate(
-        agreement, points=question.points, amount=question.amount, occurred_at=occurred_at, zone=zone
-    )
+    assert evaluated is not None, "who has terms was told what they give"
     if question.member_id is not None:
         check_limits(
             session,
@@ -138,9 +144,10 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
     Too few points, or the need to ask the member, is the answer and no refusal.
 
     Raises:
-        PointsInvalid, OccurredInFuture, MemberUnknown, PartnerUnknown, PartnerNotActive,
-        PartnerRoleMissing, AgreementMissing, NotInPool, PoolHeadOnly, MemberBlocked, PoolLimitExceeded,
-        LimitExceeded: it would be refused for that.
+        PointsInvalid, OccurredInFuture, MemberUnknown, MemberErased, MemberMerged, OccurredTooLongAgo,
+        PartnerUnknown, PartnerNotActive, PartnerRoleMissing, AgreementMissing, NotInPool, PoolHeadOnly,
+        MemberBlocked, IdentifierBlocked, CardReplaced, IdentifierUnlinked, PoolLimitExceeded, LimitExceeded:
+        it would be refused for that.
         UnderReview: the operator would look at it first.
     """
     points = check_points(question.points)
@@ -150,12 +157,16 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
         session,
         member_id=question.member_id,
         partner_id=question.partner_id,
-        on=local_date(occurred_at, memory.zone(session)),
+        occurred_at=occurred_at,
+        agreement=agreement_in_force(
+            session, partner_id=question.partner_id, on=local_date(occurred_at, memory.zone(session))
+        ),
         from_pool=question.from_pool,
     )
     draw = draw_of(session, question.member_id, points) if question.from_pool else None
-    if draw is not None and draw.allowed is not None and draw.of_others > draw.allowed:
-        raise PoolLimitExceeded(allowed=draw.allowed, requested=draw.of_others)
+    if draw is not None and draw.allowed is not None and draw.asked_of_others > draw.allowed:
+        check_identifier(session, member_id=question.member_id, identifier_id=question.identifier_id)
+        raise PoolLimitExceeded(allowed=draw.allowed, requested=draw.asked_of_others)
     check_limits(
         session,
         member_id=question.member_id,
@@ -178,5 +189,7 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
 def _taken_unasked(session: Session, question: QuoteRedemption) -> int:
     """What counts against the limit of consent in the open window, as the kernel counts it."""
     business_date = windows.open_window(session).business_date
-    taken = select(func.ledger.taken_unasked(question.member_id, question.partner_id, business_date))
+    taken = select(
+        func.ledger.taken_unasked(question.member_id, question.partner_id, business_date, clock.now(session))
+    )
     return int(session.execute(taken).scalar_one())

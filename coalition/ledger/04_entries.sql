@@ -358,8 +358,9 @@ BEGIN
 END $$;
 
 -- What one partner took of a member in one window without the member's own word: redemptions, holds that
--- are open and what was captured of the others; of the member itself, and of records that are merged into it.
-CREATE FUNCTION ledger.taken_unasked(p_member uuid, p_partner uuid, p_business_date date) RETURNS bigint
+-- are open, and not over by now, and what was captured of the others; of the member itself, and of records that
+-- are merged into it.
+CREATE FUNCTION ledger.taken_unasked(p_member uuid, p_partner uuid, p_business_date date, p_now timestamptz) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     records uuid[] := p_member || ledger.absorbed(p_member);
@@ -369,7 +370,7 @@ BEGIN
         WHERE member_id = ANY (records) AND business_date = p_business_date
           AND kind = 'redeem' AND partner_id = p_partner AND confirmation_id IS NULL
     ) + (
-        SELECT coalesce(sum(CASE state WHEN 'open' THEN points ELSE captured END), 0) FROM hold
+        SELECT coalesce(sum(CASE WHEN state = 'open' AND lapses_at > p_now THEN points ELSE captured END), 0) FROM hold
         WHERE member_id = ANY (records) AND business_date = p_business_date
           AND partner_id = p_partner AND NOT confirmed
     );
@@ -388,7 +389,7 @@ BEGIN
         IF NOT FOUND THEN PERFORM ledger.refuse('CONFIRMATION_INVALID'); END IF;
         RETURN;
     END IF;
-    taken := ledger.taken_unasked(p_member, p_wish.partner_id, p_wish.business_date);
+    taken := ledger.taken_unasked(p_member, p_wish.partner_id, p_wish.business_date, p_wish.now);
     IF taken + p_wish.points > p_limit THEN
         PERFORM ledger.refuse('CONSENT_REQUIRED', jsonb_build_object('allowed', greatest(p_limit - taken, 0)));
     END IF;

@@ -155,7 +155,7 @@ RETURNS TABLE (recorded_at timestamptz, points bigint) LANGUAGE sql STABLE AS $$
       AND (p_rule.period_seconds IS NULL OR t.recorded_at > p_wish.now - make_interval(secs => p_rule.period_seconds))
       AND CASE t.kind WHEN 'issue' THEN p_rule.posting IN ('issue', 'both')
                       WHEN 'redeem' THEN p_rule.posting IN ('redeem', 'both')
-                      WHEN 'authorize' THEN p_rule.posting IN ('redeem', 'both') AND h.state IN ('open', 'captured')
+                      WHEN 'authorize' THEN p_rule.posting IN ('redeem', 'both') AND (h.state = 'captured' OR (h.state = 'open' AND h.lapses_at > p_wish.now))
                       WHEN 'transfer_out' THEN p_rule.posting = 'transfer'
                       ELSE false END
       AND (p_rule.partner_id IS NULL OR t.partner_id = p_rule.partner_id)

@@ -29,6 +29,16 @@ BEGIN
     IF last.member_id <> p_member      THEN p_wish.named_id := last.member_id; END IF;
 END $$;
 
+-- Ask whether a posting may name a member so, and move nothing. Raises what it would be refused with.
+CREATE FUNCTION ledger.ask_identifier(p_member uuid, p_identifier uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    wish ledger.wish;
+BEGIN
+    wish.identifier_id := p_identifier;
+    PERFORM ledger.check_identifier(wish, p_member);
+END $$;
+
 -- Lock all who post by a member's identifiers, the member and whom it was merged into, and see that a party may
 -- change one of them. The party is the network (the operator), the partner that linked it, or NULL: the member
 -- itself; to anybody else it does not exist. Returns how it stands.

@@ -52,6 +52,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "seal_window",
     "refresh_figures",
     "ask_limits",
+    "ask_identifier",
     "queue_review",
     "decide_review",
     "record_refusals",

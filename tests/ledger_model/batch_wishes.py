@@ -99,4 +99,10 @@ def command(line: Issue | Redeem, ledger: Ledger, p: Programme, key: str) -> Iss
             **told, amount=line.amount, confirmation_id=confirmation, from_pool=line.from_pool
         )
     matures_at, expires_at = line.moments(p)
-    return IssuePoints(**told, matures_at=matures_at, expires_at=expires_at, amount=line.amount)
+    return IssuePoints(
+        **told,
+        matures_at=matures_at,
+        expires_at=expires_at,
+        amount=line.amount,
+        funding_plan_id=ledger.plan(line.plan),
+    )

@@ -25,7 +25,11 @@ class Terms:
     activity: str | None = None
     """What keeps points alive that lapse by inactivity: "issue", "redeem" or "any"."""
     at_issuer: bool = False
-    months: int = 1
+
+    @property
+    def months(self) -> int:
+        """How long points live: after their issue, or after the last activity."""
+        return 12 if self.activity is None else 1
 
 
 @dataclass(eq=False)
@@ -38,6 +42,8 @@ class Lot:
     matures_at: datetime | None
     expires_at: datetime | None
     at: Counter[str]
+    plan: int | None = None
+    """Who pays for it; None: its issuer alone."""
     origin: tuple[int, int] | None = None
     """The member and lot that its points came from."""
     by_merge: bool = False
@@ -73,6 +79,10 @@ class Hold:
     """Until when it was good, of a voucher."""
     pooled: bool = False
     """Some of its points are others'."""
+
+    def is_open(self, now: datetime) -> bool:
+        """Whether it can still be captured."""
+        return self.state == "open" and self.lapses_at > now
 
 
 @dataclass(frozen=True)
@@ -114,6 +124,8 @@ class Member:
     blocked: bool = False
     erased: bool = False
     merged_into: int | None = None
+    profile: dict[str, str] = field(default_factory=dict)
+    """What it says of itself."""
 
     def total(self, bucket: str) -> int:
         return sum(lot.at[bucket] for lot in self.lots)

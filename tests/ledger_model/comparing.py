@@ -1,25 +1,19 @@
-"""Look for a difference between the model and the ledger: at what is stored, and at what is read."""
+"""Look for a difference between the model and the ledger at what is stored; `reading` does at what is read."""
 
 import json
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import text
 
-from coalition import identifier_changes, members, pooling
-from partners.limits import figures_of, list_limits
-
-from . import identifiers, pools
-from .books import NETWORK, NEVER, Member
-from .identifier_wishes import written
+from .books import Member
 from .ledger import Ledger
-from .programme import ZONE, Programme
+from .programme import Programme
+from .reading import Reading, same
 
-ASKING = "hard"
-SOON = timedelta(days=4)
 BUCKETS = ("pending", "available", "held", "burned", "expired", "reversed", "transferred")
 
 # All that a member's books say, in one question: the journal from some place on.
@@ -27,7 +21,7 @@ BOOKS = text("""
     SELECT h.member_id, h.available, h.pending, h.held, h.deficit, h.blocked, h.merged_into,
       (SELECT json_agg(json_build_array(l.lot_id, l.issuer_id, l.agreement_id, l.matures_at, l.expires_at, l.recalled,
                          l.from_member_id, l.from_lot_id, l.pending, l.available, l.held, l.burned, l.expired, l.reversed,
-                         l.transferred) ORDER BY l.sequence, l.ordinal)
+                         l.transferred, l.funding_plan_id) ORDER BY l.sequence, l.ordinal)
        FROM ledger.lot l WHERE l.member_id = h.member_id) AS lots,
       (SELECT json_agg(json_build_array(d.deficit_id, d.claimant_id, d.agreement_id, d.points, d.open_points,
                          d.from_member_id, d.from_deficit_id) ORDER BY d.sequence, d.ordinal)
@@ -44,7 +38,8 @@ BOOKS = text("""
                              AND r.business_date = t.reverses_date AND r.transaction_id = t.reverses_id),
                 'hold', (SELECT r.sequence FROM ledger.transaction r WHERE r.member_id = t.member_id
                          AND r.business_date = t.hold_date AND r.transaction_id = t.hold_id),
-                'legs', (SELECT json_agg(json_build_array(coalesce(e.lot_id, e.deficit_id), e.bucket, e.points))
+                'legs', (SELECT json_agg(json_build_array(coalesce(e.lot_id, e.deficit_id), e.bucket, e.points,
+                                                                    e.issuer_id, e.agreement_id, e.funding_plan_id))
                          FROM ledger.entry e WHERE e.member_id = t.member_id AND e.business_date = t.business_date
                          AND e.transaction_id = t.transaction_id)) ORDER BY t.sequence)
        FROM ledger.transaction t WHERE t.member_id = h.member_id AND t.sequence > (CAST(:seen AS json) ->> CAST(h.member_id AS text))::bigint) AS lines
@@ -61,7 +56,7 @@ class Comparison:
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.seen = [0] * len(ledger.members)
-        self.names = {party: name for name, party in ledger.partners.items()}
+        self.reading = Reading(ledger)
 
     def behind(self, p: Programme) -> list[int]:
         """Whose journal has grown since it was compared."""
@@ -89,15 +84,10 @@ class Comparison:
             }
             for number, member_id in zip(chosen, ids, strict=True):
                 self._stored(p.members[number], stored[member_id])
-                self._identifiers(session, p, number)
-                if as_read:
-                    self._read_lots(session, p, number)
             self._reviews(session, p)
-            self._figures(session, p)
+            self.reading.always(session, p, chosen)
             if as_read:
-                self._read_names(session, p)
-                self._read_balances(session, p)
-                self._read_pools(session, p)
+                self.reading(session, p, chosen)
 
     def _stored(self, books: Member, row: Any) -> None:
         numbers = {str(member): number for number, member in enumerate(self.ledger.members)}
@@ -110,19 +100,20 @@ class Comparison:
         for number, (claim_id, *_) in enumerate(row.claims or []):
             owners[claim_id] = ("claim", number)
         merged_into = None if books.merged_into is None else self.ledger.members[books.merged_into]
-        _same("head", (row.available, row.pending, row.held, row.deficit), books.balance)
-        _same("blocked, merged", (row.blocked, row.merged_into), (books.blocked, merged_into))
-        _same(
+        same("head", (row.available, row.pending, row.held, row.deficit), books.balance)
+        same("blocked, merged", (row.blocked, row.merged_into), (books.blocked, merged_into))
+        same(
             "lots",
             [
                 (
-                    self._name(lot[0]),
+                    self.ledger.name(lot[0]),
                     agreements[lot[1]],
                     _moment(lot[2]),
                     _moment(lot[3]),
                     lot[4],
                     numbers.get(lot[5]),
-                    tuple(lot[7:]),
+                    tuple(lot[7:-1]),
+                    self.ledger.plan_number(lot[-1]),
                 )
                 for lot in lots
             ],
@@ -135,19 +126,23 @@ class Comparison:
                     lot.recalled,
                     lot.origin and lot.origin[0],
                     tuple(lot.at[bucket] for bucket in BUCKETS),
+                    lot.plan,
                 )
                 for lot in books.lots
             ],
         )
-        _same(
+        same(
             "claims",
-            [(self._name(c[1]), agreements[c[2]], c[3], c[4], numbers.get(c[5])) for c in row.claims or []],
+            [
+                (self.ledger.name(c[1]), agreements[c[2]], c[3], c[4], numbers.get(c[5]))
+                for c in row.claims or []
+            ],
             [(c.claimant, c.terms.number, c.points, c.open, c.origin and c.origin[0]) for c in books.claims],
         )
-        _same(
+        same(
             "holds",
             [
-                (s - 1, self._name(who), points, _moment(at), state, got)
+                (s - 1, self.ledger.name(who), points, _moment(at), state, got)
                 for s, who, points, at, state, got in row.holds or []
             ],
             [(h.line, h.partner, h.points, h.lapses_at, h.state, h.captured) for h in books.holds],
@@ -155,13 +150,20 @@ class Comparison:
         new = books.journal[self.seen[books.number] :]
         for real, line in zip(row.lines or [], new, strict=False):
             legs: dict[Any, int] = defaultdict(int)
-            for owner, bucket, points in real["legs"] or []:
+            for owner, bucket, points, *terms in real["legs"] or []:
                 legs[owners[owner], bucket] += points
-            _same(
+                if owners[owner][0] == "lot":
+                    lot = books.lots[owners[owner][1]]
+                    same(
+                        f"terms of a leg of transaction {real['sequence']}",
+                        (self.ledger.name(terms[0]), agreements[terms[1]], self.ledger.plan_number(terms[2])),
+                        (lot.issuer, lot.terms.number, lot.plan),
+                    )
+            same(
                 f"transaction {real['sequence']}",
                 (
                     real["kind"],
-                    self._name(real["partner"]),
+                    self.ledger.name(real["partner"]),
                     real["points"],
                     real["window"],
                     _moment(real["recorded_at"]),
@@ -198,130 +200,16 @@ class Comparison:
                     dict(line.legs),
                 ),
             )
-        _same("journal", [real["kind"] for real in row.lines or []], [line.kind for line in new])
+        same("journal", [real["kind"] for real in row.lines or []], [line.kind for line in new])
         self.seen[books.number] = len(books.journal)
 
     def _reviews(self, session: Any, p: Programme) -> None:
         rows = session.execute(REVIEWS, {"members": self.ledger.members}) if p.reviews else []
-        _same(
+        same(
             "reviews",
             {(self.ledger.members.index(row.member_id), row.key, row.state) for row in rows},
             {(one.member, one.key, one.state) for one in p.reviews},
         )
-
-    def _figures(self, session: Any, p: Programme) -> None:
-        """What stores and partners have used of the limits, and the most that they ever had.
-
-        Those of this example: in the same database there are earlier ones', and the network is of them all.
-        """
-        held = [rule for rule in p.rules.values() if rule.of_figures]
-        published = {limit.code: limit for limit in list_limits(session)} if held else {}
-        for rule in held:
-            _same(
-                f"figures of limit {rule.number}",
-                {
-                    (self._name(str(one.partner_id)), one.store): (one.used, one.peak)
-                    for one in figures_of(session, published[self.ledger.limit(rule.number)], most=10_000)
-                    if one.partner_id in self.ledger.partners.values()
-                },
-                {
-                    (figure[1], self.ledger.store(figure[2])): (p.figures.used.get(figure, 0), peak)
-                    for figure, peak in p.peaks.items()
-                    if figure[0] == rule.number and figure[1] in self.ledger.partners
-                },
-            )
-
-    def _identifiers(self, session: Any, p: Programme, number: int) -> None:
-        own = [one for one in p.identifiers if one.member == number]
-        if own:
-            read = identifier_changes.identifier_histories(session, self.ledger.members[number])
-            _same(
-                f"identifiers of {number}",
-                {self.ledger.identifiers.index(one.identifier_id): one.state for one in read},
-                {one.number: one.state for one in own},
-            )
-
-    def _read_names(self, session: Any, p: Programme) -> None:
-        """Whom each identifier names to a partner that looks for it."""
-        values = {(one.kind, one.print, one.owner) for one in p.identifiers}
-        spelt = {value: written(self.ledger, *value) for value in values}
-        asking = self.ledger.partner(ASKING)
-        found = members.find_all_named(session, spelt.values(), asking=asking) if spelt else {}
-        for value, identifier in spelt.items():
-            named = found.get(identifier)
-            real = {
-                (self.ledger.identifiers.index(one.identifier_id), self.ledger.members.index(one.member_id))
-                for one in ([] if named is None else [named])
-                if one.identifier_id
-            }
-            allowed = identifiers.named_to(p, ASKING, *value)
-            _same(f"whom {value} names", real, real & allowed or allowed)
-
-    def _read_balances(self, session: Any, p: Programme) -> None:
-        """A balance that is read is the one that the next posting will find."""
-        balances = members.get_balances(session, self.ledger.members)
-        for books, member_id in zip(p.members, self.ledger.members, strict=True):
-            read = balances[member_id]
-            _same(
-                f"balance of {books.number} as of now",
-                (read.available, read.pending, read.held, read.deficit),
-                p.as_of_now(books.number).balance,
-            )
-
-    def _read_pools(self, session: Any, p: Programme) -> None:
-        """Who is in the pools, and what each can spend from its own."""
-        found = pooling.get_pools(session, self.ledger.pools)
-        for pool, pool_id in zip(p.pools, self.ledger.pools, strict=True):
-            read = found[pool_id]
-            _same(
-                f"pool {pool.number}",
-                (
-                    self.ledger.members.index(read.head_id),
-                    sorted(self.ledger.members.index(one.member_id) for one in read.members),
-                    read.invited,
-                    read.closed_at is not None,
-                ),
-                (
-                    pool.head,
-                    pool.members,
-                    sum(place.good(p.now) and not place.joined_at for place in pool.places),
-                    pool.closed,
-                ),
-            )
-            for one in pool.members:
-                _same(
-                    f"what {one} can spend of its pool",
-                    pooling.spendable(session, self.ledger.members[one], read),
-                    pools.spendable(p, one),
-                )
-
-    def _read_lots(self, session: Any, p: Programme, number: int) -> None:
-        books = p.as_of_now(number)
-        lots = members.lots(session, self.ledger.members[number])
-        _same(
-            f"lots of {number} as of now",
-            [(self._name(str(lot.issuer_id)), lot.available, lot.pending, lot.held) for lot in lots],
-            [
-                (lot.issuer, lot.at["available"], lot.at["pending"], lot.at["held"])
-                for lot in sorted(books.lots, key=lambda one: (one.expires_at or NEVER, one.number))
-                if lot.at["available"] or lot.at["pending"] or lot.at["held"]
-            ],
-        )
-        until = p.now + SOON
-        soon: Counter[Any] = Counter()
-        for lot in books.lots:
-            points = lot.at["available"] + lot.at["pending"]
-            if points and lot.expires_at is not None and lot.expires_at <= until:
-                soon[lot.expires_at.astimezone(ZONE).date(), lot.issuer] += points
-        expiring = members.expiring(session, self.ledger.members[number], within=SOON)
-        _same(
-            f"what expires soon of {number}",
-            {(one.on, self._name(str(one.issuer_id))): one.points for one in expiring},
-            dict(soon),
-        )
-
-    def _name(self, party: str) -> str:
-        return next((name for known, name in self.names.items() if str(known) == party), NETWORK)
 
 
 def _before(sequence: int | None) -> int | None:
@@ -330,7 +218,3 @@ def _before(sequence: int | None) -> int | None:
 
 def _moment(value: str | None) -> datetime | None:
     return None if value is None else datetime.fromisoformat(value)
-
-
-def _same(what: str, real: Any, modelled: Any) -> None:
-    assert real == modelled, f"{what}:\n  ledger {real}\n  model  {modelled}"

@@ -33,7 +33,7 @@ def end_hold(
     if target is not None and (earlier := p.replay(no, target[0], partner, key, request)):
         return earlier
     p.judge_receipt(no, partner, "redeem", receipt)
-    p.judge_partner(no, partner, "returner", occurred_at)
+    p.judge_partner(no, partner, "returner", occurred_at, store=store_of(receipt))
     if target is None:
         no("HOLD_UNKNOWN", when=True)
         no.end()
@@ -93,7 +93,7 @@ def redeem_voucher(
     if target is not None and (earlier := p.replay(no, target[0], partner, key, request)):
         return earlier
     p.judge_receipt(no, partner, "redeem", receipt)
-    p.judge_partner(no, partner, "returner", occurred_at)
+    p.judge_partner(no, partner, "returner", occurred_at, store=store_of(receipt))
     voucher = None
     if target is not None:
         p.members[target[0]].bring_up_to_date(p.now)

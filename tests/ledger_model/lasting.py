@@ -13,15 +13,15 @@ def extend(books: Member, now: datetime, activity: str, partner: str) -> None:
             continue
         if lot.terms.at_issuer and lot.issuer != partner:
             continue
-        until = _asleep_since(now, lot.terms)
+        until = end_of_life(now, lot.terms)
         has_points = lot.at["pending"] + lot.at["available"] + lot.at["held"]
         if has_points and now < lot.expires_at < until:
             lot.expires_at = until
 
 
-def _asleep_since(now: datetime, terms: Terms) -> datetime:
+def end_of_life(start: datetime, terms: Terms) -> datetime:
     """The end of the day so many months on, or of the month's last day."""
-    today = now.astimezone(ZONE).date()
+    today = start.astimezone(ZONE).date()
     months = today.year * 12 + today.month - 1 + terms.months
     first = today.replace(year=months // 12, month=months % 12 + 1, day=1)
     following = (first + timedelta(days=31)).replace(day=1)
@@ -54,6 +54,7 @@ def erase(p: Programme, *, member: int) -> None:
     no.end()
     for record in records:
         p.members[record].erased = True
+        p.members[record].profile = {}
     for pool in p.pools:
         for place in pool.places:
             if place.member in records and not place.ended_at:

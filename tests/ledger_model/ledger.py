@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from coalition import members
 from coalition.amounts import Points
-from coalition.ids import NETWORK, AgreementId, MemberId, PartnerId, TransactionId
+from coalition.ids import NETWORK, AgreementId, FundingPlanId, MemberId, PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
 from coalition.programme import set_consent_limit, set_hold_limits, set_late_days, set_voucher_limits
 from coalition.windows import open_window
@@ -61,6 +61,7 @@ class Ledger:
     confirmations: list[UUID] = field(default_factory=list)
     identifiers: list[UUID] = field(default_factory=list)
     pools: list[UUID] = field(default_factory=list)
+    plans: list[FundingPlanId] = field(default_factory=list)
 
     def member(self, number: int) -> MemberId:
         return self.members[number] if number < len(self.members) else MemberId(uuid4())
@@ -70,6 +71,10 @@ class Ledger:
 
     def party(self, name: str) -> PartnerId:
         return PartnerId(NETWORK) if name == "network" else self.partner(name)
+
+    def name(self, party: object) -> str:
+        """Whose id it is, also as text."""
+        return next((name for name, known in self.partners.items() if str(known) == str(party)), "network")
 
     def ref(self, target: tuple[int, int] | None) -> TransactionRef:
         if target is not None:
@@ -83,6 +88,9 @@ class Ledger:
     def agreement(self, terms: Terms | None) -> AgreementId | None:
         return None if terms is None else self.agreements[terms.number]
 
+    def terms(self, agreement: AgreementId) -> int:
+        return next(number for number, known in self.agreements.items() if known == agreement)
+
     def receipt(self, line: tuple[int, int] | None) -> Any:
         if line is None:
             return None
@@ -93,6 +101,18 @@ class Ledger:
 
     def limit(self, number: int) -> str:
         return f"s-{self.own}-{number}"
+
+    def plan(self, number: int | None) -> FundingPlanId | None:
+        if number is None:
+            return None
+        return self.plans[number] if number < len(self.plans) else FundingPlanId(uuid4())
+
+    def plan_number(self, plan: object) -> int | None:
+        known = [str(one) for one in self.plans]
+        return None if plan is None else known.index(str(plan))
+
+    def plan_code(self, number: int) -> str:
+        return f"f-{self.own}-{number}"
 
     def confirmation(self, number: int | None) -> UUID | None:
         if number is None:

@@ -136,8 +136,8 @@ def _uses(p: Programme, books: Member, limit: Limit, card: int | None) -> Iterat
         hold = holds.get(number)
         if hold is None:
             yield line.points
-        elif hold.state in {"open", "captured"}:
-            yield hold.points if hold.state == "open" else hold.captured
+        elif hold.state == "captured" or hold.is_open(p.now):
+            yield hold.captured or hold.points
 
 
 def publish(p: Programme, limit: Limit) -> None:

@@ -135,6 +135,8 @@ class Propose(Wish):
     points: int
     issuer: str
     by: str
+    nth_plan: int | None = None
+    plan: int | None = None
     strategy = staticmethod(
         lambda cls: st.builds(
             cls,
@@ -142,15 +144,20 @@ class Propose(Wish):
             points=rarely(st.integers(-150, 150), st.just(0)),
             issuer=someone,
             by=st.sampled_from(["ada", "grace"]),
+            nth_plan=st.none() | nths,
         )
     )
+
+    def settle(self, p: Programme) -> Self:
+        plan = nth_of(self.nth_plan, len(p.plans)) if self.points > 0 else None
+        return replace(self, nth_plan=None, plan=plan)
 
     def touches(self, p: Programme) -> list[int]:
         return [self.member] if p.knows(self.member) else []
 
     def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
         issuer = self.issuer if self.points > 0 else None
-        people.propose(p, member=self.member, points=self.points, issuer=issuer, by=self.by)
+        people.propose(p, member=self.member, points=self.points, issuer=issuer, by=self.by, plan=self.plan)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         wish = ProposeAdjustment(
@@ -159,6 +166,7 @@ class Propose(Wish):
             reason=AdjustmentReason.GOODWILL,
             by=self.by,
             issuer_id=ledger.partner(self.issuer) if self.points > 0 else None,
+            funding_plan_id=ledger.plan(self.plan),
         )
         proposed = ledger.unit(lambda session: adjusting.propose_adjustment(session, wish))
         ledger.adjustments.append((wish.member_id, proposed))

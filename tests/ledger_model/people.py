@@ -127,6 +127,7 @@ def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int
             matures_at=lot.matures_at,
             expires_at=lot.expires_at,
             at=Counter(pending=pending, available=available),
+            plan=lot.plan,
             origin=(giver.number, lot.number),
             by_merge=kind == "merge",
             by_pool=kind == "pool",
@@ -219,14 +220,16 @@ def go_on(p: Programme, path: list[int]) -> None:
 # -- what operators adjust -----------------------------------------------------------------------
 
 
-def propose(p: Programme, *, member: int, points: int, issuer: str | None, by: str) -> None:
+def propose(
+    p: Programme, *, member: int, points: int, issuer: str | None, by: str, plan: int | None = None
+) -> None:
     no = Refusals()
     no("POINTS_INVALID", when=points == 0)
     no("MEMBER_UNKNOWN", when=not p.knows(member))
     no("MEMBER_ERASED", when=p.knows(member) and p.members[member].erased)
     no("PARTNER_UNKNOWN", when=issuer is not None and issuer not in p.partners)
     no.end()
-    p.adjustments.append(Adjustment(member, points, issuer, by))
+    p.adjustments.append(Adjustment(member, points, issuer, by, plan))
 
 
 def post_adjustment(p: Programme, *, adjustment: int | None, by: str, expires_at: datetime | None) -> Answer:
@@ -256,6 +259,7 @@ def post_adjustment(p: Programme, *, adjustment: int | None, by: str, expires_at
             matures_at=None,
             expires_at=expires_at,
             kind="adjust_in",
+            plan=wanted.plan,
         )
     else:
         answer = _take_away(p, wanted, key)

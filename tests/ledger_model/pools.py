@@ -166,28 +166,12 @@ def draw_on_pool(p: Programme, no: Refusals, member: int, points: int) -> bool:
     if pool is None:
         return False
     spender = p.members[member]
-    others = [p.members[one] for one in pool.members if one != member and not p.members[one].blocked]
-    for other in others:
+    for other in others_of(p, pool, member):
         other.bring_up_to_date(p.now)
-    queue = sorted(
-        ((owner, lot) for owner in (spender, *others) for lot in owner.lots if lot.at["available"]),
-        key=lambda one: (
-            pool.own_first and one[0] is not spender,
-            one[1].expires_at or NEVER,
-            one[0] is not spender,
-            one[0].number,
-            one[1].number,
-        ),
-    )
-    shares: dict[int, int] = {}
-    rest = points
-    for owner, lot in queue:
-        taken = min(rest, lot.at["available"])
-        rest -= taken
-        if taken:
-            shares[owner.number] = shares.get(owner.number, 0) + taken
+    shares = drawn_from(p, pool, member, points)
+    rest = points - sum(shares.values())
     own = shares.pop(member, 0)
-    given = sum(line.points for line in spender.journal if (line.kind, line.window) == ("pool_in", p.window))
+    given = taken_of_others(p, member)
     if pool.limit is not None:
         allowed = max(pool.limit - given, 0)
         no(
@@ -203,6 +187,44 @@ def draw_on_pool(p: Programme, no: Refusals, member: int, points: int) -> bool:
     return bool(shares)
 
 
+def others_of(p: Programme, pool: Pool, member: int) -> list[Member]:
+    return [p.members[one] for one in pool.members if one != member and not p.members[one].blocked]
+
+
+def taken_of_others(p: Programme, member: int) -> int:
+    """What it had of them in the open window."""
+    journal = p.members[member].journal
+    return sum(line.points for line in journal if (line.kind, line.window) == ("pool_in", p.window))
+
+
+def drawn_from(p: Programme, pool: Pool, member: int, points: int) -> dict[int, int]:
+    """Of whom how many of the points would be, as far as they go, once all are up to date."""
+    spender = p.members[member]
+    queue = sorted(
+        (
+            (owner, lot)
+            for owner in (spender, *others_of(p, pool, member))
+            for lot in owner.lots
+            if lot.at["available"]
+        ),
+        key=lambda one: (
+            pool.own_first and one[0] is not spender,
+            one[1].expires_at or NEVER,
+            one[0] is not spender,
+            one[0].number,
+            one[1].number,
+        ),
+    )
+    shares: dict[int, int] = {}
+    rest = points
+    for owner, lot in queue:
+        taken = min(rest, lot.at["available"])
+        rest -= taken
+        if taken:
+            shares[owner.number] = shares.get(owner.number, 0) + taken
+    return shares
+
+
 def spendable(p: Programme, member: int) -> int | None:
     """What a member can spend from its pool, as it is read; None: nothing, or it is in none."""
     pool = pool_of(p, member)
@@ -214,12 +236,7 @@ def spendable(p: Programme, member: int) -> int | None:
         if other != member and not p.members[other].blocked
     )
     if pool.limit is not None:
-        used = sum(
-            line.points
-            for line in p.members[member].journal
-            if (line.kind, line.window) == ("pool_in", p.window)
-        )
-        given = min(given, max(pool.limit - used, 0))
+        given = min(given, max(pool.limit - taken_of_others(p, member), 0))
     return given + p.as_of_now(member).balance[0]
 
 

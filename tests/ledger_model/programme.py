@@ -52,6 +52,14 @@ class Partner:
     may_issue: bool = True
     may_redeem: bool = True
     agreements: list[Terms] = field(default_factory=list)
+    stores: dict[int, tuple[date | None, date | None]] = field(default_factory=dict)
+    """Those that it has published, with their first and last day; none: it posts from anywhere."""
+
+    def sells_in(self, store: int, day: date) -> bool:
+        if not self.stores:
+            return True
+        since, closed = self.stores.get(store, (date.max, None))
+        return (since or date.min) <= day <= (closed or date.max)
 
     def in_force(self, day: date) -> Terms | None:
         begun = [terms for terms in self.agreements if terms.valid_from <= day]
@@ -78,6 +86,7 @@ class Adjustment:
     points: int
     issuer: str | None
     by: str
+    plan: int | None = None
     state: str = "proposed"
     decided_by: str | None = None
 
@@ -130,6 +139,8 @@ class Programme:
     reviews: list[Any] = field(default_factory=list)
     identifiers: list[Any] = field(default_factory=list)
     pools: list[Any] = field(default_factory=list)
+    plans: list[dict[str, int]] = field(default_factory=list)
+    """Who pays what part of a million of a lot's points."""
 
     def begin(self, *numbers: int) -> None:
         """Whoever is touched posts into the window that is open now."""
@@ -244,8 +255,10 @@ class Programme:
         refusals("MEMBER_ERASED", when=self.members[member].erased)
         refusals("MEMBER_MERGED", when=survivor is not None)
 
-    def judge_partner(self, refusals: Refusals, name: str, role: str, occurred_at: datetime) -> Terms | None:
-        """Whether the partner may act so; returns the terms that held when it occurred."""
+    def judge_partner(
+        self, refusals: Refusals, name: str, role: str, occurred_at: datetime, *, store: int | None = None
+    ) -> Terms | None:
+        """Whether the partner may act so, there; returns the terms that held when it occurred."""
         refusals("OCCURRED_TOO_LONG_AGO", when=self.now - occurred_at > timedelta(days=self.limits.late_days))
         partner = self.partners.get(name)
         if partner is None:
@@ -255,7 +268,10 @@ class Programme:
         refusals("PARTNER_NOT_ACTIVE", when=not acts, state=partner.state)
         able = {"issuer": partner.may_issue, "redeemer": partner.may_redeem, "returner": True}[role]
         refusals("PARTNER_ROLE_MISSING", when=not able)
-        terms = partner.in_force(occurred_at.astimezone(ZONE).date())
+        day = occurred_at.astimezone(ZONE).date()
+        strange = store is not None and not partner.sells_in(store, day)
+        refusals("STORE_UNKNOWN", when=strange, date=str(day))
+        terms = partner.in_force(day)
         refusals("AGREEMENT_MISSING", when=terms is None and role != "returner")
         return terms
 
@@ -274,6 +290,11 @@ class Programme:
                 or consent.expires_at <= self.now,
             )
             return
+        allowed = self.allowed_unasked(member, partner)
+        refusals("CONSENT_REQUIRED", when=points > allowed, allowed=allowed)
+
+    def allowed_unasked(self, member: int, partner: str) -> int:
+        """What the partner may still take of the member in the open window without the member's word."""
         taken = sum(
             line.points
             for books in self.records_of(member)
@@ -281,10 +302,9 @@ class Programme:
             if (line.kind, line.partner, line.window) == ("redeem", partner, self.window)
             and not line.confirmed
         ) + sum(
-            hold.points if hold.state == "open" else hold.captured
+            hold.points if hold.is_open(self.now) else hold.captured
             for books in self.records_of(member)
             for hold in books.holds
             if (hold.partner, hold.window) == (partner, self.window) and not hold.confirmed
         )
-        allowed = max(self.limits.consent - taken, 0)
-        refusals("CONSENT_REQUIRED", when=taken + points > self.limits.consent, allowed=allowed)
+        return max(self.limits.consent - taken, 0)

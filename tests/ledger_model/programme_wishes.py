@@ -1,4 +1,4 @@
-"""What happens around: blocks, nights, consent, partners and their terms, time and windows."""
+"""What happens around: blocks, nights, consent, time and windows."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from coalition.blocking import set_blocked
 
 from . import pools
-from .books import Terms
 from .ledger import Ledger
 from .programme import Confirmation, Programme, Refusals
 from .wishing import Wish, names, whom
@@ -81,68 +80,6 @@ class Confirm(Wish):
         ledger.confirmations.append(
             ledger.driver.confirm(ledger.member(self.member), self.points, at=ledger.partner(self.partner))
         )
-
-
-@dataclass(frozen=True, kw_only=True)
-class SetState(Wish):
-    """A partner is suspended, leaves, or comes back."""
-
-    partner: str
-    state: str
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            partner=names,
-            state=st.sampled_from(["active", "active", "active", "suspended", "leaving"]),
-        )
-    )
-
-    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
-        return []
-
-    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
-        p.partners[self.partner].state = self.state
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
-        ledger.driver.set_state(ledger.partner(self.partner), self.state)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Publish(Wish):
-    """New terms of a partner, from some day on."""
-
-    partner: str
-    policy: str
-    grace: int
-    in_days: int
-    activity: str | None
-    at_issuer: bool
-    strategy = staticmethod(
-        lambda cls: st.builds(
-            cls,
-            partner=names,
-            policy=st.sampled_from(["pending_only", "available", "unlimited", "unlimited"]),
-            grace=st.integers(0, 5),
-            in_days=st.integers(0, 3),
-            activity=st.sampled_from([None, None, "any", "issue", "redeem"]),
-            at_issuer=st.booleans(),
-        )
-    )
-
-    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
-        return []
-
-    def terms(self, p: Programme) -> Terms:
-        number = sum(len(partner.agreements) for partner in p.partners.values())
-        begins = p.window + timedelta(days=self.in_days)
-        grace = timedelta(days=self.grace)
-        return Terms(number, begins, self.policy, grace, self.activity, self.at_issuer)
-
-    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
-        p.partners[self.partner].agreements.append(self.terms(p))
-
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
-        ledger.publish(self.partner, self.terms(p))
 
 
 @dataclass(frozen=True, kw_only=True)

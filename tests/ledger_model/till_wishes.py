@@ -12,6 +12,7 @@ from . import pools, reversing, tills
 from .ledger import Ledger
 from .programme import ZONE, Answer, Programme
 from .wishing import (
+    NO_PLAN,
     ByPartner,
     OfEarlier,
     ago,
@@ -37,6 +38,8 @@ class Issue(ByPartner):
     matures: int | None = None
     expires: int | None = None
     amount: int | None = None
+    nth_plan: int | None = None
+    plan: int | None = None
     weight = 4
     strategy = staticmethod(
         lambda cls: st.builds(
@@ -50,8 +53,14 @@ class Issue(ByPartner):
             matures=days,
             expires=days,
             amount=st.none() | st.integers(0, 50),
+            nth_plan=st.none() | nths,
+            plan=rarely(st.none(), st.just(NO_PLAN)),
         )
     )
+
+    def settle(self, p: Programme) -> Self:
+        plan = nth_of(self.nth_plan, len(p.plans))
+        return replace(super().settle(p), nth_plan=None, plan=self.plan if plan is None else plan)
 
     def moments(self, p: Programme) -> tuple[datetime | None, datetime | None]:
         matures_at = p.now + timedelta(days=self.matures) if self.matures else None
@@ -69,6 +78,7 @@ class Issue(ByPartner):
             matures_at=matures_at,
             expires_at=expires_at,
             amount=self.amount,
+            plan=self.plan,
         )
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
@@ -81,6 +91,7 @@ class Issue(ByPartner):
             matures_at=matures_at,
             expires_at=expires_at,
             amount=self.amount,
+            funding_plan_id=ledger.plan(self.plan),
         )
 
 

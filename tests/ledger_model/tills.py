@@ -27,6 +27,7 @@ def issue(
     amount: int | None = None,
     kind: str = "issue",
     identifier: int | None = None,
+    plan: int | None = None,
 ) -> Answer:
     no = Refusals()
     p.judge_points(no, points, least=1 if amount is None else 0)
@@ -38,7 +39,8 @@ def issue(
     occurred_at = occurred_at or p.now
     p.judge_member(no, member)
     p.judge_receipt(no, partner, "issue", receipt)
-    terms = p.judge_partner(no, partner, "issuer", occurred_at)
+    terms = p.judge_partner(no, partner, "issuer", occurred_at, store=store_of(receipt))
+    no("FUNDING_PLAN_UNKNOWN", when=plan is not None and plan >= len(p.plans))
     no("MEMBER_BLOCKED", when=books.blocked)
     identifiers.judge_named(p, no, member, identifier)
     no.end()
@@ -72,6 +74,7 @@ def issue(
             matures_at=matures_at,
             expires_at=expires_at,
             at=Counter({bucket: points}),
+            plan=plan,
         )
         books.lots.append(lot)
         lots.append(lot)
@@ -135,7 +138,7 @@ def redeem(
     occurred_at = occurred_at or p.now
     p.judge_member(no, member)
     p.judge_receipt(no, partner, "redeem", receipt)
-    p.judge_partner(no, partner, "redeemer", occurred_at)
+    p.judge_partner(no, partner, "redeemer", occurred_at, store=store_of(receipt))
     if from_pool:
         pools.judge_spender(p, no, member)
     no("MEMBER_BLOCKED", when=books.blocked)

@@ -7,9 +7,12 @@ from .hold_wishes import Authorize, Capture, RedeemVoucher, Void, Voucher
 from .identifier_wishes import Change, Enrol, Link, Replace
 from .limit_wishes import EndLimit, Limit, Refresh, Review
 from .member_wishes import Decide, Erase, Merge, Propose, Reject, Transfer, Unmerge
+from .partner_wishes import Plan, Publish, SetState, Stores
 from .pool_wishes import Accept, Close, Invite, Leave, Open
+from .profile_wishes import Export, Profile
 from .programme import Programme
-from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime, Publish, SetState
+from .programme_wishes import Block, CloseWindow, Confirm, Night, PassTime
+from .quote_wishes import QuoteIssue, QuoteRedemption
 from .till_wishes import Issue, Redeem, Reverse
 from .wishing import Wish
 
@@ -48,6 +51,12 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Confirm,
     SetState,
     Publish,
+    Stores,
+    Plan,
+    QuoteIssue,
+    QuoteRedemption,
+    Profile,
+    Export,
     PassTime,
     CloseWindow,
 )

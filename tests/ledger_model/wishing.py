@@ -17,8 +17,17 @@ from .ledger import PARTNERS, Ledger
 from .programme import ZONE, Answer, Programme, Refused
 
 Ref = tuple[int, int]
-Expected = Answer | list[Answer | Refused] | None
-Got = Posting | list[Posting | CoalitionError] | None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a question is answered with, in the model's words."""
+
+    what: Any
+
+
+Expected = Answer | list[Answer | Refused] | Told | None
+Got = Posting | list[Posting | CoalitionError] | Told | None
 
 
 def rarely(usual: Any, odd: Any, *, odds: int = 20) -> Any:
@@ -37,6 +46,7 @@ ago = rarely(st.none(), st.integers(0, 7), odds=5)
 
 shares = st.integers(1, 10) | st.none() | st.just(11)  # tenths of what there is, or more than that
 NOBODY = 99
+NO_PLAN = 99
 somebody = rarely(whom, st.just(NOBODY))
 some = rarely(amounts, st.sampled_from([0, -5, 10**9 + 1, 100_000]))
 someone = rarely(names, st.just("nobody"))

@@ -1,23 +1,35 @@
-"""Quotes of redemptions beside what the ledger then does: the same answer, and nothing has moved."""
+"""Quotes beside what the ledger then does: the same answer, and nothing has moved."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from operating import Coalition
+from operating import START, Coalition
 from sqlalchemy import text
 
 from coalition.amounts import Points
 from coalition.blocking import set_blocked
 from coalition.errors import CoalitionError
-from coalition.ids import MemberId
+from coalition.identifier_changes import Actor, ChangeIdentifier, block
+from coalition.ids import NETWORK, MemberId
+from coalition.members import Identifier, IdentifierKind, LinkIdentifier, find_named, link_identifier
 from coalition.merging import MergeMembers, merge_members
 from coalition.pooling import OpenPool, PoolSpenders, accept_invitation, invite_to_pool, open_pool
-from coalition.programme import set_consent_limit
+from coalition.programme import set_consent_limit, set_late_days
 from partners import holds, till
 from partners.directory import Partner
-from partners.quotes import QuoteRedemption, RedemptionQuote, quote_redemption
+from partners.limits import (
+    LimitAction,
+    LimitMeasure,
+    LimitPosting,
+    LimitScope,
+    PublishLimit,
+    publish_limit,
+)
+from partners.quotes import QuoteIssue, QuoteRedemption, RedemptionQuote, quote_issue, quote_redemption
 
 
 @dataclass
@@ -173,3 +185,122 @@ def test_what_merged_records_gave_counts_for_consent_in_a_quote_too(coalition: C
     with coalition.refused("CONSENT_REQUIRED") as told:
         coalition.redeem(ada, grocer, points=201)
     assert told[0].facts["allowed"] == 200
+
+
+def asked(coalition: Coalition, question: QuoteIssue | QuoteRedemption) -> str:
+    """Why the quote is refused; nothing has moved."""
+    ask: Any = quote_issue if isinstance(question, QuoteIssue) else quote_redemption
+    with (
+        coalition.nothing_moves(),
+        coalition.database.reading() as session,
+        pytest.raises(CoalitionError) as refusal,
+    ):
+        ask(session, question)
+    return refusal.value.code
+
+
+def test_what_is_posted_too_late_is_quoted_so(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    coalition.publish(grocer)
+    member = coalition.member(of=grocer)
+    with coalition.database.unit_of_work() as session:
+        set_late_days(session, days=5)
+    wish = {"partner_id": grocer.partner_id, "member_id": member, "points": 1}
+    for kind in (QuoteIssue, QuoteRedemption):
+        too_late = kind(**wish, occurred_at=START - timedelta(days=5, seconds=1))
+        assert asked(coalition, too_late) == "OCCURRED_TOO_LONG_AGO"
+        # The last moment that is taken; that there were no terms is judged after that.
+        assert asked(coalition, kind(**wish, occurred_at=START - timedelta(days=5))) == "AGREEMENT_MISSING"
+
+
+def test_a_record_that_was_merged_is_quoted_nothing(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    ada, twin = coalition.member(of=grocer), coalition.member(of=grocer)
+    with coalition.database.unit_of_work() as session:
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m"))
+    for kind in (QuoteIssue, QuoteRedemption):
+        question = kind(partner_id=grocer.partner_id, member_id=twin, points=1)
+        assert asked(coalition, question) == "MEMBER_MERGED"
+
+
+def test_of_two_reasons_a_quote_names_the_one_that_the_posting_would(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    with coalition.database.unit_of_work() as session:
+        set_blocked(session, member, blocked=True, by="test", reason=None)
+    wish = QuoteIssue(partner_id=grocer.partner_id, member_id=member, amount=Decimal(5), funding_plan="none")
+    assert asked(coalition, wish) == "FUNDING_PLAN_UNKNOWN"
+    with coalition.refused("FUNDING_PLAN_UNKNOWN"):
+        coalition.issue(member, grocer, amount=Decimal(5), funding_plan="none")
+    too_much = {"amount": Decimal(10**10), "funding_plan": "none"}
+    assert asked(coalition, replace(wish, **too_much)) == "POINTS_INVALID"
+    with coalition.refused("POINTS_INVALID"):
+        coalition.issue(member, grocer, **too_much)
+
+
+def test_points_that_nobody_has_count_against_a_pools_limit(coalition: Coalition) -> None:
+    home = household(coalition, spender_limit_points=Points(310))
+    assert home.quote(461) == home.redeem(461) == "POOL_LIMIT_EXCEEDED"
+    assert isinstance(home.quote(460), RedemptionQuote)
+    assert home.redeem(460) == "INSUFFICIENT_POINTS"
+
+
+def test_a_blocked_identifier_comes_before_a_pools_limit(coalition: Coalition) -> None:
+    home = household(coalition, spender_limit_points=Points(10))
+    card = Identifier(kind=IdentifierKind.CARD, value="CARD1")
+    with coalition.database.unit_of_work() as session:
+        link_identifier(
+            session,
+            LinkIdentifier(member_id=home.ada, partner_id=home.grocer.partner_id, identifier=card),
+        )
+        named = find_named(session, card)
+        assert named is not None
+        assert named.identifier_id is not None
+        block(
+            session,
+            ChangeIdentifier(
+                member_id=home.ada, identifier_id=named.identifier_id, by=Actor(name="test", party_id=NETWORK)
+            ),
+        )
+    question = QuoteRedemption(
+        partner_id=home.grocer.partner_id,
+        member_id=home.ada,
+        points=300,
+        from_pool=True,
+        identifier_id=named.identifier_id,
+    )
+    assert asked(coalition, question) == "IDENTIFIER_BLOCKED"
+    assert asked(coalition, replace(question, identifier_id=None)) == "POOL_LIMIT_EXCEEDED"
+
+
+def test_a_hold_that_is_over_leaves_room_before_anything_was_posted(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1_000)
+    with coalition.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(500))
+        publish_limit(
+            session,
+            PublishLimit(
+                code="once",
+                scope=LimitScope.MEMBER,
+                posting=LimitPosting.REDEEM,
+                measure=LimitMeasure.COUNT,
+                most=1,
+                period=None,
+                action=LimitAction.REFUSE,
+                partner_id=None,
+                published_by="test",
+            ),
+        )
+        holds.authorize(
+            session, coalition.wish(holds.Authorize, member, grocer, points=200, seconds_to_live=60)
+        )
+    question = Household(coalition, grocer, member, member)
+    coalition.pass_time(seconds=59)
+    assert question.quote(1, from_pool=False) == "LIMIT_EXCEEDED"
+    coalition.pass_time(seconds=1)
+    quote = question.quote(500, from_pool=False)
+    assert isinstance(quote, RedemptionQuote)
+    assert (quote.available, quote.allowed_without_confirmation) == (1_000, 500)
+    coalition.redeem(member, grocer, points=500)

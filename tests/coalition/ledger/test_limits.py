@@ -214,6 +214,15 @@ def test_a_hold_that_was_let_go_is_not_counted(ledger: LedgerDriver) -> None:
     refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 10))
 
 
+def test_a_hold_that_is_over_is_not_counted_though_nothing_has_ended_it_yet(ledger: LedgerDriver) -> None:
+    member = ledger.member(available=100)
+    ledger.limit("two", posting="both", most=2)  # of which the issue is one
+    ledger.authorize(member, 10, seconds_to_live=60)
+    refused(ledger, LimitExceeded, lambda: ledger.issue(member, 1))
+    ledger.pass_time(minutes=1)
+    ledger.issue(member, 1)
+
+
 def test_of_several_holds_each_is_counted_once(ledger: LedgerDriver) -> None:
     member = ledger.member(available=100)
     ledger.limit("thrice", most=3)

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -36,6 +36,7 @@ from coalition.identifier_changes import Actor, ChangeIdentifier
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger.posting import call
 from coalition.members import EnrolMember, Identifier, IdentifierKind, LinkIdentifier
+from coalition.profiles import update_profile
 
 MAIL = "ada@example.org"
 
@@ -465,3 +466,17 @@ def test_nothing_of_anybody_else_is_touched(ledger: LedgerDriver) -> None:
         id=gone,
     ) == [(left_at, moment), (moment, moment)]
     assert clean(ledger)
+
+
+@pytest.mark.parametrize("value", ["Ada", None])
+def test_nothing_more_is_said_of_who_was_erased_whichever_record_is_named(
+    ledger: LedgerDriver, value: str | None
+) -> None:
+    member_id, twin = known(ledger), known(ledger, "twin@example.org")
+    ledger.merge(member_id, twin)
+    erase(ledger, member_id)
+    before = people(ledger)
+    for record in (member_id, twin):
+        with ledger.database.unit_of_work() as session, pytest.raises(MemberErased):
+            update_profile(session, record, {"name": value}, today=date(2026, 3, 2))
+    assert people(ledger) == before
