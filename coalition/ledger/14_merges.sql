@@ -67,8 +67,8 @@ BEGIN
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
     merged := ledger.bring_up_to_date(merged, wish);
-    IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held)); END IF;
     IF merged.pool_id IS NOT NULL THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
+    IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held)); END IF;
     -- Or its cards, which name the survivor from now on, would spend again.
     IF merged.blocked AND NOT survivor.blocked THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
     -- From here on nothing is refused.

@@ -28,6 +28,7 @@ BEGIN
         -- Somebody was merged into it before it was locked, and is not locked itself: try again.
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'members were merged or un-merged meanwhile';
     END IF;
+    IF head.pool_id IS NOT NULL     THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
     wish.now := greatest(wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, wish);
     -- What a pool's other members hold of its points comes back to it: nobody ends those holds without its lock.
@@ -40,7 +41,6 @@ BEGIN
         PERFORM ledger.refuse('MEMBER_HAS_POINTS', jsonb_build_object(
             'available', head.available, 'pending', head.pending, 'deficit', head.deficit));
     END IF;
-    IF head.pool_id IS NOT NULL     THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
     -- From here on nothing is refused.
 
     PERFORM ledger.store_head(head);

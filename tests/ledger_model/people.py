@@ -77,8 +77,8 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any, b
     taker.bring_up_to_date(p.now)
     giver.bring_up_to_date(p.now)
     held = giver.balance[2]
-    no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no("ALREADY_IN_POOL", when=any(merged in pool.members for pool in p.pools))
+    no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no("MEMBER_BLOCKED", when=giver.blocked and not taker.blocked)
     no.end()
 

@@ -259,7 +259,7 @@ def test_whom_nobody_could_be_known_by_so_joins_not_and_is_not_linked(scene: Sce
             identifier = {"kind": kind, "value": wrong}
             with scene.api.nothing_moves():
                 for name, given in (
-                    ("enrolMember", {"identifiers": [identifier]}),
+                    ("enrollMember", {"identifiers": [identifier]}),
                     ("linkIdentifier", {"member": named(scene.ada), "identifier": identifier}),
                 ):
                     [(code, _)] = scene.do(scene.till, name, **given)

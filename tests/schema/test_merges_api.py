@@ -138,6 +138,4 @@ def test_a_merged_members_card_names_the_survivor_at_the_till_and_itself_in_an_u
 
 
 _CARDS = {"ada": "4006381333931", "twin": "4006381333948"}
-ENROL = (
-    "mutation($input: EnrolMemberInput!) { enrolMember(input: $input) { member { id } userErrors { code } } }"
-)
+ENROL = "mutation($input: EnrollMemberInput!) { enrollMember(input: $input) { member { id } userErrors { code } } }"

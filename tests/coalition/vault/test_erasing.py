@@ -169,12 +169,6 @@ def is_pooled(ledger: LedgerDriver) -> MemberId:
     return member_id
 
 
-def is_pooled_with_holds(ledger: LedgerDriver) -> MemberId:
-    member_id = has_holds(ledger)
-    ledger.pool(member_id)
-    return member_id
-
-
 def is_nobody(ledger: LedgerDriver) -> MemberId:
     known(ledger)
     return MemberId(uuid4())
@@ -187,7 +181,6 @@ def is_nobody(ledger: LedgerDriver) -> MemberId:
         (is_merged, MemberMerged),
         (is_pooled, AlreadyInPool),
         (has_holds, MemberHasHolds),
-        (is_pooled_with_holds, MemberHasHolds),
         (has_points, MemberHasPoints),
         (has_pending, MemberHasPoints),
         (owes, MemberHasPoints),
