@@ -73,6 +73,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             points=wish.points,
             idempotency_key=str(wish.idempotency_key),
             reason=wish.reason,
+            by=context.viewer.name if context.viewer.is_operator else None,
         )
         try:
             return transfer_points(session, command)
