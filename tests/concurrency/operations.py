@@ -366,6 +366,7 @@ _HOLD, _POOL = frozenset({"hold"}), frozenset({"pool"})
 _BLOCK, _CARD_BLOCK = frozenset({"block"}), frozenset({"block of the card"})
 _REVIEW, _ADJUSTMENT = frozenset({"review"}), frozenset({"adjustment"})
 _NOTHING_LEFT, _COMING = frozenset({"nothing left"}), frozenset({"points to come"})
+_ALL_HELD = frozenset({"all held"})
 
 OPERATIONS = (
     Operation(
@@ -488,6 +489,7 @@ OPERATIONS = (
         prepare=_merged_with_eve,
         act=lambda ledger, scene, key: ledger.unmerge(scene.ann, scene.people["eve"], key=key),
         other="eve",
+        shuns=_ALL_HELD,  # eve's points, too
     ),
     Operation(
         name="adjust, giving",
@@ -603,7 +605,7 @@ OPERATIONS = (
         name="capture from the pool",
         prepare=_held_with_bob,
         act=lambda ledger, scene, key: ledger.capture(_held_with_bob(scene), 50, key=key),
-        brings=_POOL | _HOLD,
+        brings=_POOL | _HOLD | _ALL_HELD,
         other="bob",
     ),
     Operation(
