@@ -59,6 +59,12 @@ SECTIONS: Final = {
         ("changed_by",),
     ),
     "blocks": ("ledger.member_block", "member_id = :id", "number", ("changed_by",)),
+    "operator_acts": (
+        "ledger.operator_act",
+        "member_id = :id",
+        "business_date, transaction_id",
+        ("acted_by",),
+    ),
     "pools": (
         "ledger.pool",
         "pool_id IN (SELECT pool_id FROM ledger.pool_member WHERE member_id = :id AND joined_at IS NOT NULL)",

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 _t = tables.transaction.c
 _e = tables.entry.c
 _l = tables.lot.c
+_o = tables.operator_act.c
 
 KEY_LENGTH: Final = 2
 """Columns of a cursor's key."""
@@ -60,6 +61,8 @@ class Transaction:
     """The authorisation that it captures, voids or lets lapse."""
     other_member_id: MemberId | None
     """The other side of a transfer, a merge or a move within a pool."""
+    other_id: TransactionId | None
+    """With it and the same window: the other side's transaction."""
     reason: str | None
     """An adjustment's code."""
     words: str | None
@@ -259,6 +262,21 @@ def reversals_of(session: Session, refs: Collection[TransactionRef]) -> dict[Tra
     return found
 
 
+def operator_of(session: Session, transaction: Transaction) -> str | None:
+    """Which of the operator's people merged, un-merged or, on the giver's behalf, transferred; else None.
+
+    Either side's transaction tells.
+    """
+    if transaction.other_id is None:
+        return None
+    ref = transaction.ref
+    sides = [(ref.member_id, ref.transaction_id), (transaction.other_member_id, transaction.other_id)]
+    query = select(_o.acted_by).where(
+        _o.business_date == ref.business_date, tuple_(_o.member_id, _o.transaction_id).in_(sides)
+    )
+    return session.execute(query).scalar_one_or_none()
+
+
 def amount_returned(session: Session, ref: TransactionRef) -> Decimal:
     """How much of the money of an issue its reversals have taken back."""
     total = select(func.coalesce(func.sum(_t.amount), 0)).where(
@@ -371,6 +389,7 @@ def _transaction(row: Any) -> Transaction:
         undone_points=row.undone_points,
         hold=hold,
         other_member_id=row.other_member_id,
+        other_id=row.other_id,
         reason=row.reason if row.kind in _ADJUSTMENTS else None,
         words=None if row.kind in _ADJUSTMENTS else row.reason,
         available_after=row.available_after,

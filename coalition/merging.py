@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
+
+from sqlalchemy import and_, or_, select
 
 from coalition.clock import wall
 from coalition.errors import CoalitionError, MemberBlocked
 from coalition.ids import MemberId
 from coalition.keys import check_key
+from coalition.ledger import tables
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
 from coalition.reasons import keep, stand_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_MERGE: Final = "SELECT * FROM ledger.post_merge(%s, %s, %s, %s, %s, %s)"
-_UNMERGE: Final = "SELECT * FROM ledger.post_unmerge(%s, %s, %s, %s, %s, %s)"
+_MERGE: Final = "SELECT * FROM ledger.post_merge(%s, %s, %s, %s, %s, %s, %s)"
+_UNMERGE: Final = "SELECT * FROM ledger.post_unmerge(%s, %s, %s, %s, %s, %s, %s)"
+_KINDS: Final = ("merge_in", "merge_out", "unmerge_in", "unmerge_out")
 _BLOCKED: Final = (
     "The record to be merged is blocked and the survivor is not."
     " Unblock it, or block the survivor, then merge."
@@ -32,8 +37,22 @@ class MergeMembers:
     """Whose points, and what it owes, go to the survivor."""
     idempotency_key: str
     """Its scope is the survivor."""
+    by: str
+    """Who does it, for the record. No part of what the key stands for."""
     reason: str | None = None
     """No part of what the key stands for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MergeAct:
+    """A merge or an un-merge, as one of the two has it in its journal."""
+
+    kind: str
+    """The transaction's: `merge_in` or `unmerge_out` of the survivor, else `merge_out` or `unmerge_in`."""
+    other: MemberId
+    at: datetime
+    by: str
+    """Which client or person it was, of the operator's."""
 
 
 def merge_members(session: Session, command: MergeMembers) -> Posting:
@@ -64,6 +83,30 @@ def unmerge_members(session: Session, command: MergeMembers) -> Posting:
     return _post(session, _UNMERGE, "unmerge", command)
 
 
+def merges_of(session: Session, member_id: MemberId) -> list[MergeAct]:
+    """The merges and un-merges that the member was a side of, the oldest first."""
+    act, own = tables.operator_act.c, tables.transaction.c
+    rows = session.execute(
+        select(own.kind, own.other_member_id, own.recorded_at, act.acted_by)
+        .join(
+            tables.operator_act,
+            and_(
+                act.business_date == own.business_date,
+                or_(
+                    and_(act.member_id == own.member_id, act.transaction_id == own.transaction_id),
+                    and_(act.member_id == own.other_member_id, act.transaction_id == own.other_id),
+                ),
+            ),
+        )
+        .where(own.member_id == member_id, own.kind.in_(_KINDS))
+        .order_by(own.sequence)
+    )
+    return [
+        MergeAct(kind=row.kind, other=row.other_member_id, at=row.recorded_at, by=row.acted_by)
+        for row in rows
+    ]
+
+
 def _post(session: Session, statement: str, kind: str, command: MergeMembers) -> Posting:
     check_key(command.idempotency_key)
     words = stand_in(session, command.reason)
@@ -77,6 +120,7 @@ def _post(session: Session, statement: str, kind: str, command: MergeMembers) ->
                 command.merged,
                 command.idempotency_key,
                 fingerprint(kind, asked),
+                command.by,
                 words and words.digest,
                 wall(),
             ),

@@ -15,7 +15,7 @@ from coalition.reasons import keep, stand_in
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
-_POST: Final = "SELECT * FROM ledger.post_transfer(%s, %s, %s, %s, %s, %s, %s, %s)"
+_POST: Final = "SELECT * FROM ledger.post_transfer(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,11 @@ class TransferPoints:
     """Its scope is the giver."""
     reason: str | None = None
     """In the giver's words; the receiver reads them too. No part of what the key stands for."""
+    by: str | None = None
+    """Who of the operator's does it on the giver's behalf, for the record; None: the giver does.
+
+    No part of what the key stands for.
+    """
     named: MemberId | None = None
     """Whom the giver named, where `to` has that one's points since a merge; None: `to` itself.
 
@@ -67,6 +72,7 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
             words and words.digest,
             wall(),
             command.holder,
+            command.by,
         ),
     )
     posting = posting_of(row)

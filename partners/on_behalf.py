@@ -123,7 +123,12 @@ def void(session: Session, wish: Void) -> Done:
 
 
 def who_did(session: Session, transaction: history.Transaction) -> str | None:
-    """Which of the operator's people posted it in the partner's name; None: the partner itself."""
+    """Which of the operator's people posted it, in the partner's name or between members; None: none of them.
+
+    Who adjusted is said by the adjustment.
+    """
+    if transaction.partner_id == NETWORK:
+        return history.operator_of(session, transaction)
     key = transaction.idempotency_key
     if key is None or not key.startswith(_PREFIX):
         return None

@@ -47,7 +47,7 @@ def points_change_hands(books: Books) -> None:
     owed = books.issue(hal, books.baker, 12)
     books.redeem(hal, books.florist, 12)
     books.reverse(owed, books.baker)
-    ledger.transfer(gus, 90, to=hal)
+    ledger.transfer(gus, 90, to=hal, by="ada")
     ledger.transfer(hal, 5, to=gus)
 
     # Merges: one that stays, with a debt; one that is undone; one that a reversal reaches through.

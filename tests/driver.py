@@ -406,6 +406,7 @@ class LedgerDriver:
         key: str | None = None,
         reason: str | None = None,
         holder: MemberId | None = None,
+        by: str | None = None,
     ) -> Posting:
         with self._posting(reason) as session:
             return transfer_points(
@@ -417,6 +418,7 @@ class LedgerDriver:
                     idempotency_key=key or self.key(),
                     reason=reason,
                     holder=holder,
+                    by=by,
                 ),
             )
 
@@ -459,24 +461,44 @@ class LedgerDriver:
             return None if found is None else pooling.spendable(session, member_id, found)
 
     def merge(
-        self, survivor: MemberId, merged: MemberId, *, key: str | None = None, reason: str | None = None
+        self,
+        survivor: MemberId,
+        merged: MemberId,
+        *,
+        key: str | None = None,
+        reason: str | None = None,
+        by: str = "test",
     ) -> Posting:
         with self._posting(reason) as session:
             return merge_members(
                 session,
                 MergeMembers(
-                    survivor=survivor, merged=merged, idempotency_key=key or self.key(), reason=reason
+                    survivor=survivor,
+                    merged=merged,
+                    idempotency_key=key or self.key(),
+                    by=by,
+                    reason=reason,
                 ),
             )
 
     def unmerge(
-        self, survivor: MemberId, merged: MemberId, *, key: str | None = None, reason: str | None = None
+        self,
+        survivor: MemberId,
+        merged: MemberId,
+        *,
+        key: str | None = None,
+        reason: str | None = None,
+        by: str = "test",
     ) -> Posting:
         with self._posting(reason) as session:
             return unmerge_members(
                 session,
                 MergeMembers(
-                    survivor=survivor, merged=merged, idempotency_key=key or self.key(), reason=reason
+                    survivor=survivor,
+                    merged=merged,
+                    idempotency_key=key or self.key(),
+                    by=by,
+                    reason=reason,
                 ),
             )
 

@@ -46,6 +46,11 @@ LISTED = {
         " FROM ledger.idempotency i JOIN ledger.transaction t USING (member_id, business_date, transaction_id)"
         " JOIN ledger.member USING (member_id) ORDER BY enrolled_at, t.sequence"
     ),
+    "operator_act": (
+        "SELECT a.member_id, a.transaction_id, acted_by"
+        " FROM ledger.operator_act a JOIN ledger.transaction t USING (member_id, business_date, transaction_id)"
+        " JOIN ledger.member USING (member_id) ORDER BY enrolled_at, t.sequence"
+    ),
     "receipt": (
         "SELECT partner_id, kind, store, terminal, number, line, revision, member_id, transaction_id"
         " FROM ledger.receipt ORDER BY number, kind, revision"

@@ -464,6 +464,18 @@ COMMENT ON COLUMN ledger.member_block.blocked IS 'from then on';
 
 COMMENT ON COLUMN ledger.member_block.changed_by IS 'who it was, of the operator''s';
 
+CREATE TABLE ledger.operator_act (
+    member_id UUID NOT NULL,
+    business_date DATE NOT NULL,
+    transaction_id UUID NOT NULL,
+    acted_by TEXT NOT NULL,
+    CONSTRAINT operator_act_pkey PRIMARY KEY (member_id, business_date, transaction_id)
+);
+
+COMMENT ON COLUMN ledger.operator_act.business_date IS 'with transaction_id: what was done';
+
+COMMENT ON COLUMN ledger.operator_act.acted_by IS 'who it was, of the operator''s';
+
 CREATE TABLE ledger.lot (
     member_id UUID NOT NULL,
     lot_id UUID NOT NULL,

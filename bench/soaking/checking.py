@@ -22,7 +22,7 @@ _OF_A_VOUCHER = "voucher:"
 _KEYED_ELSEWHERE = frozenset({"adjustPoints"})
 _POOLS = frozenset({"createPool", "inviteToPool", "acceptPoolInvitation", "leavePool", "closePool"})
 _CARDS = frozenset({"blockIdentifier", "unblockIdentifier", "replaceCard"})
-_PEOPLE = frozenset({"enrolMember", "eraseMember", "blockMember", "unblockMember"})
+_PEOPLE = frozenset({"enrollMember", "eraseMember", "blockMember", "unblockMember"})
 _REVIEWS = {"releaseReview": "released", "rejectReview": "rejected"}
 _NO_POSTING = _POOLS | _CARDS | _PEOPLE | _REVIEWS.keys()
 

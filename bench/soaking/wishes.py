@@ -295,7 +295,7 @@ AT_TILLS: Final = (
         teaches="issue",
     ),
     Wish(
-        mutation="enrolMember",
+        mutation="enrollMember",
         family="erasures",
         answer="Member",
         make=lambda seat: {

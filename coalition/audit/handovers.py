@@ -132,6 +132,26 @@ def merged_members_have_nothing(session: Session) -> Iterator[Finding]:
     return findings(merged_members_have_nothing, session, subject="member_head", query=query)
 
 
+def operators_acts_say_whose_they_are(session: Session) -> Iterator[Finding]:
+    """Of each merge and un-merge it is known who did it, and of nothing else but some transfers."""
+    # The key again: it is the survivor's, and of a transfer the giver's.
+    query = """
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           CASE WHEN t.kind IS NULL THEN
+                    format('%s did it, and it is no merge, un-merge or transfer under a key', a.acted_by)
+                ELSE format('a %s that nobody did', t.kind)
+           END AS message
+      FROM ledger.operator_act a
+      FULL JOIN (SELECT * FROM ledger.transaction
+                  WHERE idempotency_key IS NOT NULL
+                    AND kind IN ('merge_in', 'unmerge_out', 'transfer_out')) t
+     USING (member_id, business_date, transaction_id)
+     WHERE t.kind IS NULL OR (a.acted_by IS NULL AND t.kind <> 'transfer_out')
+     ORDER BY 1
+    """
+    return findings(operators_acts_say_whose_they_are, session, subject="transaction", query=query)
+
+
 def claims_are_handed_over_whole(session: Session) -> Iterator[Finding]:
     """A claim that came along in a merge is the one that it was, and that one ended by as much."""
     query = """

@@ -98,6 +98,7 @@ def rows_belong_to_members(session: Session) -> Iterator[Finding]:
              UNION ALL SELECT 'identifier', member_id FROM ledger.identifier
              UNION ALL SELECT 'identifier_change', member_id FROM ledger.identifier_change
              UNION ALL SELECT 'member_block', member_id FROM ledger.member_block
+             UNION ALL SELECT 'operator_act', member_id FROM ledger.operator_act
              UNION ALL SELECT 'lot', member_id FROM ledger.lot
              UNION ALL SELECT 'transaction', member_id FROM ledger.transaction
              UNION ALL SELECT 'hold', member_id FROM ledger.hold

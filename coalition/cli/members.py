@@ -51,10 +51,11 @@ member.add_command(profile)
 @click.argument("receiver", metavar="TO")
 @click.argument("points", type=click.IntRange(min=1))
 @click.option("--reason", help="Both members read it.")
+@console.by_option
 @click.option("--key", help="The same key again is the same transfer; made up if not given.")
 @console.json_option
 def transfer(
-    giver: str, receiver: str, points: int, reason: str | None, key: str | None, as_json: bool
+    giver: str, receiver: str, points: int, reason: str | None, by: str, key: str | None, as_json: bool
 ) -> None:
     """Give POINTS of one member to another, on the giver's behalf.
 
@@ -65,17 +66,18 @@ def transfer(
     """
     with console.open_database() as database, database.unit_of_work() as session:
         to = member_named(session, receiver, merged=True)
-        by = named(session, giver)
+        gives = named(session, giver)
         posting = transfer_points(
             session,
             TransferPoints(
-                member_id=by.member_id,
-                holder=by.holder_id,
+                member_id=gives.member_id,
+                holder=gives.holder_id,
                 to=members.survivor_of(session, to),
                 named=to,
                 points=Points(points),
                 idempotency_key=key or str(uuid4()),
                 reason=reason,
+                by=by,
             ),
         )
     if as_json:
@@ -96,9 +98,10 @@ def transfer(
 @click.argument("survivor", metavar="SURVIVOR")
 @click.argument("merged", metavar="MERGED")
 @click.option("--reason", help="The member reads it too.")
+@console.by_option
 @click.option("--key", help="The same key again is the same merge; made up if not given.")
 @console.json_option
-def merge(survivor: str, merged: str, reason: str | None, key: str | None, as_json: bool) -> None:
+def merge(survivor: str, merged: str, reason: str | None, by: str, key: str | None, as_json: bool) -> None:
     """Make one member of two: all that MERGED has and owes goes to SURVIVOR.
 
     MERGED keeps its identifiers and history, and can be taken apart again with `coalition member unmerge`.
@@ -106,18 +109,19 @@ def merge(survivor: str, merged: str, reason: str | None, key: str | None, as_js
 
     Example: coalition member merge email:ada@example.org card:4006381333931 --reason "two cards"
     """
-    _change(merge_members, survivor, merged, reason, key, as_json=as_json)
+    _change(merge_members, survivor, merged, reason, by, key, as_json=as_json)
 
 
 @member.command()
 @click.argument("survivor", metavar="SURVIVOR")
 @click.argument("merged", metavar="MERGED")
 @click.option("--reason", help="The member reads it too.")
+@console.by_option
 @click.option("--key", help="As for merge.")
 @console.json_option
-def unmerge(survivor: str, merged: str, reason: str | None, key: str | None, as_json: bool) -> None:
+def unmerge(survivor: str, merged: str, reason: str | None, by: str, key: str | None, as_json: bool) -> None:
     """Undo a merge: MERGED gets back what is left of the lots that it brought to SURVIVOR."""
-    _change(unmerge_members, survivor, merged, reason, key, as_json=as_json)
+    _change(unmerge_members, survivor, merged, reason, by, key, as_json=as_json)
 
 
 def _change(
@@ -125,6 +129,7 @@ def _change(
     survivor: str,
     merged: str,
     reason: str | None,
+    by: str,
     key: str | None,
     *,
     as_json: bool,
@@ -136,6 +141,7 @@ def _change(
                 survivor=member_named(session, survivor, merged=True),
                 merged=member_named(session, merged, merged=True),
                 idempotency_key=key or str(uuid4()),
+                by=by,
                 reason=reason,
             ),
         )

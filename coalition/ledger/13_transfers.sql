@@ -142,9 +142,10 @@ END $$;
 
 -- One member gives points to another. p_named is whose identifier named the giver: its own, or (as with
 -- ledger.check_identifier) that of a record which is merged into it, for whom the key is remembered when they are apart.
+-- p_by is who of the operator's did it on the giver's behalf; NULL: the giver did.
 CREATE FUNCTION ledger.post_transfer(
     p_member uuid, p_to uuid, p_points bigint, p_key text, p_fingerprint bytea, p_reason text, p_now timestamptz,
-    p_named uuid DEFAULT NULL
+    p_named uuid DEFAULT NULL, p_by text DEFAULT NULL
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -206,5 +207,8 @@ BEGIN
 
     SELECT * INTO sides FROM ledger.hand_over(giver, taker, wish, 'transfer', wish.transaction_id, gen_random_uuid(), p_points, p_reason);
     PERFORM ledger.store_head(sides.taker);
+    IF p_by IS NOT NULL THEN
+        INSERT INTO operator_act VALUES (p_member, wish.business_date, wish.transaction_id, p_by);
+    END IF;
     RETURN ledger.conclude(sides.giver, wish, p_points);
 END $$;

@@ -33,7 +33,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION ledger.post_merge(
-    p_member uuid, p_merged uuid, p_key text, p_fingerprint bytea, p_reason text, p_now timestamptz
+    p_member uuid, p_merged uuid, p_key text, p_fingerprint bytea, p_by text, p_reason text, p_now timestamptz
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -80,12 +80,13 @@ BEGIN
     SELECT * INTO sides FROM ledger.hand_over(merged, survivor, wish, 'merge', gen_random_uuid(), wish.transaction_id, NULL, p_reason);
     PERFORM ledger.store_head(sides.giver);
     UPDATE member_head SET merged_into = p_member WHERE member_id = p_merged;
+    INSERT INTO operator_act VALUES (p_member, wish.business_date, wish.transaction_id, p_by);
     RETURN ledger.conclude(sides.taker, wish, (SELECT points FROM transaction
         WHERE member_id = p_member AND business_date = wish.business_date AND transaction_id = wish.transaction_id));
 END $$;
 
 CREATE FUNCTION ledger.post_unmerge(
-    p_member uuid, p_merged uuid, p_key text, p_fingerprint bytea, p_reason text, p_now timestamptz
+    p_member uuid, p_merged uuid, p_key text, p_fingerprint bytea, p_by text, p_reason text, p_now timestamptz
 ) RETURNS ledger.posting
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -130,6 +131,7 @@ BEGIN
     SELECT * INTO sides FROM ledger.hand_back(survivor, merged, wish, wish.transaction_id, gen_random_uuid(), NULL, p_reason);
     PERFORM ledger.store_head(sides.taker);
     UPDATE member_head SET merged_into = NULL WHERE member_id = p_merged;
+    INSERT INTO operator_act VALUES (p_member, wish.business_date, wish.transaction_id, p_by);
     RETURN ledger.conclude(sides.giver, wish, (SELECT points FROM transaction
         WHERE member_id = p_member AND business_date = wish.business_date AND transaction_id = wish.transaction_id));
 END $$;

@@ -296,6 +296,18 @@ member_block = Table(
     schema=SCHEMA,
 )
 
+# Beside the journal, which forgets nothing: the name is a person's.
+operator_act = Table(
+    "operator_act",
+    metadata,
+    Column("member_id", Uuid, nullable=False),
+    Column("business_date", Date, nullable=False, comment="with transaction_id: what was done"),
+    Column("transaction_id", Uuid, nullable=False),
+    Column("acted_by", Text, nullable=False, comment="who it was, of the operator's"),
+    PrimaryKeyConstraint("member_id", "business_date", "transaction_id"),
+    schema=SCHEMA,
+)
+
 member_head = Table(
     "member_head",
     metadata,

@@ -14,6 +14,7 @@ from coalition.cli import console
 from coalition.cli.members import blocks_of
 from coalition.cli.naming import identifier_of, member_named
 from coalition.ids import NETWORK, PartnerId
+from coalition.merging import merges_of
 from partners.directory import get_partners
 
 if TYPE_CHECKING:
@@ -96,6 +97,15 @@ def show_member(session: Session, member_id: MemberId, *, as_json: bool) -> None
         for identifier in members.identifiers(session, member_id)
     ]
     blocks = blocks_of(session, member_id)
+    merges = [
+        {
+            "what": one.kind,
+            "with": str(one.other),
+            "at": one.at.isoformat(timespec="seconds"),
+            "by": one.by,
+        }
+        for one in merges_of(session, member_id)
+    ]
     standing = _standing(session, member_id)
     if as_json:
         console.print_json(
@@ -108,6 +118,7 @@ def show_member(session: Session, member_id: MemberId, *, as_json: bool) -> None
                 "deficit": balance.deficit,
                 "blocked": bool(blocks) and blocks[-1]["blocked"],
                 "blocks": blocks,
+                "merges": merges,
                 "lots": rows,
             }
             | standing
@@ -139,6 +150,12 @@ def show_member(session: Session, member_id: MemberId, *, as_json: bool) -> None
             blocks,
             columns={"blocked": "Blocked", "since": "Since", "by": "By", "reason": "Why"},
             title="Blocks: the last line is how the member stands",
+        )
+    if merges:
+        console.print_table(
+            merges,
+            columns={"what": "What", "with": "With", "at": "At", "by": "By"},
+            title="Merges and their undoing",
         )
 
 

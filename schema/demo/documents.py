@@ -23,9 +23,9 @@ CREATE_CLIENT: Final = (
     "mutation CreateClient($input: CreateClientInput!)"
     f" {{ createClient(input: $input) {{ client {{ clientId }} clientSecret {_REFUSALS} }} }}"
 )
-ENROL: Final = (
-    "mutation Enrol($input: EnrolMemberInput!)"
-    f" {{ enrolMember(input: $input) {{ member {{ id }} {_REFUSALS} }} }}"
+ENROLL: Final = (
+    "mutation Enroll($input: EnrollMemberInput!)"
+    f" {{ enrollMember(input: $input) {{ member {{ id }} {_REFUSALS} }} }}"
 )
 ISSUE: Final = f"mutation Issue($input: IssuePointsInput!) {{ issuePoints(input: $input) {{ {_POSTED} }} }}"
 REDEEM: Final = (

@@ -101,7 +101,7 @@ async def enrol(
         payload = await must(
             connection,
             callers[_ENROLLED_BY],
-            documents.ENROL,
+            documents.ENROLL,
             {
                 "input": {
                     "idempotencyKey": f"enrol-{household}",

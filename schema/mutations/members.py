@@ -29,7 +29,7 @@ NO_PARTNER: Final = PartnerId(PartyId(UUID(int=1)))
 
 
 @strawberry.input(description="Someone who joins the programme at your business.")
-class EnrolMemberInput:
+class EnrollMemberInput:
     """An enrolment."""
 
     idempotency_key: strawberry.ID = strawberry.field(
@@ -44,7 +44,7 @@ class EnrolMemberInput:
 class LinkIdentifierInput:
     """A link."""
 
-    idempotency_key: strawberry.ID = strawberry.field(description="As for enrolMember.")
+    idempotency_key: strawberry.ID = strawberry.field(description="As for enrollMember.")
     member: MemberBy = strawberry.field(description="Who.")
     identifier: IdentifierInput = strawberry.field(description="Known by what.")
 
@@ -99,11 +99,11 @@ class MemberMutations:
         extensions=[Requires(Scope.MEMBERS_WRITE)],
         directives=[WRITES],
     )
-    def enrol_member(
+    def enroll_member(
         self,
         info: Info,
         input: Annotated[
-            EnrolMemberInput,
+            EnrollMemberInput,
             strawberry.argument(
                 description="What the new member is known by: a bare card number is enough, the rest can be"
                 " linked later."

@@ -67,6 +67,7 @@ def _changed(
                 survivor=survivor,
                 merged=merged,
                 idempotency_key=str(wish.idempotency_key),
+                by=context.viewer.name,
                 reason=wish.reason,
             ),
         )

@@ -72,6 +72,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
             points=wish.points,
             idempotency_key=str(wish.idempotency_key),
             reason=wish.reason,
+            by=context.viewer.name if context.viewer.is_operator else None,
         )
         try:
             with placed("from"):

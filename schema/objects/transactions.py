@@ -160,13 +160,25 @@ class Transaction(Node):
         return partner_of(info, self._record(info).partner_id)
 
     @strawberry.field(
-        description="Whether the network's operator did it in the partner's name: a reversal, or a void. The"
-        " reason says why, where one was given.",
+        description="Whether the network's operator did it: in the partner's name (a reversal, or a void), on"
+        " the giver's behalf (a transfer, of both sides), or to two records of one person (a merge, an"
+        " un-merge). The reason says why, where one was given.",
         directives=[Cost(weight=1)],
     )
     def by_operator(self, info: Info) -> bool:
         """Who really acted."""
         return on_behalf.who_did(info.context.session, self._record(info)) is not None
+
+    @strawberry.field(
+        description="Which of the operator's clients or people that was (byOperator), to the operator; to"
+        " others null.",
+        directives=[Cost(weight=1)],
+    )
+    def operator(self, info: Info) -> str | None:
+        """Who it was by name."""
+        if not info.context.viewer.is_operator:
+            return None
+        return on_behalf.who_did(info.context.session, self._record(info))
 
     @strawberry.field(description="Whose points moved.")
     def member(self) -> Annotated["Member", strawberry.lazy("schema.objects.members")]:

@@ -317,6 +317,32 @@ def _held_by_bob(scene: Scene) -> TransactionRef:
     return ref
 
 
+def _held_with_bob(scene: Scene) -> TransactionRef:
+    """ann's hold, for which bob gave some; she has got new points since."""
+
+    def make() -> TransactionRef:
+        held = scene.ledger.authorize(scene.ann, 110, from_pool=True).ref
+        scene.ledger.issue(scene.ann, 60)
+        return held
+
+    scene.household()
+    ref: TransactionRef = scene.once("the hold with bob", make)
+    return ref
+
+
+def _captured(scene: Scene) -> TransactionRef:
+    held = scene.once("hold that ended", lambda: scene.ledger.authorize(scene.ann, 25).ref)
+    ref: TransactionRef = scene.once("captured", lambda: scene.ledger.capture(held, 15).ref)
+    return ref
+
+
+def _confirmed(scene: Scene) -> UUID:
+    confirmation: UUID = scene.once(
+        "confirmation", lambda: scene.ledger.confirm(scene.ann, 40, at=scene.partner)
+    )
+    return confirmation
+
+
 def _due(scene: Scene, name: str, **terms: Any) -> None:
     scene.once(name, lambda: scene.ledger.issue(scene.ann, 25, **terms))
 
@@ -340,6 +366,7 @@ _HOLD, _POOL = frozenset({"hold"}), frozenset({"pool"})
 _BLOCK, _CARD_BLOCK = frozenset({"block"}), frozenset({"block of the card"})
 _REVIEW, _ADJUSTMENT = frozenset({"review"}), frozenset({"adjustment"})
 _NOTHING_LEFT, _COMING = frozenset({"nothing left"}), frozenset({"points to come"})
+_ALL_HELD = frozenset({"all held"})
 
 OPERATIONS = (
     Operation(
@@ -462,6 +489,7 @@ OPERATIONS = (
         prepare=_merged_with_eve,
         act=lambda ledger, scene, key: ledger.unmerge(scene.ann, scene.people["eve"], key=key),
         other="eve",
+        shuns=_ALL_HELD,  # eve's points, too
     ),
     Operation(
         name="adjust, giving",
@@ -564,6 +592,41 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.void(_held_by_bob(scene), key=key),
         brings=_POOL,
         other="bob",
+    ),
+    Operation(
+        name="authorise from the pool",
+        prepare=Scene.household,
+        act=lambda ledger, scene, key: ledger.authorize(scene.ann, 110, key=key, from_pool=True),
+        brings=_POOL,
+        other="bob",
+        shuns=_BLOCK | _NOTHING_LEFT,
+    ),
+    Operation(
+        name="capture from the pool",
+        prepare=_held_with_bob,
+        act=lambda ledger, scene, key: ledger.capture(_held_with_bob(scene), 50, key=key),
+        brings=_POOL | _HOLD | _ALL_HELD,
+        other="bob",
+    ),
+    Operation(
+        name="open a pool",
+        prepare=_nothing,
+        act=lambda ledger, scene, _: ledger.pool(scene.ann),
+        keyed=False,
+        shuns=_BLOCK | _POOL,
+    ),
+    Operation(
+        name="reverse a capture",
+        prepare=_captured,
+        act=lambda ledger, scene, key: ledger.reverse(_captured(scene), 10, key=key),
+    ),
+    Operation(
+        name="redeem what was confirmed",
+        prepare=_confirmed,
+        act=lambda ledger, scene, key: ledger.redeem(
+            scene.ann, 40, key=key, confirmation_id=_confirmed(scene)
+        ),
+        shuns=_BLOCK | _NOTHING_LEFT,
     ),
     Operation(
         name="issue a voucher",

@@ -35,6 +35,7 @@ OF_A_MEMBER = (
     "identifier",
     "identifier_change",
     "member_block",
+    "operator_act",
 )
 # One statement: the portraits are the greater part of what the interleavings cost.
 ROWS = text(

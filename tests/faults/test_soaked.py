@@ -100,7 +100,7 @@ def log(api: Api) -> Log:
         granted(at_ann, "createPool", ann, idempotencyKey="second pool", name="Cabin"),
         granted(
             till,
-            "enrolMember",
+            "enrollMember",
             "grocer",
             idempotencyKey="enrol",
             identifiers=[{"kind": "CARD", "value": "NEW1"}],

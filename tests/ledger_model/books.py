@@ -107,6 +107,8 @@ class Line:
     confirmed: bool = False
     card: int | None = None
     store: int | None = None
+    by: str | None = None
+    """Who of the operator's did it."""
 
     def __deepcopy__(self, _: Any) -> "Line":
         return self  # written once

@@ -33,6 +33,8 @@ BOOKS = text("""
                 'sequence', t.sequence, 'kind', t.kind, 'partner', t.partner_id, 'points', t.points, 'window', t.business_date,
                 'recorded_at', t.recorded_at, 'occurred_at', t.occurred_at, 'late', t.late, 'amount', t.amount,
                 'undone', t.undone_points, 'other', t.other_member_id, 'confirmed', t.confirmation_id IS NOT NULL, 'card', t.card_id, 'store', t.store,
+                'by', (SELECT acted_by FROM ledger.operator_act a WHERE a.member_id = t.member_id
+                       AND a.business_date = t.business_date AND a.transaction_id = t.transaction_id),
                 'balance', json_build_array(t.available_after, t.pending_after, t.held_after, t.deficit_after),
                 'reverses', (SELECT r.sequence FROM ledger.transaction r WHERE r.member_id = t.member_id
                              AND r.business_date = t.reverses_date AND r.transaction_id = t.reverses_id),
@@ -175,6 +177,7 @@ class Comparison:
                     real["confirmed"],
                     real["card"] and self.ledger.identifiers.index(UUID(real["card"])),
                     real["store"],
+                    real["by"],
                     tuple(real["balance"]),
                     _before(real["reverses"]),
                     _before(real["hold"]),
@@ -194,6 +197,7 @@ class Comparison:
                     line.confirmed,
                     line.card,
                     self.ledger.store(line.store),
+                    line.by,
                     line.balance,
                     line.reverses,
                     line.hold,

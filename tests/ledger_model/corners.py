@@ -157,5 +157,12 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
             Export(member=0),
             Export(member=3),
         ),
+        "who is in a pool is told so before its holds are": (
+            Issue(member=3, points=50, **HARD),
+            Open(member=3, **HOUSEHOLD),
+            Authorize(member=3, points=5, **HARD),
+            Merge(survivor=0, merged=3),
+            Erase(member=3),
+        ),
     }
 )

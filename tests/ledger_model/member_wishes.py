@@ -30,6 +30,11 @@ from .wishing import (
 )
 
 
+def operator(p: Programme) -> str:
+    """Another one at every moment, so that who asks again is not who did it."""
+    return f"on duty at {p.now}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Transfer(Wish):
     enters = True
@@ -68,12 +73,17 @@ class Transfer(Wish):
             key=key,
             request=request,
             identifier=self.identifier,
+            by=self._by(p),
         )
+
+    def _by(self, p: Programme) -> str | None:
+        """The operator names the giver; who gives by itself does not."""
+        return None if self.identifier is None else operator(p)
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
         giver, taker = ledger.member(self.member), ledger.member(self.to)
         holder = None if self.identifier is None else ledger.member(p.identifiers[self.identifier].member)
-        return ledger.driver.transfer(giver, self.points, to=taker, key=key, holder=holder)
+        return ledger.driver.transfer(giver, self.points, to=taker, key=key, holder=holder, by=self._by(p))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,10 +102,13 @@ class Merge(Wish):
 
     def expect(self, p: Programme, key: str) -> Answer:
         request = ("merge", self.merged)
-        return people.merge(p, survivor=self.survivor, merged=self.merged, key=key, request=request)
+        return people.merge(
+            p, survivor=self.survivor, merged=self.merged, key=key, request=request, by=operator(p)
+        )
 
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
-        return ledger.driver.merge(ledger.member(self.survivor), ledger.member(self.merged), key=key)
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        survivor, merged = ledger.member(self.survivor), ledger.member(self.merged)
+        return ledger.driver.merge(survivor, merged, key=key, by=operator(p))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,10 +136,13 @@ class Unmerge(Merge):
 
     def expect(self, p: Programme, key: str) -> Answer:
         request = ("unmerge", self.merged)
-        return people.unmerge(p, survivor=self.survivor, merged=self.merged, key=key, request=request)
+        return people.unmerge(
+            p, survivor=self.survivor, merged=self.merged, key=key, request=request, by=operator(p)
+        )
 
-    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:  # noqa: ARG002
-        return ledger.driver.unmerge(ledger.member(self.survivor), ledger.member(self.merged), key=key)
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> Posting:
+        survivor, merged = ledger.member(self.survivor), ledger.member(self.merged)
+        return ledger.driver.unmerge(survivor, merged, key=key, by=operator(p))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,7 +11,15 @@ from .programme import Adjustment, Answer, Programme, Refusals
 
 
 def transfer(
-    p: Programme, *, member: int, to: int, points: int, key: str, request: Any, identifier: int | None = None
+    p: Programme,
+    *,
+    member: int,
+    to: int,
+    points: int,
+    key: str,
+    request: Any,
+    identifier: int | None = None,
+    by: str | None = None,
 ) -> Answer:
     no = Refusals()
     p.judge_points(no, points)
@@ -49,13 +57,13 @@ def transfer(
         whose=None if identifier is None else p.identifiers[identifier].member,
     )  # fmt: skip
 
-    line, _ = hand_over(p, giver, taker, "transfer", points)
+    line, _ = hand_over(p, giver, taker, "transfer", points, by=by)
     return p.conclude(
         member, NETWORK, key, request, line=line, points=points, late=False, identifier=identifier
     )
 
 
-def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -> Answer:
+def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any, by: str) -> Answer:
     no = Refusals()
     no("MEMBER_UNKNOWN", when=not (p.knows(survivor) and p.knows(merged)))
     no.end()
@@ -74,13 +82,13 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -
     no("MEMBER_BLOCKED", when=giver.blocked and not taker.blocked)
     no.end()
 
-    _, line = hand_over(p, giver, taker, "merge", None)
+    _, line = hand_over(p, giver, taker, "merge", None, by=by)
     giver.merged_into = survivor
     points = taker.journal[line].points
     return p.conclude(survivor, NETWORK, key, request, line=line, points=points, late=False)
 
 
-def unmerge(p: Programme, *, survivor: int, merged: int, key: str, request: Any) -> Answer:
+def unmerge(p: Programme, *, survivor: int, merged: int, key: str, request: Any, by: str) -> Answer:
     no = Refusals()
     no("MEMBER_UNKNOWN", when=not (p.knows(survivor) and p.knows(merged)))
     no.end()
@@ -95,13 +103,15 @@ def unmerge(p: Programme, *, survivor: int, merged: int, key: str, request: Any)
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
-    line = hand_back(p, giver, taker, brought(giver, taker))
+    line = hand_back(p, giver, taker, brought(giver, taker), by=by)
     taker.merged_into = None
     points = giver.journal[line].points
     return p.conclude(survivor, NETWORK, key, request, line=line, points=points, late=False)
 
 
-def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int | None) -> tuple[int, int]:
+def hand_over(
+    p: Programme, giver: Member, taker: Member, kind: str, points: int | None, *, by: str | None = None
+) -> tuple[int, int]:
     """Give available points, those that expire soonest first; or all that there is, with what is owed.
 
     Each lot becomes a new one of the taker with the issuer, terms, maturity and expiry of the old. Returns
@@ -144,8 +154,10 @@ def hand_over(p: Programme, giver: Member, taker: Member, kind: str, points: int
     if points is None:
         _owe_instead(giver, taker, [claim for claim in giver.claims if claim.open], out, into)
     moved = sum(pending + available for _, pending, available in given)
-    left = giver.record(f"{kind}_out", moved, out, p.now, other=taker.number)
-    came = taker.record(f"{kind}_in", moved, into, p.now, other=giver.number)
+    # Who did it is said by the side that has the key.
+    gave, took = (by, None) if kind == "transfer" else (None, by)
+    left = giver.record(f"{kind}_out", moved, out, p.now, other=taker.number, by=gave)
+    came = taker.record(f"{kind}_in", moved, into, p.now, other=giver.number, by=took)
     if kind != "pool":  # what comes for a purchase pays nothing else
         taker.pay(arrived, sum(available for *_, available in given), p.now)
     return left, came
@@ -157,7 +169,13 @@ def brought(survivor: Member, merged: Member) -> list[Lot]:
 
 
 def hand_back(
-    p: Programme, giver: Member, taker: Member, lots: list[Lot], *, with_claims: bool = True
+    p: Programme,
+    giver: Member,
+    taker: Member,
+    lots: list[Lot],
+    *,
+    with_claims: bool = True,
+    by: str | None = None,
 ) -> int:
     """Give what is left of those lots back to the very lots they came from."""
     out: Legs = []
@@ -177,7 +195,7 @@ def hand_back(
             claim for claim in giver.claims if claim.open and claim.origin and claim.origin[0] == taker.number
         ]
         _owe_instead(giver, taker, back, out, into)
-    left = giver.record("unmerge_out", moved, out, p.now, other=taker.number)
+    left = giver.record("unmerge_out", moved, out, p.now, other=taker.number, by=by)
     taker.record("unmerge_in", moved, into, p.now, other=giver.number)
     return left
 

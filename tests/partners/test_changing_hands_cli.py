@@ -1,6 +1,7 @@
 """Transfers, adjustments and the programme's limits, as the operator types them."""
 
 import json
+from getpass import getuser
 from typing import Any
 
 import pytest
@@ -26,8 +27,12 @@ def test_points_are_given_from_one_member_to_another(terminal: Terminal, card: s
     terminal("member", "enrol", "email:ada@example.org")
     terminal("member", "adjust", card, "900", "--reason", "migration", "--issuer", "grocer")
     wish = ("member", "transfer", card, "email:ada@example.org", "400", "--key", "g")
-    assert terminal.data(*wish)["available"] == 500
-    assert terminal.data(*wish)["replayed"] is True
+    given = terminal.data(*wish, "--by", "grace")
+    assert given["available"] == 500
+    assert terminal.data(*wish, "--by", "hedy")["replayed"] is True
+    assert terminal.data("transaction", "show", given["transaction"])["operator"] == "grace"
+    [came] = terminal.data("member", "history", "email:ada@example.org")
+    assert terminal.data("transaction", "show", came["transaction"])["operator"] == "grace"
     assert terminal.data("member", "show", "email:ada@example.org")["available"] == 400
     assert "500 are left" in terminal(*wish).stdout
     assert "TRANSFER_TO_ONESELF" in terminal("member", "transfer", card, card, "1", exit_code=1).stderr
@@ -38,10 +43,20 @@ def test_two_members_become_one_and_two_again(terminal: Terminal, card: str) -> 
     terminal("member", "enrol", "email:ada@example.org")
     terminal("member", "adjust", card, "900", "--reason", "migration", "--issuer", "grocer")
     pair = ("email:ada@example.org", card)
-    assert terminal.data("member", "merge", *pair, "--reason", "one person")["available"] == 900
+    merged = terminal.data("member", "merge", *pair, "--reason", "one person", "--by", "grace")
+    assert merged["available"] == 900
+    assert terminal.data("transaction", "show", merged["transaction"])["operator"] == "grace"
     assert "MEMBER_MERGED" in terminal("member", "merge", card, pair[0], exit_code=1).stderr
     assert "900 points changed hands; 0 are" in terminal("member", "unmerge", *pair).stdout
     assert "NOT_MERGED" in terminal("member", "unmerge", *pair, exit_code=1).stderr
+    survivor, other = (terminal.data("member", "show", who) for who in pair)
+    for shown, with_, kinds in (
+        (survivor, other, ("merge_in", "unmerge_out")),
+        (other, survivor, ("merge_out", "unmerge_in")),
+    ):
+        told = [(one["what"], one["with"], one["by"]) for one in shown["merges"]]
+        assert told == [(kinds[0], with_["member"], "grace"), (kinds[1], with_["member"], getuser())]
+    assert "grace" in terminal("member", "show", pair[0]).stdout
 
 
 def test_a_gift_of_a_merged_record_sent_again_when_it_is_apart_is_the_same_gift(

@@ -120,11 +120,11 @@ def test_receipts_of_a_merged_record_are_reversed_while_it_is_merged_and_when_it
     before, meanwhile = (line(number, "100002") for number in (1, 2))
     assert posted("before.csv", before) == ({"issue": 1}, 0, 0)
     with coalition.database.unit_of_work() as session:
-        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m"))
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m", by="op"))
     assert posted("merged.csv", meanwhile, back(1)) == ({"issue": 1, "reverse_issue": 1}, 0, 0)
     assert posted("merged.csv", meanwhile, back(1)) == ({}, 2, 0)
     with coalition.database.unit_of_work() as session:
-        unmerge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="u"))
+        unmerge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="u", by="op"))
     assert posted("apart.csv", meanwhile, back(1), back(2)) == ({"reverse_issue": 1}, 2, 0)
     # Nor is a receipt another member's to give back.
     assert posted("other.csv", line(3, "100001"), back(3)) == ({"issue": 1}, 0, 1)

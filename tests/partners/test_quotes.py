@@ -178,7 +178,7 @@ def test_what_merged_records_gave_counts_for_consent_in_a_quote_too(coalition: C
     coalition.redeem(twin, grocer, points=200)
     coalition.redeem(ada, grocer, points=100)
     with coalition.database.unit_of_work() as session:
-        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m"))
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m", by="op"))
     quote = Household(coalition, grocer, ada, ada).quote(1, from_pool=False)
     assert isinstance(quote, RedemptionQuote)
     assert quote.allowed_without_confirmation == 200

@@ -104,7 +104,7 @@ class Scene:
         at_pooled = self.member(self.pooled)
         assert self.do(at_pooled, "createPool", name="Home") == []
         cards = [{"kind": "CARD", "value": number} for number in CARDS]
-        assert self.do(self.till, "enrolMember", identifiers=cards) == []
+        assert self.do(self.till, "enrollMember", identifiers=cards) == []
         self.callers = {
             "till": self.till,
             "ada": self.at_ada,
@@ -329,7 +329,7 @@ def test_whom_nobody_could_be_known_by_so_joins_not_and_is_not_linked(scene: Sce
             identifier = {"kind": kind, "value": wrong}
             with scene.api.nothing_moves():
                 for name, given, path in (
-                    ("enrolMember", {"identifiers": [identifier]}, ["identifiers", "0", "value"]),
+                    ("enrollMember", {"identifiers": [identifier]}, ["identifiers", "0", "value"]),
                     (
                         "linkIdentifier",
                         {"member": named(scene.ada), "identifier": identifier},
@@ -493,7 +493,7 @@ WHO_AND_WHERE: list[tuple[str, str, dict[str, Any], str, list[str]]] = [
     ),
     (
         "till",
-        "enrolMember",
+        "enrollMember",
         {"identifiers": [{"kind": "CARD", "value": "4006381333999"}, {"kind": "CARD", "value": CARDS[0]}]},
         "IDENTIFIER_TAKEN",
         ["identifiers"],

@@ -90,7 +90,9 @@ def test_a_gift_sent_again_is_the_same_wish_though_its_receiver_was_merged_meanw
     wish = {"to": to, "points": 200, "idempotencyKey": "gift"}
     given = api.member(giver).do(TRANSFER, **wish)
     with api.coalition.database.unit_of_work() as session:
-        merge_members(session, MergeMembers(survivor=survivor, merged=taker, idempotency_key="merge"))
+        merge_members(
+            session, MergeMembers(survivor=survivor, merged=taker, idempotency_key="merge", by="op")
+        )
     with api.nothing_moves():
         assert api.member(giver).do(TRANSFER, **wish) == given | {"replayed": True}
         assert codes(api.member(giver).do(TRANSFER, **wish | {"points": 201})) == ["IDEMPOTENCY_CONFLICT"]
@@ -99,6 +101,33 @@ def test_a_gift_sent_again_is_the_same_wish_though_its_receiver_was_merged_meanw
     assert api.coalition.rows(
         "SELECT available FROM ledger.member_head WHERE member_id = :member", member=survivor
     ) == [(250,)]
+
+
+def test_of_a_gift_both_sides_see_that_the_operator_made_it_and_the_operator_which_of_its_clients(
+    api: Api,
+) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, taker = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(giver, grocer, points=500)
+    operator = api.operator()
+    clients = api.coalition.rows("SELECT client_id FROM partners.oauth_client")
+    other = api.operator()
+    wish = {"from": named(_id(giver)), "to": named(_id(taker)), "points": 200, "idempotencyKey": "operator:k"}
+    assert operator.do(TRANSFER, **wish)["userErrors"] == []
+    assert other.do(TRANSFER, **wish)["replayed"]
+    api.member(giver).do(TRANSFER, to=named(_id(taker)), points=100)
+    [[mine]] = clients
+    query = (
+        "query($by: MemberBy!) { member(by: $by) { transactions { nodes { points byOperator operator } } } }"
+    )
+
+    def told(caller: Caller, member: MemberId) -> list[tuple[Any, ...]]:
+        nodes = caller.ask(query, by=named(_id(member)))["member"]["transactions"]["nodes"]
+        return [tuple(one.values()) for one in nodes]
+
+    for member, before in ((giver, [("500", False, None)]), (taker, [])):
+        assert told(other, member) == [("100", False, None), ("200", True, mine), *before]
+        assert told(api.member(member), member) == [("100", False, None), ("200", True, None), *before]
 
 
 def test_a_gift_that_the_operator_sends_again_after_an_un_merge_is_the_same_wish(api: Api) -> None:
@@ -114,11 +143,11 @@ def test_a_gift_that_the_operator_sends_again_after_an_un_merge_is_the_same_wish
     }
     operator = api.operator()
     with api.coalition.database.unit_of_work() as session:
-        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="merge"))
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="merge", by="op"))
     given = operator.do(TRANSFER, **wish)
     assert given["balance"] == {"available": "800"}
     with api.coalition.database.unit_of_work() as session:
-        unmerge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="unmerge"))
+        unmerge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="unmerge", by="op"))
     with api.nothing_moves():
         assert operator.do(TRANSFER, **wish) == given | {"replayed": True}
 
@@ -171,7 +200,7 @@ def test_of_a_receiver_the_giver_learns_nothing_but_that_it_can_receive(api: Api
     api.coalition.issue(giver, grocer, points=50_000)
     with api.coalition.database.unit_of_work() as session:
         set_blocked(session, blocked, blocked=True, by="test")
-        merge_members(session, MergeMembers(survivor=survivor, merged=merged, idempotency_key="m"))
+        merge_members(session, MergeMembers(survivor=survivor, merged=merged, idempotency_key="m", by="op"))
     mine, operator = api.member(giver), api.operator()
     with api.nothing_moves():
         unknown = mine.do(TRANSFER, to={"identifier": {"kind": "CARD", "value": "0000 1111"}}, points=5)

@@ -63,7 +63,7 @@ def _scene(api: Api, papers: Path) -> Scene:
     grocer = api.coalition.trading("grocer", expiry_months=6)
     till, operator, finance = api.client_of(grocer), api.operator(), api.finance()
     card = {"kind": "CARD", "value": "4006381333931"}
-    member = _do(till, "enrolMember", "member { id }", identifiers=[card])["member"]["id"]
+    member = _do(till, "enrollMember", "member { id }", identifiers=[card])["member"]["id"]
     found = member_in(member)
     assert found is not None
     at_member = api.member(MemberId(found))

@@ -48,7 +48,7 @@ def till(api: Api) -> Caller:
 
 def enrolled(till: Caller, card: str = "CARD-0001") -> str:
     payload = till.do(
-        "mutation($input: EnrolMemberInput!) { enrolMember(input: $input) { member { id } } }",
+        "mutation($input: EnrollMemberInput!) { enrollMember(input: $input) { member { id } } }",
         identifiers=[{"kind": "CARD", "value": card}],
     )
     return str(payload["member"]["id"])

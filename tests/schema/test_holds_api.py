@@ -267,11 +267,13 @@ def test_a_partner_sees_what_the_operator_did_in_its_name(api: Api, till: tuple[
     assert ref is not None
     with api.coalition.database.unit_of_work() as session:
         done = on_behalf.void(session, on_behalf.Void(hold=ref, key="k", by="ada", reason="till broke down"))
-    seen = """query($id: ID!) { transaction(by: {id: $id}) { kind byOperator reason partner { code } } }"""
+    seen = """query($id: ID!) { transaction(by: {id: $id}) { kind byOperator operator reason partner { code } } }"""
     assert caller.ask(seen, id=own)["transaction"]["byOperator"] is False
     assert caller.ask(seen, id=transaction_id(done.ref))["transaction"] == {
         "kind": "VOID",
         "byOperator": True,
+        "operator": None,
         "reason": "till broke down",
         "partner": {"code": "grocer"},
     }
+    assert api.operator().ask(seen, id=transaction_id(done.ref))["transaction"]["operator"] == "ada"

@@ -5,7 +5,7 @@ from api_driver import Api, Caller, codes, named
 
 from schema.ids import member_in
 
-ENROL = """mutation($input: EnrolMemberInput!) { enrolMember(input: $input) { member { id }
+ENROLL = """mutation($input: EnrollMemberInput!) { enrollMember(input: $input) { member { id }
     userErrors { code } } }"""
 LINK = """mutation($input: LinkIdentifierInput!) { linkIdentifier(input: $input) { member { id }
     userErrors { code } } }"""
@@ -34,7 +34,7 @@ def till(api: Api) -> Caller:
 
 @pytest.fixture
 def member(till: Caller) -> str:
-    return str(till.do(ENROL, identifiers=[CARD])["member"]["id"])
+    return str(till.do(ENROLL, identifiers=[CARD])["member"]["id"])
 
 
 def test_a_blocked_card_posts_nothing_until_it_is_unblocked(api: Api, till: Caller, member: str) -> None:

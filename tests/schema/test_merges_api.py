@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from api_driver import ANSWER, ISSUE, Api, codes, named
+from api_driver import ANSWER, ISSUE, Api, Caller, codes, named
 
 from coalition.ids import NETWORK, MemberId
 from schema.ids import to_global
@@ -49,6 +49,33 @@ def test_a_merge_and_its_undoing_to_the_point(api: Api) -> None:
     undone = operator.do(UNMERGE, **_pair(ada, twin))
     assert (undone["userErrors"], undone["balance"]) == ([], {"available": "100"})
     assert operator.ask(LINKS, by=named(_id(ada)))["member"] == {"mergedInto": None, "mergedFrom": []}
+
+
+JOURNAL = "query($by: MemberBy!) { member(by: $by) { transactions { nodes { kind byOperator operator } } } }"
+
+
+def test_the_operator_is_told_which_of_its_clients_it_was_the_member_that_it_was_one_and_a_partner_nothing(
+    api: Api,
+) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(twin, grocer, points=40)
+    first = api.operator()
+    [[one]] = clients = api.coalition.rows("SELECT client_id FROM partners.oauth_client")
+    second = api.operator()
+    [[two]] = set(api.coalition.rows("SELECT client_id FROM partners.oauth_client")) - set(clients)
+    first.do(MERGE, **_pair(ada, twin), idempotencyKey="m")
+    assert second.do(MERGE, **_pair(ada, twin), idempotencyKey="m")["replayed"]
+    second.do(UNMERGE, **_pair(ada, twin))
+
+    def told(caller: Caller, member: MemberId) -> list[tuple[str, bool, str | None]]:
+        nodes = caller.ask(JOURNAL, by=named(_id(member)))["member"]["transactions"]["nodes"]
+        return [(node["kind"], node["byOperator"], node["operator"]) for node in reversed(nodes)]
+
+    assert told(second, ada) == [("MERGE_IN", True, one), ("UNMERGE_OUT", True, two)]
+    assert told(second, twin)[1:] == [("MERGE_OUT", True, one), ("UNMERGE_IN", True, two)]
+    assert told(api.member(ada), ada) == [("MERGE_IN", True, None), ("UNMERGE_OUT", True, None)]
+    assert told(api.client_of(grocer), ada) == []
 
 
 def test_rings_oneself_strangers_and_what_was_not_merged_are_refused_and_nothing_moves(api: Api) -> None:
@@ -113,6 +140,4 @@ def test_a_merged_members_card_names_the_survivor_at_the_till_and_itself_in_an_u
 
 
 _CARDS = {"ada": "4006381333931", "twin": "4006381333948"}
-ENROL = (
-    "mutation($input: EnrolMemberInput!) { enrolMember(input: $input) { member { id } userErrors { code } } }"
-)
+ENROL = "mutation($input: EnrollMemberInput!) { enrollMember(input: $input) { member { id } userErrors { code } } }"

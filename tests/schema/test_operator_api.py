@@ -13,7 +13,7 @@ from schema import graph
 from schema.refusals import UserErrorCode
 from settlement.night import settle
 
-ENROL = """mutation($input: EnrolMemberInput!) { enrolMember(input: $input) {
+ENROL = """mutation($input: EnrollMemberInput!) { enrollMember(input: $input) {
     member { id identifiers { kind value } balance { available } } replayed userErrors { code field } } }"""
 LINK = """mutation($input: LinkIdentifierInput!) { linkIdentifier(input: $input) {
     member { id } replayed userErrors { code field } } }"""

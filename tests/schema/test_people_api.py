@@ -18,7 +18,7 @@ MEMBER = (
     "query($by: MemberBy!) { member(by: $by) { id erasedAt identifiers { kind value } " + PROFILE + " } }"
 )
 ENROL = (
-    "mutation($input: EnrolMemberInput!) { enrolMember(input: $input)"
+    "mutation($input: EnrollMemberInput!) { enrollMember(input: $input)"
     " { replayed member { id } userErrors { code } } }"
 )
 ADA: dict[str, Any] = {
@@ -178,7 +178,7 @@ def test_the_key_of_an_enrolment_tells_nobody_the_address(api: Api) -> None:
     from coalition.identifiers import IdentifierKind  # noqa: PLC0415 - here alone
 
     guess = {
-        "operation": "EnrolMemberInput",
+        "operation": "EnrollMemberInput",
         "input": {"identifiers": [{"kind": IdentifierKind.EMAIL, "value": MAIL["value"]}]},
     }
     assert kept != fingerprint("operation", guess)

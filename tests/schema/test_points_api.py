@@ -229,7 +229,7 @@ def test_a_suspended_partner_is_refused(api: Api) -> None:
         refused = [
             till.issue(member, points=5),
             till.do(
-                f"mutation($input: EnrolMemberInput!) {{ enrolMember(input: $input) {NOT_ACTIVE} }}",
+                f"mutation($input: EnrollMemberInput!) {{ enrollMember(input: $input) {NOT_ACTIVE} }}",
                 **joins,
             ),
             till.do(

@@ -36,8 +36,8 @@ PLAN = "mutation ($input: PublishFundingPlanInput!) { publishFundingPlan(input: 
 CLIENT = """mutation ($input: CreateClientInput!) {
   createClient(input: $input) { client { clientId } clientSecret userErrors { code } }
 }"""
-ENROL = """mutation ($input: EnrolMemberInput!) {
-  enrolMember(input: $input) { member { id } userErrors { code } }
+ENROLL = """mutation ($input: EnrollMemberInput!) {
+  enrollMember(input: $input) { member { id } userErrors { code } }
 }"""
 
 
@@ -102,7 +102,7 @@ def test_the_worked_day_over_the_api(
     members = {}
     for name in ("a", "b", "c", "old", "bonus"):
         identifier = {"kind": "CARD", "value": f"CARD{name}"}
-        members[name] = granted(tills["a"].do(ENROL, identifiers=[identifier]))["member"]["id"]
+        members[name] = granted(tills["a"].do(ENROLL, identifiers=[identifier]))["member"]["id"]
 
     old = granted(tills["a"].issue(members["old"], points="5000"))["transaction"]["id"]
     today = a_day_passes(api)

@@ -84,6 +84,11 @@ GIVER = (
 )
 CLAIM = "from_deficit_id IS NOT NULL"
 GIVEN = "points > 0 AND state = 'posted'"
+AN_ISSUE = (
+    "transaction_id = (SELECT transaction_id FROM ledger.transaction o"
+    " WHERE o.member_id = t.member_id AND o.kind = 'issue' LIMIT 1)"
+)
+DONE = "transaction_id IN (SELECT transaction_id FROM ledger.transaction WHERE kind IN ({}))"
 CASES = (
     *(
         hold("holds_are_authorized", change)
@@ -193,6 +198,28 @@ CASES = (
             "concat_ws('/', from_member_id, from_deficit_id)",
         )
         for change in ("points = points + 1", "")
+    ),
+    *(
+        Case("operators_acts_say_whose_they_are", "operator_act", change, DONE.format(kinds), names)
+        for change, left in (
+            ("transaction_id = gen_random_uuid()", "member_id::text"),
+            (AN_ISSUE, "member_id::text"),
+            ("business_date = business_date - 1", "transaction_id::text"),
+            ("member_id = gen_random_uuid()", "transaction_id::text"),
+        )
+        # A transfer may do without a row; the row without its transaction is found all the same.
+        for kinds, names in (("'merge_in', 'unmerge_out'", TRANSACTION), ("'transfer_out'", left))
+    ),
+    Case("operators_acts_say_whose_they_are", "operator_act", "", DONE.format("'merge_in'"), TRANSACTION),
+    Case("operators_acts_say_whose_they_are", "operator_act", "", DONE.format("'unmerge_out'"), TRANSACTION),
+    *(
+        posted("operators_acts_say_whose_they_are", change, where)
+        for change, where in (
+            ("idempotency_key = NULL", "kind = 'merge_in' AND idempotency_key IS NOT NULL"),
+            ("idempotency_key = 'k'", "kind = 'merge_in' AND idempotency_key IS NULL"),
+            ("idempotency_key = 'k'", "kind = 'unmerge_out' AND idempotency_key IS NULL"),
+            ("kind = 'merge_in'", "kind = 'issue'"),
+        )
     ),
     *(
         Case("adjustments_are_posted_as_proposed", "adjustment", change, GIVEN, ADJUSTMENT)

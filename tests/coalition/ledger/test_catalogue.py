@@ -29,6 +29,7 @@ MEMBER_TABLES = {
     "review",
     "identifier_change",
     "member_block",
+    "operator_act",
 }
 OWN_KEY = {"receipt", "identifier", "pool", "pool_member"}
 COORDINATOR = {"programme", "settlement_window", "window_total", "window_node"}

@@ -103,6 +103,7 @@ DOORS: dict[str, tuple[str, ...]] = {
     "enrol": ("new", "partner", "kinds", "owners", "values", "now"),
     "link_identifier": ("member", "partner", "kind", "owner", "value", "now"),
     "set_member_blocked": ("member", "blocked", "by", "reason", "now"),
+    "post_merge": ("member", "other", "key", "fingerprint", "by", "reason", "now"),
     "bring_members_up_to_date": ("members", "now"),
     "close_window": ("date", "now"),
     "seal_window": ("date",),
@@ -130,6 +131,7 @@ def test_no_door_takes_null_for_what_it_needs(ledger: LedgerDriver, door: str, m
     values: dict[str, Any] = {
         "member": member,
         "members": [member],
+        "other": ledger.member(),
         "new": uuid4(),
         "partner": partner,
         "agreement": ledger.agreements[partner],

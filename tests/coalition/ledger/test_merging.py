@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
 from concurrency.interleaving import one_after_another
 from driver import START, LedgerDriver
@@ -16,6 +17,7 @@ from coalition.blocking import set_blocked
 from coalition.db import Database
 from coalition.erasing import erase_member
 from coalition.ids import MemberId
+from coalition.merging import merges_of
 
 SOON, LATE = START + timedelta(days=5), START + timedelta(days=50)
 
@@ -129,6 +131,66 @@ def test_refusals_of_an_unmerge_move_nothing(ledger: LedgerDriver) -> None:
     ledger.merge(ada, ben)
     ledger.merge(cleo, ada)
     refused(ledger, errors.MemberMerged, lambda: unmerge(ada, ben))
+    assert clean(ledger)
+
+
+def acts(ledger: LedgerDriver) -> list[tuple[Any, ...]]:
+    return ledger.rows(
+        "SELECT kind, a.member_id, acted_by"
+        " FROM ledger.operator_act a JOIN ledger.transaction USING (member_id, business_date, transaction_id)"
+        " ORDER BY recorded_at, sequence"
+    )
+
+
+def test_who_did_it_is_kept_with_the_survivors_transaction_whoever_asks_again(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(available=5), ledger.member(available=3)
+    ledger.merge(ada, twin, key="m", by="grace")
+    ledger.unmerge(ada, twin, key="u", by="hedy")
+    before = ledger.snapshot()
+    assert ledger.merge(ada, twin, key="m", by="mallory").replayed
+    assert ledger.unmerge(ada, twin, key="u", by="mallory").replayed
+    assert ledger.snapshot() == before
+    assert acts(ledger) == [("merge_in", ada, "grace"), ("unmerge_out", ada, "hedy")]
+    with ledger.database.reading() as session:
+        # Each of the two can be asked.
+        for one, other, came, went in (
+            (ada, twin, "merge_in", "unmerge_out"),
+            (twin, ada, "merge_out", "unmerge_in"),
+        ):
+            told = [(act.kind, act.other, act.by) for act in merges_of(session, one)]
+            assert told == [(came, other, "grace"), (went, other, "hedy")]
+    assert clean(ledger)
+
+
+def test_nobody_merges_or_parts_two_without_a_name(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member(available=3)
+    nobody: Any = None
+    for act in (ledger.merge, ledger.unmerge):
+        before = ledger.snapshot()
+        with pytest.raises(psycopg.errors.NotNullViolation):
+            act(ada, twin, by=nobody)
+        assert ledger.snapshot() == before
+        act(ada, twin)
+
+
+def test_what_a_reversal_hands_over_between_the_merged_is_nobodys_act(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member()
+    bought = ledger.issue(twin, 5)
+    ledger.merge(ada, twin, by="grace")
+    ledger.reverse(bought.ref, 2)
+    assert [kind for kind, _ in ledger.kinds(ada)] == ["merge_in", "unmerge_out", "merge_in"]
+    assert acts(ledger) == [("merge_in", ada, "grace")]
+    with ledger.database.reading() as session:
+        assert [act.by for act in merges_of(session, twin)] == ["grace"]
+    assert clean(ledger)
+
+
+def test_an_erasure_leaves_who_merged(ledger: LedgerDriver) -> None:
+    ada, twin = ledger.member(), ledger.member()
+    ledger.merge(ada, twin, by="grace")
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, ada)
+    assert acts(ledger) == [("merge_in", ada, "grace")]
     assert clean(ledger)
 
 

@@ -61,6 +61,21 @@ def test_a_member_gives_so_many_points_in_a_window_and_what_it_gets_is_not_count
     assert clean(ledger)
 
 
+def test_an_operators_gift_says_who_gave_it_and_a_members_own_nobody(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=10), ledger.member()
+    given = ledger.transfer(giver, 3, to=taker, key="g", by="grace")
+    ledger.transfer(giver, 2, to=taker, key="own")
+    refused(ledger, errors.InsufficientPoints, lambda: ledger.transfer(giver, 6, to=taker, by="grace"))
+    before = ledger.snapshot()
+    assert ledger.transfer(giver, 3, to=taker, key="g", by="mallory").replayed
+    assert ledger.transfer(giver, 2, to=taker, key="own", by="mallory").replayed
+    assert ledger.snapshot() == before
+    assert ledger.rows("SELECT member_id, transaction_id, acted_by FROM ledger.operator_act") == [
+        (giver, given.transaction_id, "grace")
+    ]
+    assert clean(ledger)
+
+
 def test_the_limit_may_be_lowered_below_what_was_given(ledger: LedgerDriver, owner_engine: Any) -> None:
     giver, taker = ledger.member(available=100), ledger.member()
     ledger.transfer(giver, 50, to=taker)

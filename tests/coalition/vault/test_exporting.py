@@ -98,7 +98,7 @@ def test_a_member_gets_all_that_is_its_own_and_nothing_of_others(ledger: LedgerD
     ledger.authorize(member_id, 10)
     ledger.transfer(member_id, 5, to=other)
     ledger.transfer(other, 3, to=member_id)
-    ledger.merge(member_id, twin)
+    ledger.merge(member_id, twin, by="an operator")
     pool = ledger.pool(member_id, other)
 
     document = exported(ledger.database, member_id)
@@ -123,6 +123,8 @@ def test_a_member_gets_all_that_is_its_own_and_nothing_of_others(ledger: LedgerD
     assert own["pools"][0]["pool_id"] == str(pool)
     assert own["keys"]
     assert str(other) not in json.dumps(document)
+    assert len(own["operator_acts"]) == 1
+    assert "an operator" not in json.dumps(document)
     for section, (table, condition, _, _) in SECTIONS.items():
         counted = ledger.rows(f"SELECT count(*) FROM {table} WHERE {condition}", id=member_id)
         assert [(len(own[section]),)] == counted, section
