@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import text
@@ -19,6 +20,8 @@ from coalition.ledger.posting import TransactionRef, call
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
+VERIFIER: Final = Path(__file__).with_name("verify_proof.py")
+"""A script that checks proofs, and imports nothing of ours: partners take it away."""
 FORMAT: Final = "coalition-proof-1"
 _BLOCK: Final = 1_024
 
@@ -44,7 +47,7 @@ class InclusionProof:
     """Of the member's transaction before it."""
 
     def document(self) -> str:
-        """The proof as JSON, as `docs/verify_proof.py` reads it."""
+        """The proof as JSON, as `verify_proof.py` reads it."""
         return json.dumps(
             {
                 "format": FORMAT,

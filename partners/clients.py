@@ -45,6 +45,8 @@ class CreateClient:
     name: str
     scopes: Collection[str]
     partner_id: PartnerId | None = None
+    by: str | None = None
+    """The client that asks for it, and gets its secret; None: the command line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,15 +79,18 @@ def create_client(session: Session, command: CreateClient) -> NewClient:
         secret_hash=_hashed(secret),
         created_at=now,
         secret_rotated_at=now,
+        secret_given_to=command.by,
     )
     row = session.execute(adding.returning(*_table.c)).mappings().one()
     return NewClient(client=_client(row), secret=secret)
 
 
-def rotate_secret(session: Session, client_id: str) -> NewClient:
+def rotate_secret(session: Session, client_id: str, *, by: str | None = None) -> NewClient:
     """Give a client a new secret. The old one is good for nothing from this moment on.
 
-    Tokens that were fetched with it live out their few minutes.
+    Tokens that were fetched with it live out their few minutes. `by` is the client that asks and gets the
+    secret, None the command line: clients that had another's secret are no second person beside it. One that
+    rotates its own stays whose it was.
 
     Raises:
         ClientUnknown: there is no such client, or it was revoked.
@@ -96,6 +101,8 @@ def rotate_secret(session: Session, client_id: str) -> NewClient:
         .where(_table.c.client_id == client_id, _table.c.revoked_at.is_(None))
         .values(secret_hash=_hashed(secret), secret_rotated_at=datetime.now(UTC))
     )
+    if by != client_id:
+        changed = changed.values(secret_given_to=by)
     row = session.execute(changed.returning(*_table.c)).mappings().one_or_none()
     if row is None:
         raise ClientUnknown(client_id=client_id)

@@ -18,7 +18,7 @@ from coalition.ledger import Posting, TransactionRef
 from coalition.members import Named
 from partners import till
 from partners.batches import MAX_LINES, post_batch
-from partners.till_files import LineKind, TillLine
+from partners.till_files import REVERSALS, LineKind, TillLine
 
 Asked: TypeAlias = tuple[TillLine, Named | None]
 """A line, and whom it names; None: nobody."""
@@ -27,7 +27,6 @@ Done: TypeAlias = list[tuple[TillLine, Posting | CoalitionError]]
 
 _REVERSALS_AT_ONCE: Final = 50
 """In one transaction, of those that are posted one by one."""
-_REVERSALS: Final = frozenset({LineKind.REVERSE_ISSUE, LineKind.REVERSE_REDEMPTION})
 
 _NOBODY: Final = UUID(int=0)
 
@@ -48,10 +47,10 @@ def stages(lines: Sequence[Asked]) -> Iterator[Sequence[Asked]]:
         for asked in rest:
             line, named = asked
             whose = line.member if named is None else named.member_id
-            if whose in waiting or (line.kind not in _REVERSALS and whose in undone):
+            if whose in waiting or (line.kind not in REVERSALS and whose in undone):
                 later.append(asked)
                 waiting.add(whose)
-            elif line.kind in _REVERSALS:
+            elif line.kind in REVERSALS:
                 reversals.append(asked)
                 undone.add(whose)
             else:
@@ -68,7 +67,7 @@ def stages(lines: Sequence[Asked]) -> Iterator[Sequence[Asked]]:
 def post_stage(db: Database, stage: Sequence[Asked], partner_id: PartnerId) -> Done:
     """Post lines of a stage, in one transaction."""
     outcomes: list[Posting | CoalitionError]
-    if stage[0][0].kind in _REVERSALS:
+    if stage[0][0].kind in REVERSALS:
         with db.unit_of_work() as session:
             outcomes = [_reversed(session, line, named, partner_id) for line, named in stage]
     else:
@@ -136,6 +135,8 @@ def _reverse(session: Session, line: TillLine, partner_id: PartnerId, member_id:
             reference=done,
             partner_id=partner_id,
             idempotency_key=_key(line),
+            points=line.points,
+            amount=line.amount,
             occurred_at=line.occurred_at,
         ),
     )
@@ -153,14 +154,24 @@ def _is_of(session: Session, done: TransactionRef, partner_id: PartnerId, member
 
 
 def _key(line: TillLine) -> str:
-    """The line's idempotency key: of what the till calls it, so the same in every file that holds it."""
-    parts = (
+    """The line's idempotency key: of what the till calls it, so the same in every file that holds it.
+
+    Several parts of one receipt line can be given back, and only their value and their time tell these apart.
+    All that is left is given back once.
+    """
+    parts = [
         line.kind.value,
         line.receipt.store,
         line.receipt.terminal,
         line.receipt.number,
         str(line.receipt.line),
         str(line.receipt.revision),
-    )
+    ]
+    if line.kind in REVERSALS and (line.points, line.amount) != (None, None):
+        parts += [
+            str(line.points),
+            str(till.spelled(line.amount)),
+            str(till.asked_moment(line.occurred_at)),
+        ]
     # Parts have no unprintable characters, so the separator keeps them apart.
     return "import-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()

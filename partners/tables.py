@@ -166,6 +166,11 @@ oauth_client = Table(
     Column("secret_hash", LargeBinary, nullable=False, comment="SHA-256 of a 256-bit random secret"),
     Column("created_at", Timestamp, nullable=False),
     Column("secret_rotated_at", Timestamp, nullable=False),
+    Column(
+        "secret_given_to",
+        Text,
+        comment="the client that made it or rotated its secret over the API; NULL: the command line",
+    ),
     Column("revoked_at", Timestamp),
     ForeignKeyConstraint(["partner_id"], ["partners.partner.partner_id"]),
     schema=SCHEMA,

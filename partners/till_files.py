@@ -36,6 +36,9 @@ class LineKind(StrEnum):
     REVERSE_REDEMPTION = "reverse_redemption"
 
 
+REVERSALS: Final = frozenset({LineKind.REVERSE_ISSUE, LineKind.REVERSE_REDEMPTION})
+
+
 class Format(StrEnum):
     """How a till export is written."""
 
@@ -162,6 +165,10 @@ def _line(number: int, row: Mapping[str, Any], *, partner_id: PartnerId, zone: Z
         raise InvalidInput("one of points and amount must be given", field=("points",))
     if kind is LineKind.REDEEM and points is None:
         raise InvalidInput("a redemption is given in points", field=("points",))
+    if kind in REVERSALS and points is not None and amount is not None:
+        raise InvalidInput(
+            "of a reversal give points, amount, or neither for all that is left", field=("points",)
+        )
     return TillLine(
         number=number,
         kind=kind,

@@ -13,11 +13,12 @@ from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 from coalition.db import Database
 from coalition.errors import CoalitionError
+from coalition.proving import VERIFIER
 from partners import oauth
 from partners.tokens import Principal, Tokens
 from schema import graph
@@ -73,6 +74,10 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
 
     export = MemberExport(authenticate=authenticate, make_context=make_context, workers=workers)
 
+    async def verifier(_: Request) -> Response:
+        # Partners check with it what we say: for anyone, without a token.
+        return FileResponse(VERIFIER, media_type="text/x-python")
+
     async def alive(_: Request) -> Response:
         return PlainTextResponse("ok\n")
 
@@ -105,6 +110,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
             Route("/graphql", view.__call__, methods=["GET", "POST"]),
             Route("/statements/{file}", download.__call__, methods=["GET"]),
             Route("/members/{id}/export", export.__call__, methods=["GET"]),
+            Route("/verify_proof.py", verifier, methods=["GET"]),
             Route("/healthz", alive, methods=["GET"]),
             Route("/readyz", ready, methods=["GET"]),
             Route("/metrics", counted, methods=["GET"]),

@@ -53,6 +53,8 @@ BATCH = ListSize(assumed_size=1_000, slicing_arguments=["input.lines"])
 FEW = ListSize(assumed_size=10)
 """A plain list, of which there are few."""
 WRITES = Cost(weight=10)
+"""A mutation: a database transaction of its own."""
 WRITES_LINE = CostPerLine(weight=1)
 """A line of a batch."""
-"""A mutation: a database transaction of its own."""
+OF_LINE = Cost(weight=0)
+"""What a batch knows of a line when it was posted: the line has paid for it, and not for what lies below."""

@@ -116,10 +116,12 @@ class Api:
                     name="test", scopes=scopes, partner_id=None if partner is None else partner.partner_id
                 ),
             )
+        return self.with_secret(made.client.client_id, made.secret)
+
+    def with_secret(self, client_id: str, secret: str) -> Caller:
+        """Whoever has a client's secret."""
         answer = self.http.post(
-            "/oauth/token",
-            data={"grant_type": "client_credentials"},
-            auth=(made.client.client_id, made.secret),
+            "/oauth/token", data={"grant_type": "client_credentials"}, auth=(client_id, secret)
         )
         assert answer.status_code == 200, answer.text
         return Caller(self.http, answer.json()["access_token"])

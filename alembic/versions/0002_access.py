@@ -21,7 +21,8 @@ def upgrade() -> None:
         " TO coalition_app"
     )
     op.execute(
-        "GRANT UPDATE (secret_hash, secret_rotated_at, revoked_at) ON partners.oauth_client TO coalition_app"
+        "GRANT UPDATE (secret_hash, secret_rotated_at, secret_given_to, revoked_at)"
+        " ON partners.oauth_client TO coalition_app"
     )
     op.execute("GRANT UPDATE (state, retired_at) ON partners.signing_key TO coalition_app")
 

@@ -8,6 +8,7 @@ CREATE TABLE partners.oauth_client (
     secret_hash BYTEA NOT NULL,
     created_at TIMESTAMP WITH TIME ZONE NOT NULL,
     secret_rotated_at TIMESTAMP WITH TIME ZONE NOT NULL,
+    secret_given_to TEXT,
     revoked_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT oauth_client_pkey PRIMARY KEY (client_id),
     CONSTRAINT oauth_client_partner_id_fkey FOREIGN KEY(partner_id) REFERENCES partners.partner (partner_id)
@@ -16,6 +17,8 @@ CREATE TABLE partners.oauth_client (
 COMMENT ON COLUMN partners.oauth_client.partner_id IS 'NULL: an operator''s or finance''s client';
 
 COMMENT ON COLUMN partners.oauth_client.secret_hash IS 'SHA-256 of a 256-bit random secret';
+
+COMMENT ON COLUMN partners.oauth_client.secret_given_to IS 'the client that made it or rotated its secret over the API; NULL: the command line';
 
 CREATE TABLE partners.signing_key (
     kid TEXT NOT NULL,

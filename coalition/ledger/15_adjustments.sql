@@ -28,6 +28,21 @@ BEGIN
     VALUES (p_member, p_adjustment, p_points, p_reason, p_note, p_issuer, p_funding_plan, p_by, moment, 'proposed');
 END $$;
 
+-- A client, whoever got its secret by making it or rotating it over the API, whoever got that one's, and so on: all can be
+-- one person. A client from the command line, or a name, stands alone.
+CREATE FUNCTION ledger.hands_of(p_name text) RETURNS text[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    here  text := p_name;
+    hands text[] := '{}';
+BEGIN
+    WHILE here IS NOT NULL AND here <> ALL (hands) LOOP
+        hands := hands || here;
+        SELECT secret_given_to INTO here FROM partners.oauth_client WHERE client_id = here;
+    END LOOP;
+    RETURN hands;
+END $$;
+
 -- Post a proposed adjustment; p_by is who says so. Within the limit that may be who proposed it.
 CREATE FUNCTION ledger.post_adjustment(
     p_member uuid, p_adjustment uuid, p_agreement uuid, p_expires_at timestamptz, p_by text, p_now timestamptz
@@ -54,7 +69,7 @@ BEGIN
         PERFORM ledger.refuse('ADJUSTMENT_DECIDED', jsonb_build_object('state', wanted.state));
     END IF;
     SELECT adjustment_limit_points INTO free FROM programme;
-    IF wanted.state = 'proposed' AND wish.points > free AND p_by = wanted.proposed_by THEN
+    IF wanted.state = 'proposed' AND wish.points > free AND ledger.hands_of(p_by) && ledger.hands_of(wanted.proposed_by) THEN
         PERFORM ledger.refuse('SECOND_PERSON_NEEDED', jsonb_build_object('limit', free));
     END IF;
     IF wanted.points > 0 THEN

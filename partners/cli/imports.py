@@ -64,14 +64,19 @@ def import_file(file: Path, code: str, written: Format | None, rejects: Path | N
     kind         issue, redeem, reverse_issue or reverse_redemption
     member       the card, or another identifier of the member
     time         ISO 8601; without a zone it is in the programme's
-    amount       money spent (issues), or
-    points       points (issues; redemptions, with the amount that they stand for, if you like)
+    amount       money spent (issues), or given back (reversals), or
+    points       points (issues; redemptions, with the amount that they stand for, if you like; reversals)
     store, terminal, line, revision        of the receipt, if there are several
     member_kind  card (if not given), phone, email, partner_reference
 
     Other columns are ignored. The same file again changes nothing: each receipt line has one effect. What
     is refused goes to the rejects file (line, field, reason) and stops nothing else; correct those lines
     and import them again, with the rest or without.
+
+    A reversal names the receipt line that it undoes: so many of its points, what an amount of its money
+    stands for, or with neither all that is left of it. Parts of one receipt line are told apart by their
+    value and their time, in one file or in several: where both are the same it is the same part, sent again,
+    and moves nothing. Two parts of one value must differ in their time, or be given as one.
 
     \b
     Exit codes: 0 all lines are posted, 1 some were rejected.

@@ -169,7 +169,9 @@ class AdjustmentMutations:
         input: Annotated[
             ApproveAdjustmentInput,
             strawberry.argument(
-                description="Which adjustment. Your client must be another than the one that proposed it."
+                description="Which adjustment. Your client must be another than the one that proposed it; and"
+                " not one that it made, or whose secret it rotated, over the API, nor the other way round,"
+                " however many clients stand between them."
             ),
         ],
     ) -> AdjustmentPayload:

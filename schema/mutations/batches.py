@@ -13,7 +13,7 @@ from partners import till
 from partners.batches import MAX_LINES, post_batch
 from partners.scopes import Scope
 from schema.context import Context, Info
-from schema.cost import BATCH, ONE, WRITES, WRITES_LINE
+from schema.cost import BATCH, OF_LINE, ONE, WRITES, WRITES_LINE
 from schema.ids import member_in
 from schema.inputs import NOBODY, IssuePointsInput, MemberBy, RedeemPointsInput
 from schema.mutations.payloads import Payload
@@ -67,15 +67,17 @@ class PointsBatchLine:
     """A posting, or why there is none."""
 
     line: int = strawberry.field(description="Its index in `lines`, from 0.")
-    transaction: Transaction | None = strawberry.field(description="What was posted.")
-    balance: Balance | None = strawberry.field(description="The member's balance after it.")
+    transaction: Transaction | None = strawberry.field(description="What was posted.", directives=[OF_LINE])
+    balance: Balance | None = strawberry.field(
+        description="The member's balance after it.", directives=[OF_LINE]
+    )
     replayed: bool = strawberry.field(
         description="Whether this wish was granted before, under this key: the answer is the one of then."
     )
     user_errors: list[UserError] = strawberry.field(
         description="Why the network says no to this line; the paths of fields begin with input, lines and"
         " its index. BATCH_STOPPED on the lines of an atomic batch that go with one that was refused.",
-        directives=[ONE],
+        directives=[ONE, OF_LINE],
     )
 
     @classmethod
@@ -172,6 +174,11 @@ def _post(
             if isinstance(one, CoalitionError)
         ]
     )
+    # Whatever is asked of them is read of all together.
+    refs = [one.ref for one in done if not isinstance(one, CoalitionError)]
+    context.loaded.transactions.want(refs)
+    context.loaded.entries.want(refs)
+    context.loaded.reversals.want(refs)
     answered = [PointsBatchLine.of(number, one) for number, one in enumerate(done)]
     return PointsBatchPayload(
         replayed=all(one.replayed for one in answered), user_errors=[], lines=answered, stopped_by=None

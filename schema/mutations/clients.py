@@ -114,6 +114,7 @@ class ClientMutations:
                     name=input.name,
                     scopes=input.scopes,
                     partner_id=None if partner is None else partner.partner_id,
+                    by=info.context.viewer.client_id,
                 ),
             )
 
@@ -136,7 +137,10 @@ class ClientMutations:
         ],
     ) -> ClientSecretPayload:
         """Rotate a secret."""
-        return _with_secret(info, input, lambda session: clients.rotate_secret(session, input.client_id))
+        by = info.context.viewer.client_id
+        return _with_secret(
+            info, input, lambda session: clients.rotate_secret(session, input.client_id, by=by)
+        )
 
     @strawberry.mutation(
         description="Shut a client out for good, its tokens within two seconds.",

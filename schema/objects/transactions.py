@@ -91,10 +91,11 @@ class Entry:
 
 @strawberry.type(
     description="That a transaction is in its settlement window, to be checked against the window's Merkle"
-    " root without trusting the network (RFC 9162, 2.1.3)."
+    " root without trusting the network (RFC 9162, 2.1.3): by verify_proof.py, which this server gives to"
+    " anyone at /verify_proof.py and which needs Python alone, or by a program of your own."
 )
 class InclusionProof:
-    """What `docs/verify_proof.py` checks."""
+    """What `verify_proof.py` checks."""
 
     root: str = strawberry.field(
         description="The root, in hex. Compare it with the one that you kept: settlementWindows has it from"

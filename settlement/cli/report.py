@@ -106,7 +106,7 @@ def liability(*, business_date: datetime | None, form: str) -> None:
 @report.command()
 @_format_option
 def windows(*, form: str) -> None:
-    """Settlement windows, newest first (at most 100)."""
+    """Settlement windows, newest first (at most 100), and the Merkle roots of those that are sealed."""
     with console.open_database() as database, database.reading() as session:
         page = reads.windows_page(session, PageRequest(size=100))
         states = {run.business_date: run.state.value for run in _runs_in_force(session)}
@@ -123,7 +123,16 @@ def windows(*, form: str) -> None:
         }
         for window in page.items
     ]
+    if form != "table":
+        _print_rows(rows, form, "Settlement windows")
+        return
+    roots = [(row["business_date"], root) for row in rows if (root := row.pop("merkle_root"))]
     _print_rows(rows, form, "Settlement windows")
+    # On lines of their own, as no table may cut what is copied from here.
+    if roots:
+        click.echo("Merkle roots")
+    for business_date, root in roots:
+        click.echo(f"{business_date}  {root}")
 
 
 @report.command(name="expiry-forecast")

@@ -20,17 +20,16 @@ from coalition import merkle
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.errors import TransactionUnknown
 from coalition.ledger import Posting, TransactionRef
-from coalition.proving import InclusionProof, prove_inclusion
+from coalition.proving import VERIFIER, InclusionProof, prove_inclusion
 
-SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "verify_proof.py"
-verify_proof: Any = SimpleNamespace(**run_path(str(SCRIPT)))
+verify_proof: Any = SimpleNamespace(**run_path(str(VERIFIER)))
 
 
 def verify(folder: Path, document: str, root: str) -> tuple[int, str]:
     file = folder / "proof.json"
     file.write_text(document, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-I", SCRIPT, file, "--root", root], capture_output=True, text=True, check=False
+        [sys.executable, "-I", VERIFIER, file, "--root", root], capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout + done.stderr
 

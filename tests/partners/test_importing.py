@@ -133,6 +133,86 @@ def test_receipts_of_a_merged_record_are_reversed_while_it_is_merged_and_when_it
         assert run_audit(session) == []
 
 
+def test_parts_of_a_receipt_line_are_given_back_each_once_in_one_file_or_in_several(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    def back(kind: str, *, amount: str = "", points: str = "", time: str = "11:00:00Z") -> str:
+        return f"s1,t1,1,1,{kind},{cards[0]},2026-03-02T{time},{amount},{points}"
+
+    def posted(name: str, *lines: str) -> tuple[dict[str, int], dict[str, int], int, int]:
+        told = json.loads(imported(written(tmp_path / name, *lines)).stdout)
+        return told["posted"], told["points"], told["replayed"], told["rejected"]
+
+    monday = (
+        line(1, cards[0], amount="40", points=""),
+        line(1, cards[0], kind="redeem", amount="20", points="10"),
+        back("reverse_issue", amount="12.50"),
+        back("reverse_issue", points="4"),
+        back("reverse_redemption", points="3"),
+        back("reverse_redemption", points="3", time="10:59:59Z"),
+        # The same as before it, in other words.
+        back("reverse_issue", amount="12.5", time="12:00:00+01:00"),
+    )
+
+    assert posted("monday.csv", *monday) == (
+        {"issue": 1, "redeem": 1, "reverse_issue": 2, "reverse_redemption": 2},
+        {"issue": 40, "redeem": 10, "reverse_issue": 17, "reverse_redemption": 6},
+        1,
+        0,
+    )
+    after = coalition.snapshot()
+    assert posted("monday.csv", *monday) == ({}, {}, 7, 0)
+    assert coalition.snapshot() == after
+    assert posted(
+        "tuesday.csv",
+        back("reverse_issue", points="4"),
+        back("reverse_issue", points="4", time="10:00:00Z"),
+        back("reverse_redemption"),
+    ) == ({"reverse_issue": 1, "reverse_redemption": 1}, {"reverse_issue": 4, "reverse_redemption": 4}, 1, 0)
+    assert posted(
+        "wednesday.csv", back("reverse_issue"), back("reverse_issue"), back("reverse_redemption")
+    ) == (
+        {"reverse_issue": 1},
+        {"reverse_issue": 40 - 21},
+        2,
+        0,
+    )
+    assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(0,)]
+    with coalition.database.reading() as session:
+        assert run_audit(session) == []
+
+
+def test_a_part_that_is_no_part_is_rejected_and_nothing_moves(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    imported(written(tmp_path / "till.csv", line(1, cards[0]), line(1, cards[0], kind="redeem", points="5")))
+    before = coalition.rows("SELECT * FROM ledger.transaction"), coalition.snapshot()
+    file = written(
+        tmp_path / "back.csv",
+        line(1, cards[0], kind="reverse_issue", amount="5", points="5"),
+        line(1, cards[0], kind="reverse_redemption", amount="5", points="5"),
+        line(1, cards[0], kind="reverse_issue", points="11"),
+        line(1, cards[0], kind="reverse_issue", points="0"),
+        line(1, cards[0], kind="reverse_issue", points="-4"),
+        line(1, cards[0], kind="reverse_redemption", amount="-5", points=""),
+        line(1, cards[0], kind="reverse_redemption", amount="5", points=""),
+    )
+
+    ended = imported(file)
+
+    assert ended.exit_code == 1
+    assert [(row["line"], row["field"], row["code"]) for row in rejects(file)] == [
+        ("2", "points", "INVALID_INPUT"),
+        ("3", "points", "INVALID_INPUT"),
+        ("4", "points", "REVERSAL_EXCEEDED"),
+        ("5", "points", "POINTS_INVALID"),
+        ("6", "points", "POINTS_INVALID"),
+        ("7", "amount", "INVALID_INPUT"),
+        ("8", "amount", "INVALID_INPUT"),
+    ]
+    assert (coalition.rows("SELECT * FROM ledger.transaction"), coalition.snapshot()) == before
+
+
 def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
     coalition: Coalition, cards: list[str], tmp_path: Path
 ) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from api_driver import Api, Caller, codes, named
+from sqlalchemy import event
 
 from coalition.audit import run_audit
 from partners.batches import MAX_LINES
@@ -153,6 +154,59 @@ def test_too_many_lines_or_none_are_refused_whole(api: Api) -> None:
 
     assert outcomes(send(till, ISSUE, *lines[1:])) == ["1"] * MAX_LINES
     assert codes(send(till, ISSUE, *lines)) == ["BATCH_TOO_LARGE"]
+
+
+def test_the_largest_batch_may_ask_what_a_till_wants_to_know(api: Api) -> None:
+    grocer = api.coalition.trading()
+    till = api.client_of(grocer)
+    member = api.enrolled(grocer)
+    asked = """mutation($input: IssuePointsBatchInput!) { issuePointsBatch(input: $input) {
+        lines {
+            transaction { id points recordedAt late receipt { number } }
+            balance { available pending }
+            userErrors { code message field }
+        }
+    } }"""
+    lines = [line(member, f"k{number}", 1, receipt=receipt(str(number))) for number in range(MAX_LINES)]
+    statements: list[str] = []
+
+    @event.listens_for(api.coalition.database.engine, "before_cursor_execute")
+    def _(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    answer = till.send(asked, {"input": {"lines": lines}}).json()
+
+    assert "errors" not in answer, answer["errors"]
+    assert answer["extensions"]["cost"] == {"requested": 10 + 2 * MAX_LINES + 1, "limit": 5_000}
+    answered = answer["data"]["issuePointsBatch"]["lines"]
+    assert [one["transaction"]["receipt"]["number"] for one in answered] == [
+        str(number) for number in range(MAX_LINES)
+    ]
+    assert {one["transaction"]["late"] for one in answered} == {False}
+    # What was not in the kernel's answer is read of all lines together.
+    assert sum("ledger.transaction" in one for one in statements) == 1
+
+
+@pytest.mark.parametrize(
+    "deep",
+    [
+        "transaction { reversedBy { id receipt { number } } }",
+        "transaction { entries { issuer { code } } }",
+        "transaction { member { transactions(first: 5) { nodes { id } } } }",
+        "transaction { member { id } partner { code } receipt { number } member2: member { id } }",
+    ],
+)
+def test_the_largest_batch_is_no_way_round_the_limit_of_cost(api: Api, deep: str) -> None:
+    grocer = api.coalition.trading()
+    till = api.client_of(grocer)
+    member = api.enrolled(grocer)
+    lines = [line(member, f"k{number}") for number in range(MAX_LINES)]
+    asked = f"mutation($input: IssuePointsBatchInput!) {{ issuePointsBatch(input: $input) {{ lines {{ {deep} }} }} }}"
+
+    with api.nothing_moves():
+        [error] = till.send(asked, {"input": {"lines": lines}}).json()["errors"]
+
+    assert error["extensions"]["code"] == "TOO_COSTLY"
 
 
 def test_what_a_batch_costs_goes_by_its_lines(api: Api) -> None:

@@ -1,6 +1,7 @@
 """Transfers and adjustments over the API: who may, what is told to whom, and that a refusal moves nothing."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from api_driver import Api, Caller, codes, named
@@ -10,6 +11,8 @@ from coalition.blocking import set_blocked
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import NETWORK, MemberId
 from coalition.merging import MergeMembers, merge_members, unmerge_members
+from partners.clients import rotate_secret
+from partners.scopes import Scope
 from schema.ids import to_global
 
 TRANSFER = """mutation($input: TransferPointsInput!) { transferPoints(input: $input) {
@@ -18,6 +21,11 @@ TRANSFER = """mutation($input: TransferPointsInput!) { transferPoints(input: $in
 ADJUST = """mutation($input: AdjustPointsInput!) { adjustPoints(input: $input) { ...A } }"""
 APPROVE = """mutation($input: ApproveAdjustmentInput!) { approveAdjustment(input: $input) { ...A } }"""
 REJECT = """mutation($input: RejectAdjustmentInput!) { rejectAdjustment(input: $input) { ...A } }"""
+MAKE = """mutation($input: CreateClientInput!) {
+    createClient(input: $input) { client { clientId } clientSecret } }"""
+ROTATE = (
+    """mutation($input: RotateClientSecretInput!) { rotateClientSecret(input: $input) { clientSecret } }"""
+)
 ADJUSTED = """fragment A on AdjustmentPayload { replayed
     adjustment { id state points reason note issuer { code } proposedBy decidedBy }
     transaction { kind points explanation } balance { available } userErrors { code field } }"""
@@ -297,6 +305,64 @@ def test_above_the_limit_somebody_else_says_yes_or_no(api: Api) -> None:
         "points": "5000"
     }
     assert ada.ask(LIST, member=named("nobody"))["adjustments"]["nodes"] == []
+
+
+def test_clients_whose_secrets_one_had_are_one_person(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member = api.enrolled(grocer)
+    operator = Scope.PROGRAMME_ADMIN.value
+
+    def do(caller: Caller, mutation: str, **given: Any) -> Any:
+        # A client's keys are its own, whichever secret its token was fetched with.
+        return caller.do(mutation, idempotencyKey=str(uuid4()), **given)
+
+    def made(by: Caller) -> tuple[str, Caller]:
+        payload = do(by, MAKE, name="Another", scopes=[operator])
+        return payload["client"]["clientId"], api.with_secret(
+            payload["client"]["clientId"], payload["clientSecret"]
+        )
+
+    def rotated(by: Caller, client_id: str) -> Caller:
+        return api.with_secret(client_id, do(by, ROTATE, clientId=client_id)["clientSecret"])
+
+    ada, grace = api.operator(), api.operator()
+    child_id, child = made(ada)
+    _, other_child = made(ada)
+    _, grandchild = made(child)
+    colleague_id, _ = made(grace)
+    colleague = rotated(child, colleague_id)
+    for proposer, second in (
+        (ada, child),
+        (ada, grandchild),
+        (ada, colleague),
+        (child, ada),
+        (child, other_child),
+        (other_child, grandchild),
+    ):
+        wanted = _adjust(proposer, member, 5_000)["adjustment"]["id"]
+        with api.nothing_moves():
+            assert codes(do(second, APPROVE + ADJUSTED, adjustment=wanted)) == ["SECOND_PERSON_NEEDED"]
+        assert do(grace, APPROVE + ADJUSTED, adjustment=wanted)["adjustment"]["state"] == "POSTED"
+
+    # Its own secret is no way out of the line; the command line is.
+    proposed = _adjust(ada, member, 5_000)["adjustment"]
+    wanted, ada_id = proposed["id"], proposed["proposedBy"]
+    child = rotated(child, child_id)
+    with api.nothing_moves():
+        assert codes(do(child, APPROVE + ADJUSTED, adjustment=wanted)) == ["SECOND_PERSON_NEEDED"]
+    # Nor do two that have each other's go round for ever.
+    rotated(child, ada_id)
+    with api.nothing_moves():
+        assert codes(do(child, APPROVE + ADJUSTED, adjustment=wanted)) == ["SECOND_PERSON_NEEDED"]
+    with api.coalition.database.unit_of_work() as session:
+        free = rotate_secret(session, child_id)
+    child = api.with_secret(child_id, free.secret)
+    with api.nothing_moves():
+        # It has the secret of the one that proposed.
+        assert codes(do(child, APPROVE + ADJUSTED, adjustment=wanted)) == ["SECOND_PERSON_NEEDED"]
+    with api.coalition.database.unit_of_work() as session:
+        rotate_secret(session, ada_id)
+    assert do(child, APPROVE + ADJUSTED, adjustment=wanted)["adjustment"]["state"] == "POSTED"
 
 
 @pytest.mark.parametrize("query", [LIST, ADJUST + ADJUSTED])

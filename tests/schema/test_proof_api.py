@@ -11,12 +11,16 @@ from uuid import UUID
 
 import pytest
 from api_driver import Api
+from click.testing import CliRunner
 
+import coalition
 from coalition import windows
+from coalition.cli import cli
 from coalition.ids import MemberId
+from coalition.proving import VERIFIER
+from schema import graph
 from schema.ids import member_in, transaction_id
 
-SCRIPT = Path(__file__).resolve().parents[2] / "docs" / "verify_proof.py"
 PROOF = "query ($by: TransactionBy!) { transaction(by: $by) { proof { root leafIndex treeSize document } } }"
 NODE = "query ($id: ID!) { node(id: $id) { ... on Transaction { proof { root } } } }"
 ROOTS = "{ settlementWindows { nodes { businessDate transactions merkleRoot } } }"
@@ -49,7 +53,10 @@ def test_a_transaction_is_proved_to_its_partner_and_member_and_to_nobody_else(
     assert (proof["root"], proof["treeSize"], window["transactions"]) == (window["merkleRoot"], 2, 2)
     file = tmp_path / "proof.json"
     file.write_text(proof["document"], encoding="utf-8")
-    check = [sys.executable, "-I", str(SCRIPT), str(file), "--root", window["merkleRoot"]]
+    # As anyone has it from the server, without a token.
+    script = tmp_path / "verify_proof.py"
+    script.write_bytes(api.http.get("/verify_proof.py").raise_for_status().content)
+    check = [sys.executable, "-I", str(script), str(file), "--root", window["merkleRoot"]]
     assert subprocess.run(check, capture_output=True, check=False).returncode == 0
 
     owner = member_in(member)
@@ -92,3 +99,14 @@ def test_from_its_proof_a_partner_cannot_guess_what_the_member_has_elsewhere(api
     lines.append(f"inserted|{written}")
     tried = ["\n".join([*lines, f"after|{knows['points']}|{pending}|0|0"]) for pending in range(10)]
     assert proof["privateDigest"] not in {sha256(one.encode()).hexdigest() for one in tried}
+
+
+def test_the_script_that_checks_proofs_is_one_wherever_it_is_had(api: Api) -> None:
+    served = api.http.get("/verify_proof.py")
+    printed = CliRunner().invoke(cli, ["proof", "--script"])
+
+    assert (served.status_code, served.headers["content-type"]) == (200, "text/x-python; charset=utf-8")
+    assert served.content == printed.stdout_bytes == VERIFIER.read_bytes()
+    # It travels with the package.
+    assert VERIFIER.parent.samefile(Path(coalition.__file__).parent)
+    assert "/verify_proof.py" in (graph.build().as_str())

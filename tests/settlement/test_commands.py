@@ -11,9 +11,10 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import TestDatabase
 from night_driver import NightDriver
+from rich.console import Console
 from sqlalchemy import Engine, text
 
-from coalition.cli import cli
+from coalition.cli import cli, console
 
 
 @pytest.fixture
@@ -157,6 +158,26 @@ def test_every_report_has_every_form(due: NightDriver, coalition: Any, paper: st
     if form == "json":
         json.loads(result.stdout)
     assert "2026-03-02" in result.stdout
+
+
+@pytest.mark.parametrize("width", [None, 80, 20])
+def test_roots_are_printed_whole_however_narrow_it_is(
+    due: NightDriver, coalition: Any, monkeypatch: pytest.MonkeyPatch, width: int | None
+) -> None:
+    due.settle()
+    if width is not None:
+        monkeypatch.setattr(console, "screen", lambda: Console(width=width, highlight=False))
+
+    shown = coalition("report", "windows").stdout
+
+    [root] = [
+        window["merkle_root"]
+        for window in json.loads(coalition("report", "windows", "--format", "json").stdout)
+        if window["merkle_root"]
+    ]
+    assert len(root) == 64
+    assert f"2026-03-02  {root}\n" in shown
+    assert width is None or max(map(len, shown.splitlines())) <= max(width, 80)
 
 
 def test_a_report_is_the_file_byte_for_byte(due: NightDriver, coalition: Any) -> None:
