@@ -7,7 +7,6 @@ from uuid import UUID
 import strawberry
 
 from coalition.errors import InvalidInput
-from coalition.history import find_by_receipt
 from coalition.ids import PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
 from coalition.members import Named
@@ -161,12 +160,7 @@ def _reversed(
             "name the transaction by its id or by its receipt line", field=("input", "receipt")
         )
     if wish.receipt is not None:
-        return find_by_receipt(
-            session,
-            partner_id=partner_id,
-            kind=str(wish.receipt.kind.value),
-            receipt=wish.receipt.receipt.receipt(),
-        )
+        return wish.receipt.find(session, partner_id=partner_id)
     return transaction_in(str(wish.transaction_id))
 
 
