@@ -9,12 +9,15 @@ import strawberry
 
 from coalition import identifier_changes, identifiers, members, receipts
 from coalition.amounts import Points
+from coalition.history import find_by_receipt
 from coalition.ids import MemberId, PartyId
 from schema.enums import IdentifierKind, TransactionKind
 from schema.ids import member_in
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+    from coalition.ledger import TransactionRef
 
 NOBODY = MemberId(UUID(int=0))
 """A member that never exists: what an unknown identifier or a malformed id names. So the refusal comes from
@@ -135,8 +138,16 @@ class TransactionByReceipt:
 
     receipt: ReceiptInput = strawberry.field(description="The line.")
     kind: TransactionKind = strawberry.field(
-        default=TransactionKind.ISSUE, description="ISSUE or REDEEM: one receipt can have both."
+        default=TransactionKind.ISSUE,
+        description="ISSUE or REDEEM: one receipt can have both. A capture is found as CAPTURE, too.",
     )
+
+    def find(self, session: "Session", *, partner_id: PartyId) -> "TransactionRef | None":
+        """What the partner posted for it. Captures claim their receipts as redemptions do."""
+        kind = TransactionKind.REDEEM if self.kind is TransactionKind.CAPTURE else self.kind
+        return find_by_receipt(
+            session, partner_id=partner_id, kind=str(kind.value), receipt=self.receipt.receipt()
+        )
 
 
 @strawberry.input(description="The idempotency key that you posted under, which counts for one member.")

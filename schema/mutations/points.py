@@ -7,7 +7,6 @@ from uuid import UUID
 import strawberry
 
 from coalition.errors import InvalidInput
-from coalition.history import find_by_receipt
 from coalition.ids import PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
 from coalition.members import Named
@@ -163,10 +162,7 @@ def _reversed(
         )
     if wish.receipt is not None:
         with placed("receipt", "receipt", instead_of=("receipt",)):
-            receipt = wish.receipt.receipt.receipt()
-        return find_by_receipt(
-            session, partner_id=partner_id, kind=str(wish.receipt.kind.value), receipt=receipt
-        )
+            return wish.receipt.find(session, partner_id=partner_id)
     return transaction_in(str(wish.transaction_id))
 
 

@@ -45,9 +45,7 @@ def _by_receipt(context: Context, by: TransactionByReceipt) -> TransactionRef | 
     partner_id = context.viewer.partner_id
     if partner_id is None:
         return None
-    return history.find_by_receipt(
-        context.session, partner_id=partner_id, kind=str(by.kind.value), receipt=by.receipt.receipt()
-    )
+    return by.find(context.session, partner_id=partner_id)
 
 
 def _by_key(context: Context, by: TransactionByKey) -> TransactionRef | None:

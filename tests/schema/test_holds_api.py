@@ -58,12 +58,19 @@ def test_points_are_set_aside_and_taken_in_part(till: tuple[str, Caller]) -> Non
     assert (taken["hold"]["state"], taken["hold"]["captured"]) == ("CAPTURED", "100")
     assert (taken["hold"]["closedBy"], taken["balance"]) == ({"kind": "CAPTURE"}, {"available": "400"})
     assert codes(caller.do(CAPTURE, holdId=held["hold"]["id"])) == ["HOLD_CAPTURED"]
-    found = caller.ask(
-        "query ($by: TransactionBy!) { transaction(by: $by) { kind points hold { state } explanation } }",
-        by={"receipt": {"receipt": RECEIPT, "kind": "REDEEM"}},
-    )["transaction"]
+    # By the kind of its receipt, which is a redemption's, or by its own.
+    found, same, of_issue = (
+        caller.ask(
+            "query ($by: TransactionBy!) { transaction(by: $by) { kind points hold { state } explanation } }",
+            by={"receipt": {"receipt": RECEIPT, "kind": kind}},
+        )["transaction"]
+        for kind in ("REDEEM", "CAPTURE", "ISSUE")
+    )
+    assert (same, of_issue) == (found, None)
     assert (found["kind"], found["points"], found["hold"]) == ("CAPTURE", "100", {"state": "CAPTURED"})
     assert found["explanation"].startswith("100 points were taken of those set aside")
+    back = caller.do(REVERSE, receipt={"receipt": RECEIPT, "kind": "CAPTURE"}, points=30)
+    assert (back["transaction"]["points"], back["balance"]) == ("30", {"available": "430"})
 
 
 def test_a_lost_answer_to_an_authorisation_is_replayed(api: Api, till: tuple[str, Caller]) -> None:
