@@ -111,7 +111,7 @@ def _record(session: Session, member_id: MemberId) -> Iterator[str]:
         "member_id": member_id,
         "profile": {field: value for field, value in sealed.items() if ":" not in field},
         "identifiers": _identifiers(session, member_id, sealed),
-        # What stands in transactions for a reason in somebody's words, and the words.
+        # What stands in rows for somebody's words, and the words.
         "reasons": {
             field.removeprefix(vault.REASON_FIELD): reasons.unsalted(value)
             for field, value in sealed.items()

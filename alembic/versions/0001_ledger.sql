@@ -794,6 +794,7 @@ CREATE TABLE ledger.adjustment (
     CONSTRAINT adjustment_points_check CHECK (points <> 0 AND abs(points) <= 1000000000),
     CONSTRAINT adjustment_issuer_of_what_is_given_check CHECK ((issuer_id IS NULL) = (points < 0)),
     CONSTRAINT adjustment_reason_check CHECK (reason IN ('goodwill', 'service_failure', 'correction', 'fraud', 'migration')),
+    CONSTRAINT adjustment_note_is_no_words_check CHECK (note ~ '^[0-9a-f]{64}$'),
     CONSTRAINT adjustment_state_check CHECK (state IN ('proposed', 'posted', 'rejected')),
     CONSTRAINT adjustment_posted_when_posted_check CHECK ((state = 'posted') = (transaction_id IS NOT NULL)),
     CONSTRAINT adjustment_reference_is_whole_check CHECK ((transaction_id IS NULL) = (business_date IS NULL)),
@@ -807,7 +808,7 @@ CREATE INDEX adjustments_by_time ON ledger.adjustment (proposed_at, adjustment_i
 
 COMMENT ON COLUMN ledger.adjustment.points IS 'signed: given to the member, or taken';
 
-COMMENT ON COLUMN ledger.adjustment.note IS 'in the operator''s words';
+COMMENT ON COLUMN ledger.adjustment.note IS 'what stands for the operator''s words, as in transaction';
 
 COMMENT ON COLUMN ledger.adjustment.issuer_id IS 'who issues, and pays, what is given; NULL: points are taken';
 

@@ -48,7 +48,6 @@ BEGIN
     -- What became of them stays, without what somebody wrote about the person.
     UPDATE identifier_change SET reason = NULL WHERE member_id = ANY (records) AND reason IS NOT NULL;
     UPDATE member_block SET reason = NULL WHERE member_id = ANY (records) AND reason IS NOT NULL;
-    UPDATE adjustment SET note = NULL WHERE member_id = ANY (records) AND note IS NOT NULL;
     UPDATE pool SET name = '' WHERE head_id = ANY (records);
     UPDATE pool_member SET ended_at = greatest(wish.now, invited_at) WHERE member_id = ANY (records) AND ended_at IS NULL;
     UPDATE member_head SET erased_at = wish.now WHERE member_id = ANY (records);

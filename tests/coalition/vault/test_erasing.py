@@ -230,7 +230,7 @@ def test_words_written_about_the_member_are_removed(ledger: LedgerDriver) -> Non
     ledger.pool(member_id, name="The Lovelaces")
     ledger.leave_pool(member_id)
     erase(ledger, member_id)
-    assert ledger.rows("SELECT note FROM ledger.adjustment") == [(None,)]
+    assert ledger.rows("SELECT count(*) FROM people.sealed") == [(0,)]
     assert ledger.rows("SELECT name FROM ledger.pool") == [("",)]
     assert clean(ledger)
 

@@ -1,13 +1,17 @@
 """Reasons in somebody's own words: read by whom they concern, erased with the person, and never in the journal."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from coalition import vault
+from coalition import adjusting, vault
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment
+from coalition.amounts import Points
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.erasing import erase_member
 from coalition.errors import InsufficientPoints, InvalidInput
@@ -15,6 +19,7 @@ from coalition.exporting import export_member
 from coalition.history import find_transaction
 from coalition.ids import MemberId
 from coalition.ledger import Posting
+from coalition.paging import PageRequest
 from coalition.reasons import words_of
 
 WORDS = "for Ada Lovelace, with love"
@@ -72,6 +77,92 @@ def test_both_sides_read_them_and_no_row_has_them(ledger: LedgerDriver, owner_en
     assert (again.replayed, again.transaction_id) == (True, given.transaction_id)
     assert told(ledger, giver)[0] == WORDS
     assert findings(ledger) == set()
+
+
+def adjust(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    wish = ProposeAdjustment(
+        member_id=member, points=Points(-1), reason=AdjustmentReason.FRAUD, note=words, by="ada"
+    )
+    with ledger.database.unit_of_work() as session:
+        adjusting.propose_adjustment(session, wish)
+
+
+def noted(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    with ledger.database.reading() as session:
+        page = adjusting.list_adjustments(session, PageRequest(size=10), member_id=member)
+        found = [adjusting.find_adjustment(session, one.member_id, one.adjustment_id) for one in page.items]
+        assert found == list(page.items)
+        return [one.note for one in page.items]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Something that takes words about a member."""
+
+    act: Callable[[LedgerDriver, MemberId, str], None]
+    read: Callable[[LedgerDriver, MemberId], list[str | None]]
+    """The words, as who may see them reads them."""
+    table: str
+    column: str
+    """Where a digest stands for them."""
+
+
+TELLING = [
+    Telling(act=adjust, read=noted, table="ledger.adjustment", column="note"),
+]
+each_telling = pytest.mark.parametrize("one", TELLING, ids=lambda one: f"{one.table}.{one.column}")
+
+
+@each_telling
+def test_words_about_a_member_are_sealed_and_go_with_it(
+    ledger: LedgerDriver, owner_engine: Engine, one: Telling
+) -> None:
+    member, other = ledger.member(), ledger.member()
+    for about in (member, other):
+        one.act(ledger, about, WORDS)
+    assert one.read(ledger, member) == [WORDS]
+    stored = everything(ledger, owner_engine)
+    assert WORDS not in stored
+    assert WORDS.encode().hex() not in stored
+    digests = f"SELECT {one.column} FROM {one.table} WHERE {one.column} IS NOT NULL ORDER BY 1"
+    rows = ledger.rows(digests)
+    assert len(set(rows)) == 2
+    assert findings(ledger) == set()
+    erase(ledger, member)
+    assert one.read(ledger, member) == [None]
+    assert one.read(ledger, other) == [WORDS]
+    # History is not edited: what stood for the words stands for nothing now.
+    assert ledger.rows(digests) == rows
+    assert findings(ledger) == set()
+
+
+@each_telling
+def test_the_ledger_takes_no_words_about_a_member(
+    ledger: LedgerDriver, superuser_engine: Engine, one: Telling
+) -> None:
+    member = ledger.member()
+    one.act(ledger, member, WORDS)
+    with (
+        pytest.raises(IntegrityError, match=f"{one.column}_is_no_words"),
+        superuser_engine.begin() as connection,
+    ):
+        connection.execute(text(f"UPDATE {one.table} SET {one.column} = 'for Ada'"))
+    assert one.read(ledger, member) == [WORDS]
+
+
+@each_telling
+@pytest.mark.parametrize(
+    "damage", ["DELETE FROM people.sealed", "UPDATE {one.table} SET {one.column} = repeat('0', 64)"]
+)
+def test_the_audit_sees_words_about_a_member_that_are_lost(
+    ledger: LedgerDriver, superuser_engine: Engine, one: Telling, damage: str
+) -> None:
+    member = ledger.member()
+    one.act(ledger, member, WORDS)
+    with superuser_engine.begin() as connection:
+        connection.execute(text(damage.format(one=one)))
+    assert one.read(ledger, member) == [None]
+    assert findings(ledger) == {"words_are_sealed"}
 
 
 def test_the_same_words_twice_are_two_digests(ledger: LedgerDriver) -> None:
@@ -143,14 +234,14 @@ def test_the_history_tells_a_code_from_words(ledger: LedgerDriver) -> None:
 @pytest.mark.parametrize(
     ("damage", "checks"),
     [
-        ("DELETE FROM people.sealed", {"words_of_transactions_are_sealed"}),
+        ("DELETE FROM people.sealed", {"words_are_sealed"}),
         (
             "UPDATE ledger.transaction SET reason = repeat('0', 64) WHERE kind = 'transfer_in'",
-            {"words_of_transactions_are_sealed", "digests_are_of_their_rows"},
+            {"words_are_sealed", "digests_are_of_their_rows"},
         ),
         (
             "UPDATE people.sealed SET field = concat('reason:', repeat('0', 64)) WHERE member_id = :giver",
-            {"words_of_transactions_are_sealed", "sealed_values_open"},
+            {"words_are_sealed", "sealed_values_open"},
         ),
         (
             "UPDATE people.sealed SET ciphertext = ciphertext || '\\x00' WHERE member_id = :giver",
