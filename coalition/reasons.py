@@ -13,7 +13,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from coalition import vault
 from coalition.db.engine import driver_of
@@ -24,6 +24,7 @@ from coalition.ledger import tables
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from sqlalchemy import Table
     from sqlalchemy.orm import Session
 
     from coalition.ledger.posting import Posting
@@ -90,6 +91,16 @@ def keep(session: Session, words: Words | None, posting: Posting) -> None:
 def seal(session: Session, member_id: MemberId, words: Words) -> None:
     """Seal words for a member, whose head is locked: this lock comes before those of the vault."""
     vault.put(session, member_id, {f"{vault.REASON_FIELD}{words.digest}": words.salted})
+
+
+def seal_if_written(session: Session, member_id: MemberId, words: Words | None, *, row_in: Table) -> None:
+    """As `seal`, where a row of the member has what stands for them: what changed nothing wrote none."""
+    if words is None:
+        return
+    row = row_in.c
+    written = exists().where(row.member_id == member_id, row.reason == words.digest)
+    if session.scalar(select(written)):
+        seal(session, member_id, words)
 
 
 def words_of(session: Session, named: Collection[tuple[MemberId, str]]) -> dict[tuple[MemberId, str], str]:

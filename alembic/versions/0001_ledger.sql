@@ -434,7 +434,8 @@ CREATE TABLE ledger.identifier_change (
     CONSTRAINT identifier_change_state_check CHECK (state IN ('active', 'blocked', 'replaced', 'unlinked')),
     CONSTRAINT identifier_change_number_check CHECK (number > 0),
     CONSTRAINT identifier_change_who_check CHECK (number = 1 OR changed_by IS NOT NULL),
-    CONSTRAINT identifier_change_replacement_check CHECK ((state = 'replaced') = (replaced_by IS NOT NULL))
+    CONSTRAINT identifier_change_replacement_check CHECK ((state = 'replaced') = (replaced_by IS NOT NULL)),
+    CONSTRAINT identifier_change_reason_is_no_words_check CHECK (reason ~ '^[0-9a-f]{64}$')
 );
 
 COMMENT ON COLUMN ledger.identifier_change.number IS '1: it was linked; 2, 3 … of what became of it';
@@ -444,6 +445,8 @@ COMMENT ON COLUMN ledger.identifier_change.state IS 'how it stands from then on'
 COMMENT ON COLUMN ledger.identifier_change.party_id IS 'the network, or a partner; NULL: the member';
 
 COMMENT ON COLUMN ledger.identifier_change.changed_by IS 'who it was; NULL for a link';
+
+COMMENT ON COLUMN ledger.identifier_change.reason IS 'what stands for words, as in transaction';
 
 COMMENT ON COLUMN ledger.identifier_change.replaced_by IS 'the identifier_id of the new card';
 
@@ -455,7 +458,8 @@ CREATE TABLE ledger.member_block (
     changed_by TEXT NOT NULL,
     reason TEXT,
     CONSTRAINT member_block_pkey PRIMARY KEY (member_id, number),
-    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1))
+    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1)),
+    CONSTRAINT member_block_reason_is_no_words_check CHECK (reason ~ '^[0-9a-f]{64}$')
 );
 
 COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how the member stands';
@@ -463,6 +467,8 @@ COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how 
 COMMENT ON COLUMN ledger.member_block.blocked IS 'from then on';
 
 COMMENT ON COLUMN ledger.member_block.changed_by IS 'who it was, of the operator''s';
+
+COMMENT ON COLUMN ledger.member_block.reason IS 'what stands for words, as in transaction';
 
 CREATE TABLE ledger.lot (
     member_id UUID NOT NULL,

@@ -48,6 +48,8 @@ def words_are_sealed(session: Session) -> Iterator[Finding]:
         SELECT member_id, reason AS digest FROM ledger.transaction
          WHERE kind NOT IN ('adjust_in', 'adjust_out')
          UNION ALL SELECT member_id, note FROM ledger.adjustment
+         UNION ALL SELECT member_id, reason FROM ledger.identifier_change
+         UNION ALL SELECT member_id, reason FROM ledger.member_block
     ), named AS (
         SELECT s.member_id, concat('reason:', s.digest) AS field FROM stood s
           LEFT JOIN ledger.member_head h USING (member_id)
@@ -148,11 +150,6 @@ def erased_members_are_gone(session: Session) -> Iterator[Finding]:
                     'is looked up by an identifier'
                 WHEN EXISTS (SELECT FROM people.sealed s WHERE s.member_id = h.member_id) THEN
                     'has sealed values'
-                WHEN EXISTS (SELECT FROM ledger.identifier_change c
-                              WHERE c.member_id = h.member_id AND c.reason IS NOT NULL)
-                  OR EXISTS (SELECT FROM ledger.member_block b
-                              WHERE b.member_id = h.member_id AND b.reason IS NOT NULL) THEN
-                    'has reasons in somebody''s words'
                 WHEN h.last_recorded_at > h.erased_at THEN 'has a later transaction'
                 WHEN EXISTS (SELECT FROM ledger.member_head m
                               WHERE m.merged_into = h.member_id AND m.erased_at IS NULL) THEN

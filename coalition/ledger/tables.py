@@ -271,13 +271,14 @@ identifier_change = Table(
     Column("changed_at", Timestamp, nullable=False),
     Column("party_id", Uuid, comment="the network, or a partner; NULL: the member"),
     Column("changed_by", Text, comment="who it was; NULL for a link"),
-    Column("reason", Text),
+    Column("reason", Text, comment="what stands for words, as in transaction"),
     Column("replaced_by", Uuid, comment="the identifier_id of the new card"),
     PrimaryKeyConstraint("member_id", "identifier_id", "number"),
     CheckConstraint(_one_of("state", ("active", "blocked", "replaced", "unlinked")), name="state"),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("number = 1 OR changed_by IS NOT NULL", name="who"),
     CheckConstraint("(state = 'replaced') = (replaced_by IS NOT NULL)", name="replacement"),
+    CheckConstraint("reason ~ '^[0-9a-f]{64}$'", name="reason_is_no_words"),
     schema=SCHEMA,
 )
 
@@ -289,10 +290,11 @@ member_block = Table(
     Column("blocked", Boolean, nullable=False, comment="from then on"),
     Column("changed_at", Timestamp, nullable=False),
     Column("changed_by", Text, nullable=False, comment="who it was, of the operator's"),
-    Column("reason", Text),
+    Column("reason", Text, comment="what stands for words, as in transaction"),
     PrimaryKeyConstraint("member_id", "number"),
     # The first is a block, and each undoes the one before.
     CheckConstraint("number > 0 AND blocked = (number % 2 = 1)", name="turns"),
+    CheckConstraint("reason ~ '^[0-9a-f]{64}$'", name="reason_is_no_words"),
     schema=SCHEMA,
 )
 

@@ -9,15 +9,18 @@ from driver import LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from coalition import adjusting, vault
+from coalition import adjusting, identifier_changes, vault
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
 from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.blocking import blocks_of, set_blocked
 from coalition.erasing import erase_member
 from coalition.errors import InsufficientPoints, InvalidInput
 from coalition.exporting import export_member
 from coalition.history import find_transaction
-from coalition.ids import MemberId
+from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
 from coalition.paging import PageRequest
 from coalition.reasons import words_of
@@ -95,6 +98,46 @@ def noted(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
         return [one.note for one in page.items]
 
 
+def block(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    for again in ("", ", again"):  # which changes nothing, and nothing is kept of it
+        with ledger.database.unit_of_work() as session:
+            set_blocked(session, member, blocked=True, by="ada", reason=f"{words}{again}")
+
+
+def blocked_for(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    with ledger.database.reading() as session:
+        return [one.reason for one in blocks_of(session, member)]
+
+
+def block_card(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    card = ledger.card(member)
+    for again in ("", ", again"):  # as above
+        wish = ChangeIdentifier(
+            member_id=member, identifier_id=card, by=Actor(name="ada", party_id=NETWORK), reason=words + again
+        )
+        with ledger.database.unit_of_work() as session:
+            identifier_changes.block(session, wish)
+
+
+def replace_card(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    wish = ChangeIdentifier(
+        member_id=member,
+        identifier_id=ledger.card(member),
+        by=Actor(name="ada", party_id=NETWORK),
+        reason=words,
+    )
+    new = Identifier.of(IdentifierKind.CARD, f"N{str(member)[:8]}", partner_id=ledger.any_partner())
+    with ledger.database.unit_of_work() as session:
+        identifier_changes.replace_card(session, wish, new)
+
+
+def changed_for(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    """Of what became of them; their links have no reason."""
+    with ledger.database.reading() as session:
+        found = identifier_changes.identifier_histories(session, member)
+        return [line.reason for one in found for line in one.changes[1:]]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
     """Something that takes words about a member."""
@@ -109,8 +152,11 @@ class Telling:
 
 TELLING = [
     Telling(act=adjust, read=noted, table="ledger.adjustment", column="note"),
+    Telling(act=block, read=blocked_for, table="ledger.member_block", column="reason"),
+    Telling(act=block_card, read=changed_for, table="ledger.identifier_change", column="reason"),
+    Telling(act=replace_card, read=changed_for, table="ledger.identifier_change", column="reason"),
 ]
-each_telling = pytest.mark.parametrize("one", TELLING, ids=lambda one: f"{one.table}.{one.column}")
+each_telling = pytest.mark.parametrize("one", TELLING, ids=lambda one: one.act.__name__)
 
 
 @each_telling
@@ -146,13 +192,19 @@ def test_the_ledger_takes_no_words_about_a_member(
         pytest.raises(IntegrityError, match=f"{one.column}_is_no_words"),
         superuser_engine.begin() as connection,
     ):
-        connection.execute(text(f"UPDATE {one.table} SET {one.column} = 'for Ada'"))
+        connection.execute(
+            text(f"UPDATE {one.table} SET {one.column} = 'for Ada' WHERE {one.column} IS NOT NULL")
+        )
     assert one.read(ledger, member) == [WORDS]
 
 
 @each_telling
 @pytest.mark.parametrize(
-    "damage", ["DELETE FROM people.sealed", "UPDATE {one.table} SET {one.column} = repeat('0', 64)"]
+    "damage",
+    [
+        "DELETE FROM people.sealed",
+        "UPDATE {one.table} SET {one.column} = repeat('0', 64) WHERE {one.column} IS NOT NULL",
+    ],
 )
 def test_the_audit_sees_words_about_a_member_that_are_lost(
     ledger: LedgerDriver, superuser_engine: Engine, one: Telling, damage: str
