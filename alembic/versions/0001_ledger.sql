@@ -748,10 +748,13 @@ CREATE TABLE ledger.pool (
     opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
     closed_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
+    CONSTRAINT pool_name_is_no_words_check CHECK (name ~ '^[0-9a-f]{64}$'),
     CONSTRAINT pool_spenders_check CHECK (spenders IN ('all', 'head')),
     CONSTRAINT pool_spender_limit_check CHECK (spender_limit_points > 0),
     CONSTRAINT pool_most_members_check CHECK (most_members BETWEEN 2 AND 20)
 );
+
+COMMENT ON COLUMN ledger.pool.name IS 'what stands for the head''s words, as in transaction';
 
 COMMENT ON COLUMN ledger.pool.head_id IS 'the member who opened it, invites and closes';
 

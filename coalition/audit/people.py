@@ -50,6 +50,7 @@ def words_are_sealed(session: Session) -> Iterator[Finding]:
          UNION ALL SELECT member_id, note FROM ledger.adjustment
          UNION ALL SELECT member_id, reason FROM ledger.identifier_change
          UNION ALL SELECT member_id, reason FROM ledger.member_block
+         UNION ALL SELECT head_id, name FROM ledger.pool
     ), named AS (
         SELECT s.member_id, concat('reason:', s.digest) AS field FROM stood s
           LEFT JOIN ledger.member_head h USING (member_id)

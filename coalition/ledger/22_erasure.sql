@@ -45,7 +45,6 @@ BEGIN
 
     PERFORM ledger.store_head(head);
     DELETE FROM identifier WHERE member_id = ANY (records);
-    UPDATE pool SET name = '' WHERE head_id = ANY (records);
     UPDATE pool_member SET ended_at = greatest(wish.now, invited_at) WHERE member_id = ANY (records) AND ended_at IS NULL;
     UPDATE member_head SET erased_at = wish.now WHERE member_id = ANY (records);
     RETURN QUERY SELECT one, wish.now, true FROM unnest(records) AS one;

@@ -682,7 +682,7 @@ pool = Table(
     "pool",
     metadata,
     Column("pool_id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="what stands for the head's words, as in transaction"),
     Column("head_id", Uuid, nullable=False, comment="the member who opened it, invites and closes"),
     Column("spenders", Text, nullable=False, comment="who may spend what the others have"),
     Column(
@@ -694,6 +694,7 @@ pool = Table(
     Column("most_members", SmallInteger, nullable=False),
     Column("opened_at", Timestamp, nullable=False),
     Column("closed_at", Timestamp, comment="NULL: it is open"),
+    CheckConstraint("name ~ '^[0-9a-f]{64}$'", name="name_is_no_words"),
     CheckConstraint(_one_of("spenders", ("all", "head")), name="spenders"),
     CheckConstraint("spender_limit_points > 0", name="spender_limit"),
     CheckConstraint("most_members BETWEEN 2 AND 20", name="most_members"),

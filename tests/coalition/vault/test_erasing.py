@@ -231,7 +231,6 @@ def test_words_written_about_the_member_are_removed(ledger: LedgerDriver) -> Non
     ledger.leave_pool(member_id)
     erase(ledger, member_id)
     assert ledger.rows("SELECT count(*) FROM people.sealed") == [(0,)]
-    assert ledger.rows("SELECT name FROM ledger.pool") == [("",)]
     assert clean(ledger)
 
 

@@ -9,7 +9,7 @@ from driver import LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from coalition import adjusting, identifier_changes, vault
+from coalition import adjusting, identifier_changes, pooling, vault
 from coalition.adjusting import AdjustmentReason, ProposeAdjustment
 from coalition.amounts import Points
 from coalition.audit import AUDIT, CHAIN, run_audit
@@ -138,6 +138,19 @@ def changed_for(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
         return [line.reason for one in found for line in one.changes[1:]]
 
 
+def open_pool(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    ledger.pool(member, ledger.member(), name=words)
+    ledger.leave_pool(member)
+
+
+def called(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    pools = [row[0] for row in ledger.rows("SELECT pool_id FROM ledger.pool WHERE head_id = :m", m=member)]
+    with ledger.database.reading() as session:
+        found = pooling.get_pools(session, pools).values()
+        names = pooling.names_of(session, found)
+        return [names[one.pool_id] or None for one in found]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Telling:
     """Something that takes words about a member."""
@@ -154,6 +167,7 @@ TELLING = [
     Telling(act=adjust, read=noted, table="ledger.adjustment", column="note"),
     Telling(act=block, read=blocked_for, table="ledger.member_block", column="reason"),
     Telling(act=block_card, read=changed_for, table="ledger.identifier_change", column="reason"),
+    Telling(act=open_pool, read=called, table="ledger.pool", column="name"),
     Telling(act=replace_card, read=changed_for, table="ledger.identifier_change", column="reason"),
 ]
 each_telling = pytest.mark.parametrize("one", TELLING, ids=lambda one: one.act.__name__)
@@ -247,8 +261,26 @@ def test_an_export_has_them_and_a_profile_does_not(ledger: LedgerDriver) -> None
         [record] = json.loads("".join(export_member(session, giver)))["records"]
         assert vault.read(session, giver) == {}
     [sent] = [one for one in record["transactions"] if one["reason"] is not None]
-    assert record["reasons"] == {sent["reason"]: WORDS}
+    assert record["words"] == {sent["reason"]: WORDS}
     assert record["profile"] == {}
+
+
+def test_the_others_of_a_pool_are_told_its_name_while_its_head_is_there(ledger: LedgerDriver) -> None:
+    head, other, stranger = (ledger.member() for _ in range(3))
+    ledger.pool(head, other, name=WORDS)
+    ledger.invite(head, stranger)
+
+    def told_to(member: MemberId) -> list[str]:
+        with ledger.database.reading() as session:
+            [record] = json.loads("".join(export_member(session, member)))["records"]
+        assert WORDS not in json.dumps(record["pools"])
+        return list(record["words"].values())
+
+    assert (told_to(head), told_to(other), told_to(stranger)) == ([WORDS], [WORDS], [])
+    ledger.leave_pool(head)
+    assert told_to(other) == [WORDS]
+    erase(ledger, head)
+    assert told_to(other) == []
 
 
 def test_a_refusal_keeps_none(ledger: LedgerDriver) -> None:
