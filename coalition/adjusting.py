@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -18,8 +18,10 @@ from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId, Trans
 from coalition.ledger import tables
 from coalition.ledger.posting import Posting, TransactionRef, call, posting_of
 from coalition.paging import Key, Page, PageRequest, page_of
+from coalition.reasons import seal, stand_for, words_of
 
 if TYPE_CHECKING:
+    from sqlalchemy import Select
     from sqlalchemy.orm import Session
 
 _PROPOSE: Final = "SELECT ledger.propose_adjustment(%s, %s, %s, %s, %s, %s, %s, %s, %s)"
@@ -77,6 +79,7 @@ class Adjustment:
     """Signed: given to the member, or taken."""
     reason: AdjustmentReason
     note: str | None
+    """None: there is none, or the person was erased."""
     issuer_id: PartnerId | None
     """None: points are taken."""
     funding_plan_id: FundingPlanId | None
@@ -91,12 +94,13 @@ class Adjustment:
 
 
 def propose_adjustment(session: Session, command: ProposeAdjustment) -> UUID:
-    """Write an adjustment down. It moves nothing until it is posted. Returns its id.
+    """Write an adjustment down, its note sealed. It moves nothing until it is posted. Returns its id.
 
     Raises:
         PointsInvalid, MemberUnknown, MemberErased, PartnerUnknown: nothing was written.
     """
     adjustment_id = uuid4()
+    words = None if command.note is None else stand_for(session, command.note)
     call(
         session,
         _PROPOSE,
@@ -105,13 +109,15 @@ def propose_adjustment(session: Session, command: ProposeAdjustment) -> UUID:
             adjustment_id,
             command.points,
             command.reason,
-            command.note,
+            None if words is None else words.digest,
             command.issuer_id,
             command.funding_plan_id,
             command.by,
             wall(),
         ),
     )
+    if words is not None:
+        seal(session, command.member_id, words)
     return adjustment_id
 
 
@@ -151,8 +157,7 @@ def reject_adjustment(session: Session, member_id: MemberId, adjustment_id: UUID
 def find_adjustment(session: Session, member_id: MemberId, adjustment_id: UUID) -> Adjustment | None:
     """One of them, if there is such a one."""
     query = select(tables.adjustment).where(_a.member_id == member_id, _a.adjustment_id == adjustment_id)
-    row = session.execute(query).one_or_none()
-    return None if row is None else _adjustment(row)
+    return next(iter(_adjustments(session, query)), None)
 
 
 def list_adjustments(
@@ -180,7 +185,7 @@ def list_adjustments(
     query = query.order_by(*(column if page.backwards else column.desc() for column in _ORDER))
 
     def fetch(limit: int) -> Sequence[Adjustment]:
-        found = [_adjustment(row) for row in session.execute(query.limit(limit))]
+        found = _adjustments(session, query.limit(limit))
         return found[::-1] if page.backwards else found
 
     return page_of(page, fetch)
@@ -198,13 +203,19 @@ def _checked(key: Key, name: str) -> tuple[datetime, UUID]:
         raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
 
 
-def _adjustment(row: Any) -> Adjustment:
+def _adjustments(session: Session, query: Select[Any]) -> list[Adjustment]:
+    rows = session.execute(query).all()
+    words = words_of(session, [(row.member_id, row.note) for row in rows if row.note is not None])
+    return [_adjustment(row, words) for row in rows]
+
+
+def _adjustment(row: Any, words: Mapping[tuple[MemberId, str], str]) -> Adjustment:
     return Adjustment(
         member_id=row.member_id,
         adjustment_id=row.adjustment_id,
         points=row.points,
         reason=AdjustmentReason(row.reason),
-        note=row.note,
+        note=words.get((row.member_id, row.note)),
         issuer_id=row.issuer_id,
         funding_plan_id=row.funding_plan_id,
         proposed_by=row.proposed_by,

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from coalition.clock import wall
 from coalition.ledger import tables
 from coalition.ledger.posting import call
-from coalition.reasons import check_reason
+from coalition.reasons import seal_if_written, stand_in, words_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -29,6 +29,7 @@ class MemberBlock:
     by: str
     """Which client or person it was, of the operator's."""
     reason: str | None
+    """None: there is none, or the person was erased."""
 
 
 def set_blocked(
@@ -40,12 +41,13 @@ def set_blocked(
         InvalidInput: the reason can't be stored.
         MemberUnknown, MemberErased, MemberMerged: there is nobody to block under that id.
     """
-    check_reason(reason)
+    words = stand_in(session, reason)
     call(
         session,
         "SELECT ledger.set_member_blocked(%s, %s, %s, %s, %s)",
-        (member_id, blocked, by, reason, wall()),
+        (member_id, blocked, by, None if words is None else words.digest, wall()),
     )
+    seal_if_written(session, member_id, words, row_in=tables.member_block)
 
 
 def blocks_of(session: Session, member_id: MemberId) -> list[MemberBlock]:
@@ -53,8 +55,14 @@ def blocks_of(session: Session, member_id: MemberId) -> list[MemberBlock]:
     column = tables.member_block.c
     rows = session.execute(
         select(tables.member_block).where(column.member_id == member_id).order_by(column.number)
-    )
+    ).all()
+    words = words_of(session, [(member_id, row.reason) for row in rows if row.reason is not None])
     return [
-        MemberBlock(blocked=row.blocked, changed_at=row.changed_at, by=row.changed_by, reason=row.reason)
+        MemberBlock(
+            blocked=row.blocked,
+            changed_at=row.changed_at,
+            by=row.changed_by,
+            reason=words.get((member_id, row.reason)),
+        )
         for row in rows
     ]

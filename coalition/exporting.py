@@ -117,12 +117,13 @@ def _record(session: Session, member_id: MemberId) -> Iterator[str]:
         "member_id": member_id,
         "profile": {field: value for field, value in sealed.items() if ":" not in field},
         "identifiers": _identifiers(session, member_id, sealed),
-        # What stands in transactions for a reason in somebody's words, and the words.
-        "reasons": {
+        # What stands in rows for somebody's words, and the words.
+        "words": {
             field.removeprefix(vault.REASON_FIELD): reasons.unsalted(value)
             for field, value in sealed.items()
             if field.startswith(vault.REASON_FIELD)
-        },
+        }
+        | _names_of_pools(session, member_id),
     }
     yield _json(about).removesuffix("}")
     for section, (table, condition, order, hidden) in SECTIONS.items():
@@ -141,6 +142,17 @@ def _record(session: Session, member_id: MemberId) -> Iterator[str]:
             between = ",\n"
         yield "]"
     yield "}"
+
+
+def _names_of_pools(session: Session, member_id: MemberId) -> dict[str, str]:
+    """What stands for the names of the pools that are exported, which are sealed for their heads."""
+    table, condition, _, _ = SECTIONS["pools"]
+    rows = session.execute(
+        text(f"SELECT head_id, name FROM {table} WHERE {condition}"),  # noqa: S608 - ours
+        {"id": member_id},
+    ).all()
+    found = reasons.words_of(session, [(row.head_id, row.name) for row in rows])
+    return {digest: words for (_, digest), words in found.items()}
 
 
 def _identifiers(session: Session, member_id: MemberId, sealed: dict[str, str]) -> list[dict[str, object]]:

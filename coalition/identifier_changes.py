@@ -27,7 +27,7 @@ from coalition.ids import MemberId, PartyId
 from coalition.ledger import tables
 from coalition.ledger.posting import call_again
 from coalition.members import Named, find_named, identifiers_by_id, survivor_of
-from coalition.reasons import check_reason
+from coalition.reasons import seal_if_written, stand_in, words_of
 
 if TYPE_CHECKING:
     from sqlalchemy import Row
@@ -79,6 +79,7 @@ class IdentifierChange:
     by: str | None
     """Which client or person it was; None for a link."""
     reason: str | None
+    """None: there is none, or the person was erased."""
     replaced_by: UUID | None
     """The new card's own id."""
 
@@ -153,9 +154,9 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
     """
     if card.kind is not IdentifierKind.CARD:
         raise InvalidInput("a card is replaced by a card", field=("input", "card"))
-    check_reason(command.reason)
+    words = stand_in(session, command.reason)
     last = _last_change(session, command.member_id, command.identifier_id)
-    if last is not None and last.kind is not IdentifierKind.CARD:
+    if last is not None and last.kind != IdentifierKind.CARD.value:
         raise InvalidInput(
             "only a card is replaced; unlink this, and link another", field=("input", "identifier")
         )
@@ -168,14 +169,15 @@ def replace_card(session: Session, command: ChangeIdentifier, card: Identifier) 
             card.value,
             command.by.party_id,
             command.by.name,
-            command.reason,
+            None if words is None else words.digest,
             clock.wall(),
         ),
     )
+    seal_if_written(session, command.member_id, words, row_in=tables.identifier_change)
 
 
 def _change(session: Session, command: ChangeIdentifier, state: IdentifierState) -> None:
-    check_reason(command.reason)
+    words = stand_in(session, command.reason)
     call_again(
         session,
         "SELECT ledger.change_identifier(%s, %s, %s, %s, %s, %s, %s)",
@@ -185,10 +187,11 @@ def _change(session: Session, command: ChangeIdentifier, state: IdentifierState)
             state.value,
             command.by.party_id,
             command.by.name,
-            command.reason,
+            None if words is None else words.digest,
             clock.wall(),
         ),
     )
+    seal_if_written(session, command.member_id, words, row_in=tables.identifier_change)
 
 
 def named_for_change(session: Session, identifier: Identifier, *, by: Actor) -> tuple[MemberId, UUID]:
@@ -226,13 +229,13 @@ def check_in_use(session: Session, named: Named) -> None:
         return
     change = _last_change(session, named.holder_id, named.identifier_id)
     assert change is not None, "what is linked has its link in its history"
-    match change.state:
+    match IdentifierState(change.state):
         case IdentifierState.BLOCKED:
-            raise IdentifierBlocked(kind=change.kind.value)
+            raise IdentifierBlocked(kind=change.kind)
         case IdentifierState.REPLACED:
             raise CardReplaced
         case IdentifierState.UNLINKED:
-            raise IdentifierUnlinked(kind=change.kind.value)
+            raise IdentifierUnlinked(kind=change.kind)
         case IdentifierState.ACTIVE:
             return
 
@@ -251,10 +254,11 @@ def identifier_histories(session: Session, member_id: MemberId) -> list[Identifi
     column = tables.identifier_change.c
     rows = session.execute(
         select(tables.identifier_change).where(column.member_id == member_id).order_by(column.number)
-    )
+    ).all()
+    words = words_of(session, [(member_id, row.reason) for row in rows if row.reason is not None])
     changes: dict[UUID, list[IdentifierChange]] = {}
     for row in rows:
-        changes.setdefault(row.identifier_id, []).append(_change_of(row))
+        changes.setdefault(row.identifier_id, []).append(_change_of(row, words.get((member_id, row.reason))))
     known = identifiers_by_id(session, member_id, former=True)
     found = [
         IdentifierHistory(
@@ -268,24 +272,23 @@ def identifier_histories(session: Session, member_id: MemberId) -> list[Identifi
     return sorted(found, key=lambda one: (one.kind, one.linked_at, one.identifier_id))
 
 
-def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> IdentifierChange | None:
+def _last_change(session: Session, member_id: MemberId, identifier_id: UUID) -> Row[Any] | None:
     column = tables.identifier_change.c
-    row = session.execute(
+    return session.execute(
         select(tables.identifier_change)
         .where(column.member_id == member_id, column.identifier_id == identifier_id)
         .order_by(column.number.desc())
         .limit(1)
     ).one_or_none()
-    return None if row is None else _change_of(row)
 
 
-def _change_of(row: Row[Any]) -> IdentifierChange:
+def _change_of(row: Row[Any], reason: str | None) -> IdentifierChange:
     return IdentifierChange(
         kind=IdentifierKind(row.kind),
         state=IdentifierState(row.state),
         changed_at=row.changed_at,
         party_id=row.party_id,
         by=row.changed_by,
-        reason=row.reason,
+        reason=reason,
         replaced_by=row.replaced_by,
     )

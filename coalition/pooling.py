@@ -19,6 +19,7 @@ from coalition.ids import MemberId
 from coalition.ledger import tables
 from coalition.ledger.posting import call, call_again
 from coalition.members import get_balances
+from coalition.reasons import seal, stand_for, words_of
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -69,7 +70,8 @@ class Pool:
     """A pool as it stands."""
 
     pool_id: UUID
-    name: str
+    words: str
+    """Stands for its name, which `names_of` reads."""
     head_id: MemberId
     spenders: PoolSpenders
     spender_limit_points: Points | None
@@ -101,13 +103,14 @@ def open_pool(session: Session, command: OpenPool) -> None:
         raise InvalidInput(
             f"spenderLimitPoints must be from 1 to {_MAX_LIMIT:,}", field=("input", "spenderLimitPoints")
         )
+    words = stand_for(session, name)
     call(
         session,
         "SELECT ledger.open_pool(%s, %s, %s, %s, %s, %s, %s, %s)",
         (
             command.member_id,
             command.pool_id,
-            name,
+            words.digest,
             command.spenders.value,
             limit,
             command.own_first,
@@ -115,6 +118,7 @@ def open_pool(session: Session, command: OpenPool) -> None:
             wall(),
         ),
     )
+    seal(session, command.member_id, words)
 
 
 def invite_to_pool(session: Session, member_id: MemberId, *, invited: MemberId) -> UUID:
@@ -183,6 +187,12 @@ def get_pools(session: Session, pool_ids: Collection[UUID]) -> dict[UUID, Pool]:
         row.pool_id: _pool(row, tuple(places.get(row.pool_id, ())), invited.get(row.pool_id, 0))
         for row in rows
     }
+
+
+def names_of(session: Session, pools: Collection[Pool]) -> dict[UUID, str]:
+    """What their heads called them; empty where the head was erased."""
+    words = words_of(session, [(one.head_id, one.words) for one in pools])
+    return {one.pool_id: words.get((one.head_id, one.words), "") for one in pools}
 
 
 def pools_of(session: Session, member_ids: Collection[MemberId]) -> dict[MemberId, UUID]:
@@ -259,7 +269,7 @@ _USED: Final = text("""
 def _pool(row: Any, members: tuple[PoolMember, ...], invited: int) -> Pool:
     return Pool(
         pool_id=row.pool_id,
-        name=row.name,
+        words=row.name,
         head_id=MemberId(row.head_id),
         spenders=PoolSpenders(row.spenders),
         spender_limit_points=row.spender_limit_points,

@@ -1,8 +1,9 @@
-"""Reasons in somebody's own words, which may tell of a person.
+"""What somebody wrote in words of their own, which may tell of a person.
 
-The journal is chained and nothing of it can be taken out. So the words of a transaction stand sealed in the
-vault, under the key of each member whose journal names them, and go with that key; the journal has a digest
-in their place. The digest is of a random salt too, or whoever has it could try words out.
+The journal is chained and nothing of it can be taken out; nor can anything be taken out of a backup. So the
+words of a transaction, or about a member, stand sealed in the vault, under the key of each member whom they
+concern, and go with that key; the ledger has a digest in their place. The digest is of a random salt too, or
+whoever has it could try words out.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import secrets
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from sqlalchemy import select
+from sqlalchemy import exists, select
 
 from coalition import vault
 from coalition.db.engine import driver_of
@@ -23,6 +24,7 @@ from coalition.ledger import tables
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from sqlalchemy import Table
     from sqlalchemy.orm import Session
 
     from coalition.ledger.posting import Posting
@@ -43,7 +45,7 @@ def check_reason(reason: str | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Words:
-    """A reason, and what stands for it in the journal."""
+    """Words, and what stands for them in the ledger."""
 
     digest: str
     """SHA-256 of salt and words, in hexadecimal."""
@@ -57,10 +59,13 @@ def stand_in(session: Session, reason: str | None) -> Words | None:
         InvalidInput: the reason can't be stored.
     """
     check_reason(reason)
-    if reason is None:
-        return None
-    assert not driver_of(session).autocommit, "words are sealed in the transaction that posts their digest"
-    salted = secrets.token_hex(_SALT_BYTES) + reason
+    return None if reason is None else stand_for(session, reason)
+
+
+def stand_for(session: Session, words: str) -> Words:
+    """What the ledger gets in place of words, which the caller has checked; `seal` them once it has it."""
+    assert not driver_of(session).autocommit, "words are sealed in the transaction that writes their digest"
+    salted = secrets.token_hex(_SALT_BYTES) + words
     return Words(digest=hashlib.sha256(salted.encode()).hexdigest(), salted=salted)
 
 
@@ -80,11 +85,26 @@ def keep(session: Session, words: Words | None, posting: Posting) -> None:
         )
     ).one()
     for member_id in sorted({row.member_id, row.other_member_id} - {None}):
-        vault.put(session, MemberId(member_id), {f"{vault.REASON_FIELD}{words.digest}": words.salted})
+        seal(session, MemberId(member_id), words)
+
+
+def seal(session: Session, member_id: MemberId, words: Words) -> None:
+    """Seal words for a member, whose head is locked: this lock comes before those of the vault."""
+    vault.put(session, member_id, {f"{vault.REASON_FIELD}{words.digest}": words.salted})
+
+
+def seal_if_written(session: Session, member_id: MemberId, words: Words | None, *, row_in: Table) -> None:
+    """As `seal`, where a row of the member has what stands for them: what changed nothing wrote none."""
+    if words is None:
+        return
+    row = row_in.c
+    written = exists().where(row.member_id == member_id, row.reason == words.digest)
+    if session.scalar(select(written)):
+        seal(session, member_id, words)
 
 
 def words_of(session: Session, named: Collection[tuple[MemberId, str]]) -> dict[tuple[MemberId, str], str]:
-    """The words behind digests of members' journals; of who was erased there are none."""
+    """The words behind digests, each with the member whose they are; of who was erased there are none."""
     found = vault.read_some(
         session, [(member_id, f"{vault.REASON_FIELD}{digest}") for member_id, digest in named]
     )

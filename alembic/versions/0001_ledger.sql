@@ -434,7 +434,8 @@ CREATE TABLE ledger.identifier_change (
     CONSTRAINT identifier_change_state_check CHECK (state IN ('active', 'blocked', 'replaced', 'unlinked')),
     CONSTRAINT identifier_change_number_check CHECK (number > 0),
     CONSTRAINT identifier_change_who_check CHECK (number = 1 OR changed_by IS NOT NULL),
-    CONSTRAINT identifier_change_replacement_check CHECK ((state = 'replaced') = (replaced_by IS NOT NULL))
+    CONSTRAINT identifier_change_replacement_check CHECK ((state = 'replaced') = (replaced_by IS NOT NULL)),
+    CONSTRAINT identifier_change_reason_is_no_words_check CHECK (reason ~ '^[0-9a-f]{64}$')
 );
 
 COMMENT ON COLUMN ledger.identifier_change.number IS '1: it was linked; 2, 3 … of what became of it';
@@ -444,6 +445,8 @@ COMMENT ON COLUMN ledger.identifier_change.state IS 'how it stands from then on'
 COMMENT ON COLUMN ledger.identifier_change.party_id IS 'the network, or a partner; NULL: the member';
 
 COMMENT ON COLUMN ledger.identifier_change.changed_by IS 'who it was; NULL for a link';
+
+COMMENT ON COLUMN ledger.identifier_change.reason IS 'what stands for words, as in transaction';
 
 COMMENT ON COLUMN ledger.identifier_change.replaced_by IS 'the identifier_id of the new card';
 
@@ -455,7 +458,8 @@ CREATE TABLE ledger.member_block (
     changed_by TEXT NOT NULL,
     reason TEXT,
     CONSTRAINT member_block_pkey PRIMARY KEY (member_id, number),
-    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1))
+    CONSTRAINT member_block_turns_check CHECK (number > 0 AND blocked = (number % 2 = 1)),
+    CONSTRAINT member_block_reason_is_no_words_check CHECK (reason ~ '^[0-9a-f]{64}$')
 );
 
 COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how the member stands';
@@ -463,6 +467,8 @@ COMMENT ON COLUMN ledger.member_block.number IS '1, 2, 3 …: the last says how 
 COMMENT ON COLUMN ledger.member_block.blocked IS 'from then on';
 
 COMMENT ON COLUMN ledger.member_block.changed_by IS 'who it was, of the operator''s';
+
+COMMENT ON COLUMN ledger.member_block.reason IS 'what stands for words, as in transaction';
 
 CREATE TABLE ledger.operator_act (
     member_id UUID NOT NULL,
@@ -754,10 +760,13 @@ CREATE TABLE ledger.pool (
     opened_at TIMESTAMP WITH TIME ZONE NOT NULL,
     closed_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
+    CONSTRAINT pool_name_is_no_words_check CHECK (name ~ '^[0-9a-f]{64}$'),
     CONSTRAINT pool_spenders_check CHECK (spenders IN ('all', 'head')),
     CONSTRAINT pool_spender_limit_check CHECK (spender_limit_points > 0),
     CONSTRAINT pool_most_members_check CHECK (most_members BETWEEN 2 AND 20)
 );
+
+COMMENT ON COLUMN ledger.pool.name IS 'what stands for the head''s words, as in transaction';
 
 COMMENT ON COLUMN ledger.pool.head_id IS 'the member who opened it, invites and closes';
 
@@ -806,6 +815,7 @@ CREATE TABLE ledger.adjustment (
     CONSTRAINT adjustment_points_check CHECK (points <> 0 AND abs(points) <= 1000000000),
     CONSTRAINT adjustment_issuer_of_what_is_given_check CHECK ((issuer_id IS NULL) = (points < 0)),
     CONSTRAINT adjustment_reason_check CHECK (reason IN ('goodwill', 'service_failure', 'correction', 'fraud', 'migration')),
+    CONSTRAINT adjustment_note_is_no_words_check CHECK (note ~ '^[0-9a-f]{64}$'),
     CONSTRAINT adjustment_state_check CHECK (state IN ('proposed', 'posted', 'rejected')),
     CONSTRAINT adjustment_posted_when_posted_check CHECK ((state = 'posted') = (transaction_id IS NOT NULL)),
     CONSTRAINT adjustment_reference_is_whole_check CHECK ((transaction_id IS NULL) = (business_date IS NULL)),
@@ -819,7 +829,7 @@ CREATE INDEX adjustments_by_time ON ledger.adjustment (proposed_at, adjustment_i
 
 COMMENT ON COLUMN ledger.adjustment.points IS 'signed: given to the member, or taken';
 
-COMMENT ON COLUMN ledger.adjustment.note IS 'in the operator''s words';
+COMMENT ON COLUMN ledger.adjustment.note IS 'what stands for the operator''s words, as in transaction';
 
 COMMENT ON COLUMN ledger.adjustment.issuer_id IS 'who issues, and pays, what is given; NULL: points are taken';
 

@@ -108,7 +108,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     settlements.lines_are_priced_from_entries,
     settlements.liabilities_roll_forward,
     people.identifiers_can_be_read,
-    people.words_of_transactions_are_sealed,
+    people.words_are_sealed,
     people.sealed_values_are_members,
     people.sealed_values_open,
     people.requests_are_forgotten_with_their_key,

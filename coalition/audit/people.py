@@ -41,25 +41,32 @@ def identifiers_can_be_read(session: Session) -> Iterator[Finding]:
     return findings(identifiers_can_be_read, session, subject="identifier", query=query)
 
 
-def words_of_transactions_are_sealed(session: Session) -> Iterator[Finding]:
-    """What stands in a journal for words leads to words sealed for its member, and the other way round."""
+def words_are_sealed(session: Session) -> Iterator[Finding]:
+    """What stands in the ledger for words leads to words sealed for its member, and the other way round."""
     query = """
-    WITH named AS (
-        SELECT t.member_id, concat('reason:', t.reason) AS field FROM ledger.transaction t
+    WITH stood AS (
+        SELECT member_id, reason AS digest FROM ledger.transaction
+         WHERE kind NOT IN ('adjust_in', 'adjust_out')
+         UNION ALL SELECT member_id, note FROM ledger.adjustment
+         UNION ALL SELECT member_id, reason FROM ledger.identifier_change
+         UNION ALL SELECT member_id, reason FROM ledger.member_block
+         UNION ALL SELECT head_id, name FROM ledger.pool
+    ), named AS (
+        SELECT s.member_id, concat('reason:', s.digest) AS field FROM stood s
           LEFT JOIN ledger.member_head h USING (member_id)
-         WHERE t.reason IS NOT NULL AND t.kind NOT IN ('adjust_in', 'adjust_out') AND h.erased_at IS NULL
+         WHERE s.digest IS NOT NULL AND h.erased_at IS NULL
     ), kept AS (
         SELECT member_id, field FROM people.sealed WHERE field LIKE 'reason:%'
     )
     SELECT concat_ws('/', member_id, field) AS id,
-           CASE WHEN k.found IS NULL THEN 'stands in the journal, and nothing is sealed'
-                ELSE 'is sealed, and stands in no transaction of the member' END AS message
+           CASE WHEN k.found IS NULL THEN 'stands in the ledger, and nothing is sealed'
+                ELSE 'is sealed, and stands in no row of the member' END AS message
       FROM (SELECT *, true AS known FROM named) n
       FULL JOIN (SELECT *, true AS found FROM kept) k USING (member_id, field)
      WHERE n.known IS NULL OR k.found IS NULL
      ORDER BY 1
     """
-    return findings(words_of_transactions_are_sealed, session, subject="sealed", query=query)
+    return findings(words_are_sealed, session, subject="sealed", query=query)
 
 
 def sealed_values_are_members(session: Session) -> Iterator[Finding]:
@@ -144,14 +151,6 @@ def erased_members_are_gone(session: Session) -> Iterator[Finding]:
                     'is looked up by an identifier'
                 WHEN EXISTS (SELECT FROM people.sealed s WHERE s.member_id = h.member_id) THEN
                     'has sealed values'
-                WHEN EXISTS (SELECT FROM ledger.adjustment a
-                              WHERE a.member_id = h.member_id AND a.note IS NOT NULL) THEN
-                    'has notes on adjustments'
-                WHEN EXISTS (SELECT FROM ledger.identifier_change c
-                              WHERE c.member_id = h.member_id AND c.reason IS NOT NULL)
-                  OR EXISTS (SELECT FROM ledger.member_block b
-                              WHERE b.member_id = h.member_id AND b.reason IS NOT NULL) THEN
-                    'has reasons in somebody''s words'
                 WHEN h.last_recorded_at > h.erased_at THEN 'has a later transaction'
                 WHEN EXISTS (SELECT FROM ledger.member_head m
                               WHERE m.merged_into = h.member_id AND m.erased_at IS NULL) THEN
@@ -188,7 +187,7 @@ def _wrong(
         return "is not what was sealed there"
     if row.field.startswith("reason:"):
         stands_for = row.field == f"reason:{hashlib.sha256(value).hexdigest()}"
-        return None if stands_for else "is not what stands in the journal"
+        return None if stands_for else "is not what stands in the ledger"
     return None if row.kind is None else _wrongly_found(row, value, index_keys.get(row.indexed_by))
 
 

@@ -136,14 +136,15 @@ def list_(after: UUID | None, most: int, as_json: bool) -> None:
     with console.open_database() as database, database.reading() as session:
         found = pooling.list_pools(session, limit=most, after=after)
         pools = pooling.get_pools(session, found)
-        rows = [_row(pools[one]) | {"members": len(pools[one].members)} for one in found]
+        names = pooling.names_of(session, pools.values())
+        rows = [_row(pools[one], names[one]) | {"members": len(pools[one].members)} for one in found]
     console.print_result(rows, columns=_COLUMNS, as_json=as_json)
 
 
-def _row(shown: pooling.Pool) -> dict[str, Any]:
+def _row(shown: pooling.Pool, name: str) -> dict[str, Any]:
     return {
         "pool": str(shown.pool_id),
-        "name": shown.name,
+        "name": name,
         "head": str(shown.head_id),
         "spenders": shown.spenders.value,
         "spenderLimitPoints": shown.spender_limit_points,
@@ -166,7 +167,7 @@ def _show(session: Session, pool_id: UUID, *, as_json: bool) -> None:
         }
         for one in shown.members
     ]
-    row = _row(shown)
+    row = _row(shown, pooling.names_of(session, [shown])[pool_id])
     if as_json:
         console.print_json(row | {"members": places})
         return

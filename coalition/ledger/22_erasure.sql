@@ -1,6 +1,6 @@
--- A person is erased and the books stay whole. What the member is looked up by, and what was written about it in
--- free words, is removed; its journal, which names nobody, stays as it is and ends there. The caller destroys the
--- member's own key in the same transaction.
+-- A person is erased and the books stay whole. What the member is looked up by is removed; its journal and
+-- histories, which name nobody, stay as they are and end there. The caller destroys the member's own key, and with it
+-- what was written about the person in free words, in the same transaction.
 --
 -- Nothing is taken for it: points, and what is owed, are settled first, by postings that say why.
 CREATE FUNCTION ledger.erase_member(p_member uuid, p_now timestamptz)
@@ -45,11 +45,6 @@ BEGIN
 
     PERFORM ledger.store_head(head);
     DELETE FROM identifier WHERE member_id = ANY (records);
-    -- What became of them stays, without what somebody wrote about the person.
-    UPDATE identifier_change SET reason = NULL WHERE member_id = ANY (records) AND reason IS NOT NULL;
-    UPDATE member_block SET reason = NULL WHERE member_id = ANY (records) AND reason IS NOT NULL;
-    UPDATE adjustment SET note = NULL WHERE member_id = ANY (records) AND note IS NOT NULL;
-    UPDATE pool SET name = '' WHERE head_id = ANY (records);
     UPDATE pool_member SET ended_at = greatest(wish.now, invited_at) WHERE member_id = ANY (records) AND ended_at IS NULL;
     UPDATE member_head SET erased_at = wish.now WHERE member_id = ANY (records);
     RETURN QUERY SELECT one, wish.now, true FROM unnest(records) AS one;

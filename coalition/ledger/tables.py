@@ -271,13 +271,14 @@ identifier_change = Table(
     Column("changed_at", Timestamp, nullable=False),
     Column("party_id", Uuid, comment="the network, or a partner; NULL: the member"),
     Column("changed_by", Text, comment="who it was; NULL for a link"),
-    Column("reason", Text),
+    Column("reason", Text, comment="what stands for words, as in transaction"),
     Column("replaced_by", Uuid, comment="the identifier_id of the new card"),
     PrimaryKeyConstraint("member_id", "identifier_id", "number"),
     CheckConstraint(_one_of("state", ("active", "blocked", "replaced", "unlinked")), name="state"),
     CheckConstraint("number > 0", name="number"),
     CheckConstraint("number = 1 OR changed_by IS NOT NULL", name="who"),
     CheckConstraint("(state = 'replaced') = (replaced_by IS NOT NULL)", name="replacement"),
+    CheckConstraint("reason ~ '^[0-9a-f]{64}$'", name="reason_is_no_words"),
     schema=SCHEMA,
 )
 
@@ -289,10 +290,11 @@ member_block = Table(
     Column("blocked", Boolean, nullable=False, comment="from then on"),
     Column("changed_at", Timestamp, nullable=False),
     Column("changed_by", Text, nullable=False, comment="who it was, of the operator's"),
-    Column("reason", Text),
+    Column("reason", Text, comment="what stands for words, as in transaction"),
     PrimaryKeyConstraint("member_id", "number"),
     # The first is a block, and each undoes the one before.
     CheckConstraint("number > 0 AND blocked = (number % 2 = 1)", name="turns"),
+    CheckConstraint("reason ~ '^[0-9a-f]{64}$'", name="reason_is_no_words"),
     schema=SCHEMA,
 )
 
@@ -662,7 +664,7 @@ adjustment = Table(
     Column("adjustment_id", Uuid, nullable=False),
     Column("points", BigInteger, nullable=False, comment="signed: given to the member, or taken"),
     Column("reason", Text, nullable=False),
-    Column("note", Text, comment="in the operator's words"),
+    Column("note", Text, comment="what stands for the operator's words, as in transaction"),
     Column("issuer_id", Uuid, comment="who issues, and pays, what is given; NULL: points are taken"),
     Column("funding_plan_id", Uuid),
     Column("proposed_by", Text, nullable=False),
@@ -676,6 +678,7 @@ adjustment = Table(
     CheckConstraint("points <> 0 AND abs(points) <= 1000000000", name="points"),
     CheckConstraint("(issuer_id IS NULL) = (points < 0)", name="issuer_of_what_is_given"),
     CheckConstraint(_one_of("reason", ADJUSTMENT_REASONS), name="reason"),
+    CheckConstraint("note ~ '^[0-9a-f]{64}$'", name="note_is_no_words"),
     CheckConstraint(_one_of("state", ("proposed", "posted", "rejected")), name="state"),
     CheckConstraint("(state = 'posted') = (transaction_id IS NOT NULL)", name="posted_when_posted"),
     CheckConstraint("(transaction_id IS NULL) = (business_date IS NULL)", name="reference_is_whole"),
@@ -691,7 +694,7 @@ pool = Table(
     "pool",
     metadata,
     Column("pool_id", Uuid, primary_key=True),
-    Column("name", Text, nullable=False),
+    Column("name", Text, nullable=False, comment="what stands for the head's words, as in transaction"),
     Column("head_id", Uuid, nullable=False, comment="the member who opened it, invites and closes"),
     Column("spenders", Text, nullable=False, comment="who may spend what the others have"),
     Column(
@@ -703,6 +706,7 @@ pool = Table(
     Column("most_members", SmallInteger, nullable=False),
     Column("opened_at", Timestamp, nullable=False),
     Column("closed_at", Timestamp, comment="NULL: it is open"),
+    CheckConstraint("name ~ '^[0-9a-f]{64}$'", name="name_is_no_words"),
     CheckConstraint(_one_of("spenders", ("all", "head")), name="spenders"),
     CheckConstraint("spender_limit_points > 0", name="spender_limit"),
     CheckConstraint("most_members BETWEEN 2 AND 20", name="most_members"),

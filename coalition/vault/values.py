@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from coalition.ids import MemberId
 
 REASON_FIELD: Final = "reason:"
-"""How the fields begin that hold the words of a member's transactions; what stands for them follows."""
+"""How the fields begin that hold somebody's words about a member; what stands for them follows."""
 _k, _s = tables.data_key, tables.sealed
 
 
@@ -71,7 +71,7 @@ def forget(session: Session, member_id: MemberId, fields: Collection[str]) -> No
 def read(session: Session, member_id: MemberId, *, reasons: bool = False) -> dict[str, str]:
     """What is sealed of a member, by field; nothing of one who was erased.
 
-    The words of its transactions, of which there may be many, with `reasons` only.
+    What was said in words, of which there may be many, with `reasons` only.
 
     Raises:
         SealBroken: a value is not what was sealed there.

@@ -267,6 +267,7 @@ class Member(Node):
         found = pooling.invitations_of(info.context.session, self.member_id)
         info.context.loaded.pools.want(found)
         pools = [info.context.loaded.pools.get(pool_id) for pool_id in found]
+        info.context.loaded.words.want((one.head_id, one.words) for one in pools if one is not None)
         return [Pool.of(pool, self.member_id) for pool in pools if pool is not None]
 
     @strawberry.field(

@@ -36,9 +36,9 @@ class Pool:
     id: strawberry.ID = strawberry.field(description="What acceptPoolInvitation and closePool name it by.")
 
     @strawberry.field(description="Its name.")
-    def name(self) -> str:
-        """As its head called it."""
-        return self.record.name
+    def name(self, info: Info) -> str:
+        """As its head called it; of one whose head was erased there is none."""
+        return info.context.loaded.words.get((self.record.head_id, self.record.words)) or ""
 
     @strawberry.field(description="Who may spend what the others have.")
     def spenders(self) -> PoolSpenders:

@@ -72,10 +72,10 @@ def test_a_proposal_is_written_down_and_moves_nothing(ledger: LedgerDriver) -> N
     member, moment = ledger.member(available=5), ledger.pass_time(minutes=3)
     given = propose(ledger, member, MOST, note="sorry")
     taken = propose(ledger, member, -MOST, by="ben", reason=AdjustmentReason.FRAUD)
-    rows = "SELECT adjustment_id, member_id, points, reason, note, issuer_id, proposed_by, proposed_at, state FROM ledger.adjustment"
+    rows = "SELECT adjustment_id, member_id, points, reason, note IS NULL, issuer_id, proposed_by, proposed_at, state FROM ledger.adjustment"
     assert set(ledger.rows(rows)) == {
-        (given, member, MOST, "goodwill", "sorry", ledger.any_partner(), "ada", moment, "proposed"),
-        (taken, member, -MOST, "fraud", None, None, "ben", moment, "proposed"),
+        (given, member, MOST, "goodwill", False, ledger.any_partner(), "ada", moment, "proposed"),
+        (taken, member, -MOST, "fraud", True, None, "ben", moment, "proposed"),
     }
     assert ledger.balance(member).available == 5
 

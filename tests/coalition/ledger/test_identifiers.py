@@ -475,7 +475,8 @@ def test_the_audit_sees_damage_of_the_history(
     engine.dispose()
     with ledger.database.reading() as session:
         found = {finding.check for finding in run_audit(session)}
-    assert found == {"identifiers_stand_as_their_history_says"}
+    # With the history its reasons are missed, too.
+    assert found - {"words_are_sealed"} == {"identifiers_stand_as_their_history_says"}
 
 
 @pytest.mark.parametrize(

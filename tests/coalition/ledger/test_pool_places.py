@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import pytest
 from driver import LedgerDriver
 
-from coalition import errors
+from coalition import errors, pooling
 from coalition.amounts import Points
 from coalition.blocking import set_blocked
 from coalition.erasing import erase_member
@@ -64,8 +64,12 @@ def test_what_is_written_of_a_pool_and_its_places(ledger: LedgerDriver) -> None:
         most_members=3,
     )
     other = ledger.pool(dora)
+    with ledger.database.reading() as session:
+        found = pooling.find_pool(session, pool)
+        assert found is not None
+        assert pooling.names_of(session, [found]) == {pool: "Home"}
     assert ledger.rows("SELECT * FROM ledger.pool WHERE pool_id = :pool", pool=pool) == [
-        (pool, "Home", ada, "head", 70, False, 3, opened, None)
+        (pool, found.words, ada, "head", 70, False, 3, opened, None)
     ]
     assert places(ledger, pool) == {(ada, opened, opened, None)}
     invited = ledger.pass_time(minutes=1)

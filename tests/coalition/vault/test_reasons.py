@@ -1,20 +1,28 @@
 """Reasons in somebody's own words: read by whom they concern, erased with the person, and never in the journal."""
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pytest
 from driver import LedgerDriver
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import IntegrityError
 
-from coalition import vault
+from coalition import adjusting, identifier_changes, pooling, vault
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment
+from coalition.amounts import Points
 from coalition.audit import AUDIT, CHAIN, run_audit
+from coalition.blocking import blocks_of, set_blocked
 from coalition.erasing import erase_member
 from coalition.errors import InsufficientPoints, InvalidInput
 from coalition.exporting import export_member
 from coalition.history import find_transaction
-from coalition.ids import MemberId
+from coalition.identifier_changes import Actor, ChangeIdentifier
+from coalition.identifiers import Identifier, IdentifierKind
+from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
+from coalition.paging import PageRequest
 from coalition.reasons import words_of
 
 WORDS = "for Ada Lovelace, with love"
@@ -74,6 +82,155 @@ def test_both_sides_read_them_and_no_row_has_them(ledger: LedgerDriver, owner_en
     assert findings(ledger) == set()
 
 
+def adjust(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    wish = ProposeAdjustment(
+        member_id=member, points=Points(-1), reason=AdjustmentReason.FRAUD, note=words, by="ada"
+    )
+    with ledger.database.unit_of_work() as session:
+        adjusting.propose_adjustment(session, wish)
+
+
+def noted(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    with ledger.database.reading() as session:
+        page = adjusting.list_adjustments(session, PageRequest(size=10), member_id=member)
+        found = [adjusting.find_adjustment(session, one.member_id, one.adjustment_id) for one in page.items]
+        assert found == list(page.items)
+        return [one.note for one in page.items]
+
+
+def block(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    for again in ("", ", again"):  # which changes nothing, and nothing is kept of it
+        with ledger.database.unit_of_work() as session:
+            set_blocked(session, member, blocked=True, by="ada", reason=f"{words}{again}")
+
+
+def blocked_for(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    with ledger.database.reading() as session:
+        return [one.reason for one in blocks_of(session, member)]
+
+
+def block_card(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    card = ledger.card(member)
+    for again in ("", ", again"):  # as above
+        wish = ChangeIdentifier(
+            member_id=member, identifier_id=card, by=Actor(name="ada", party_id=NETWORK), reason=words + again
+        )
+        with ledger.database.unit_of_work() as session:
+            identifier_changes.block(session, wish)
+
+
+def replace_card(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    wish = ChangeIdentifier(
+        member_id=member,
+        identifier_id=ledger.card(member),
+        by=Actor(name="ada", party_id=NETWORK),
+        reason=words,
+    )
+    new = Identifier.of(IdentifierKind.CARD, f"N{str(member)[:8]}", partner_id=ledger.any_partner())
+    with ledger.database.unit_of_work() as session:
+        identifier_changes.replace_card(session, wish, new)
+
+
+def changed_for(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    """Of what became of them; their links have no reason."""
+    with ledger.database.reading() as session:
+        found = identifier_changes.identifier_histories(session, member)
+        return [line.reason for one in found for line in one.changes[1:]]
+
+
+def open_pool(ledger: LedgerDriver, member: MemberId, words: str) -> None:
+    ledger.pool(member, ledger.member(), name=words)
+    ledger.leave_pool(member)
+
+
+def called(ledger: LedgerDriver, member: MemberId) -> list[str | None]:
+    pools = [row[0] for row in ledger.rows("SELECT pool_id FROM ledger.pool WHERE head_id = :m", m=member)]
+    with ledger.database.reading() as session:
+        found = pooling.get_pools(session, pools).values()
+        names = pooling.names_of(session, found)
+        return [names[one.pool_id] or None for one in found]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Telling:
+    """Something that takes words about a member."""
+
+    act: Callable[[LedgerDriver, MemberId, str], None]
+    read: Callable[[LedgerDriver, MemberId], list[str | None]]
+    """The words, as who may see them reads them."""
+    table: str
+    column: str
+    """Where a digest stands for them."""
+
+
+TELLING = [
+    Telling(act=adjust, read=noted, table="ledger.adjustment", column="note"),
+    Telling(act=block, read=blocked_for, table="ledger.member_block", column="reason"),
+    Telling(act=block_card, read=changed_for, table="ledger.identifier_change", column="reason"),
+    Telling(act=open_pool, read=called, table="ledger.pool", column="name"),
+    Telling(act=replace_card, read=changed_for, table="ledger.identifier_change", column="reason"),
+]
+each_telling = pytest.mark.parametrize("one", TELLING, ids=lambda one: one.act.__name__)
+
+
+@each_telling
+def test_words_about_a_member_are_sealed_and_go_with_it(
+    ledger: LedgerDriver, owner_engine: Engine, one: Telling
+) -> None:
+    member, other = ledger.member(), ledger.member()
+    for about in (member, other):
+        one.act(ledger, about, WORDS)
+    assert one.read(ledger, member) == [WORDS]
+    stored = everything(ledger, owner_engine)
+    assert WORDS not in stored
+    assert WORDS.encode().hex() not in stored
+    digests = f"SELECT {one.column} FROM {one.table} WHERE {one.column} IS NOT NULL ORDER BY 1"
+    rows = ledger.rows(digests)
+    assert len(set(rows)) == 2
+    assert findings(ledger) == set()
+    erase(ledger, member)
+    assert one.read(ledger, member) == [None]
+    assert one.read(ledger, other) == [WORDS]
+    # History is not edited: what stood for the words stands for nothing now.
+    assert ledger.rows(digests) == rows
+    assert findings(ledger) == set()
+
+
+@each_telling
+def test_the_ledger_takes_no_words_about_a_member(
+    ledger: LedgerDriver, superuser_engine: Engine, one: Telling
+) -> None:
+    member = ledger.member()
+    one.act(ledger, member, WORDS)
+    with (
+        pytest.raises(IntegrityError, match=f"{one.column}_is_no_words"),
+        superuser_engine.begin() as connection,
+    ):
+        connection.execute(
+            text(f"UPDATE {one.table} SET {one.column} = 'for Ada' WHERE {one.column} IS NOT NULL")
+        )
+    assert one.read(ledger, member) == [WORDS]
+
+
+@each_telling
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM people.sealed",
+        "UPDATE {one.table} SET {one.column} = repeat('0', 64) WHERE {one.column} IS NOT NULL",
+    ],
+)
+def test_the_audit_sees_words_about_a_member_that_are_lost(
+    ledger: LedgerDriver, superuser_engine: Engine, one: Telling, damage: str
+) -> None:
+    member = ledger.member()
+    one.act(ledger, member, WORDS)
+    with superuser_engine.begin() as connection:
+        connection.execute(text(damage.format(one=one)))
+    assert one.read(ledger, member) == [None]
+    assert findings(ledger) == {"words_are_sealed"}
+
+
 def test_the_same_words_twice_are_two_digests(ledger: LedgerDriver) -> None:
     giver, taker = ledger.member(available=100), ledger.member()
     for _ in range(2):
@@ -104,8 +261,26 @@ def test_an_export_has_them_and_a_profile_does_not(ledger: LedgerDriver) -> None
         [record] = json.loads("".join(export_member(session, giver)))["records"]
         assert vault.read(session, giver) == {}
     [sent] = [one for one in record["transactions"] if one["reason"] is not None]
-    assert record["reasons"] == {sent["reason"]: WORDS}
+    assert record["words"] == {sent["reason"]: WORDS}
     assert record["profile"] == {}
+
+
+def test_the_others_of_a_pool_are_told_its_name_while_its_head_is_there(ledger: LedgerDriver) -> None:
+    head, other, stranger = (ledger.member() for _ in range(3))
+    ledger.pool(head, other, name=WORDS)
+    ledger.invite(head, stranger)
+
+    def told_to(member: MemberId) -> list[str]:
+        with ledger.database.reading() as session:
+            [record] = json.loads("".join(export_member(session, member)))["records"]
+        assert WORDS not in json.dumps(record["pools"])
+        return list(record["words"].values())
+
+    assert (told_to(head), told_to(other), told_to(stranger)) == ([WORDS], [WORDS], [])
+    ledger.leave_pool(head)
+    assert told_to(other) == [WORDS]
+    erase(ledger, head)
+    assert told_to(other) == []
 
 
 def test_a_refusal_keeps_none(ledger: LedgerDriver) -> None:
@@ -143,14 +318,14 @@ def test_the_history_tells_a_code_from_words(ledger: LedgerDriver) -> None:
 @pytest.mark.parametrize(
     ("damage", "checks"),
     [
-        ("DELETE FROM people.sealed", {"words_of_transactions_are_sealed"}),
+        ("DELETE FROM people.sealed", {"words_are_sealed"}),
         (
             "UPDATE ledger.transaction SET reason = repeat('0', 64) WHERE kind = 'transfer_in'",
-            {"words_of_transactions_are_sealed", "digests_are_of_their_rows"},
+            {"words_are_sealed", "digests_are_of_their_rows"},
         ),
         (
             "UPDATE people.sealed SET field = concat('reason:', repeat('0', 64)) WHERE member_id = :giver",
-            {"words_of_transactions_are_sealed", "sealed_values_open"},
+            {"words_are_sealed", "sealed_values_open"},
         ),
         (
             "UPDATE people.sealed SET ciphertext = ciphertext || '\\x00' WHERE member_id = :giver",
