@@ -45,8 +45,8 @@ ROWS = text(
     )
 )
 AN_ID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-# Of chance, of the ids that it hashes, or of the wall clock.
-LEFT_OUT = frozenset({"digest", "fingerprint", "inserted_at", "value"})
+# Of chance (what stands for words, too), of the ids that it hashes, or of the wall clock.
+LEFT_OUT = frozenset({"digest", "fingerprint", "inserted_at", "name", "value"})
 
 
 def portrait(ledger: LedgerDriver, names: Mapping[UUID, str], *, start: datetime) -> Portrait:
