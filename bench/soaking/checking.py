@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from soaking.load import Acknowledged, Log
 
-_OF_A_VOUCHER = "voucher:"
+_OF_A_VOUCHER = "voucher:\u00a0"
 """Keys that members gave stand apart from the partner's own."""
 # Their transaction has a key of its own, or they make none.
 _KEYED_ELSEWHERE = frozenset({"adjustPoints"})
