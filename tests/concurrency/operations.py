@@ -304,30 +304,26 @@ def _merged_with_eve(scene: Scene) -> None:
     scene.once("eve's merge", lambda: scene.ledger.merge(scene.ann, scene.people["eve"]))
 
 
+def _held_from_pool(scene: Scene, role: str, points: int) -> TransactionRef:
+    """A hold for which the other gave some; its holder has got new points since."""
+
+    def make() -> TransactionRef:
+        holder = scene.people[role]
+        held = scene.ledger.authorize(holder, points, from_pool=True).ref
+        scene.ledger.issue(holder, 60)
+        return held
+
+    scene.household()
+    ref: TransactionRef = scene.once(f"hold from the pool of {role}", make)
+    return ref
+
+
 def _held_by_bob(scene: Scene) -> TransactionRef:
-    """bob's hold, for which ann gave 20; he has got new points since."""
-
-    def make() -> TransactionRef:
-        held = scene.ledger.authorize(scene.bob, 80, from_pool=True).ref
-        scene.ledger.issue(scene.bob, 60)
-        return held
-
-    scene.household()
-    ref: TransactionRef = scene.once("bob's hold", make)
-    return ref
+    return _held_from_pool(scene, "bob", 80)
 
 
-def _held_with_bob(scene: Scene) -> TransactionRef:
-    """ann's hold, for which bob gave some; she has got new points since."""
-
-    def make() -> TransactionRef:
-        held = scene.ledger.authorize(scene.ann, 110, from_pool=True).ref
-        scene.ledger.issue(scene.ann, 60)
-        return held
-
-    scene.household()
-    ref: TransactionRef = scene.once("the hold with bob", make)
-    return ref
+def _held_by_ann(scene: Scene) -> TransactionRef:
+    return _held_from_pool(scene, "ann", 110)
 
 
 def _captured(scene: Scene) -> TransactionRef:
@@ -603,8 +599,8 @@ OPERATIONS = (
     ),
     Operation(
         name="capture from the pool",
-        prepare=_held_with_bob,
-        act=lambda ledger, scene, key: ledger.capture(_held_with_bob(scene), 50, key=key),
+        prepare=_held_by_ann,
+        act=lambda ledger, scene, key: ledger.capture(_held_by_ann(scene), 50, key=key),
         brings=_POOL | _HOLD | _ALL_HELD,
         other="bob",
     ),
