@@ -217,7 +217,7 @@ def test_a_record_that_was_merged_is_quoted_nothing(coalition: Coalition) -> Non
     grocer = coalition.trading()
     ada, twin = coalition.member(of=grocer), coalition.member(of=grocer)
     with coalition.database.unit_of_work() as session:
-        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m"))
+        merge_members(session, MergeMembers(survivor=ada, merged=twin, idempotency_key="m", by="test"))
     for kind in (QuoteIssue, QuoteRedemption):
         question = kind(partner_id=grocer.partner_id, member_id=twin, points=1)
         assert asked(coalition, question) == "MEMBER_MERGED"
