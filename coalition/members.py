@@ -415,8 +415,8 @@ def get_balances(session: Session, member_ids: Iterable[MemberId]) -> dict[Membe
 
 # What has come due and is not posted yet, as the kernel's bring_up_to_date will post it: maturities,
 # from them what is owed, then holds that lapse (less what a reversal recalled), then expiries of what is
-# left. A hold with points of others lapses with them, in the night. Only heads that are due look at their
-# lots.
+# left. A hold with points of others lapses with them, by coalition.lapsing. Only heads that are due look
+# at their lots.
 _BALANCES = text("""
     WITH heads AS (
         SELECT member_id, available, pending, held, deficit, next_due_at <= :now AS due

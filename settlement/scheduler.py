@@ -1,8 +1,8 @@
-"""The nightly job: settles at a local time, once, however many servers run.
+"""What happens by itself: the night, at a local time; each minute, the end of holds with a pool's points.
 
-Each server runs a worker of the job library. Its periodic task is queued once per tick over all of
-them (the library's table is unique in task and tick), whoever takes it asks whether a night is due,
-and settling itself takes a lock and is safe to repeat. The wall clock decides, so a programme whose
+Each server runs a worker of the job library. A periodic task is queued once per tick over all of
+them (the library's table is unique in task and tick), and is safe to repeat; for the night whoever takes
+it asks whether one is due, and settling takes a lock. The wall clock decides, so a programme whose
 clock stands is left alone.
 """
 
@@ -22,13 +22,16 @@ from coalition import clock
 from coalition.config import Settings
 from coalition.db import Database, roles
 from coalition.errors import ProgrammeNotOpen
+from coalition.lapsing import lapse_pooled_holds
 from coalition.programme import get_programme
 from coalition.windows import open_window
 from settlement.night import Night, is_over, settle, statements_directory
 from settlement.runs import RunState
 
 EVERY_FIVE_MINUTES: Final = "*/5 * * * *"
+EVERY_MINUTE: Final = "* * * * *"
 QUEUE: Final = "night"
+LAPSING: Final = "lapsing"
 _AGAIN: Final = 10.0  # seconds until a worker that lost its database is started again
 _LOOK_AGAIN: Final = 60.0  # seconds until a programme whose clock stood is looked at again
 
@@ -36,9 +39,18 @@ _log = logging.getLogger(__name__)
 
 
 @contextlib.asynccontextmanager
-async def running(db: Database, settings: Settings, *, cron: str = EVERY_FIVE_MINUTES) -> AsyncIterator[None]:
-    """Run the scheduler beside a server; it ends with the block, and lets a night in progress finish."""
-    worker = asyncio.create_task(_keep_working(db, settings, cron), name="settlement scheduler")
+async def running(
+    db: Database, settings: Settings, *, night: str = EVERY_FIVE_MINUTES, lapsing: str = EVERY_MINUTE
+) -> AsyncIterator[None]:
+    """Run the scheduler beside a server; it ends with the block, and lets a night in progress finish.
+
+    Args:
+        db: The database, as the application.
+        settings: Say at which local time to settle, and where the papers go.
+        night: When to ask whether a night is due; a line of a crontab, the sixth field being seconds.
+        lapsing: When to let pooled holds lapse that are over.
+    """
+    worker = asyncio.create_task(_keep_working(db, settings, night, lapsing), name="settlement scheduler")
     try:
         yield
     finally:
@@ -103,14 +115,14 @@ _UNFINISHED: Final = text("""
 """)
 
 
-async def _keep_working(db: Database, settings: Settings, cron: str) -> None:
+async def _keep_working(db: Database, settings: Settings, night: str, lapsing: str) -> None:
     """Run a worker, and another one when it dies: a database that was down comes back."""
     while True:
         try:
             if await asyncio.to_thread(_clock_stands, db):
                 await asyncio.sleep(_LOOK_AGAIN)
                 continue
-            await _work(db, settings, cron)
+            await _work(db, settings, night, lapsing)
         except asyncio.CancelledError:
             raise
         except Exception:  # noqa: BLE001 - whatever it was, there is another night
@@ -126,7 +138,7 @@ def _clock_stands(db: Database) -> bool:
             return False
 
 
-async def _work(db: Database, settings: Settings, cron: str) -> None:
+async def _work(db: Database, settings: Settings, night: str, lapsing: str) -> None:
     app = App(
         connector=PsycopgConnector(
             conninfo=roles.conninfo(db.engine.url),
@@ -138,16 +150,22 @@ async def _work(db: Database, settings: Settings, cron: str) -> None:
     )
 
     # Queued at most once while it waits. No lock on running: a killed server's job would hold it for ever.
-    @app.periodic(cron=cron)
+    @app.periodic(cron=night)
     @app.task(name="settle_if_due", queue=QUEUE, queueing_lock="settle_if_due")
     def tick(timestamp: int) -> None:
         del timestamp  # of the tick; what counts is the time at which the job runs
         settle_if_due(db, settings)
 
+    @app.periodic(cron=lapsing)
+    @app.task(name="lapse_pooled_holds", queue=LAPSING, queueing_lock="lapse_pooled_holds")
+    def lapse(timestamp: int) -> None:
+        del timestamp
+        lapse_pooled_holds(db)
+
     async with app.open_async():
         await app.run_worker_async(
-            queues=[QUEUE],
-            concurrency=1,
+            queues=[QUEUE, LAPSING],
+            concurrency=2,  # holds lapse during the night, too
             install_signal_handlers=False,
             delete_jobs="successful",
         )

@@ -349,6 +349,7 @@ CREATE TABLE ledger.hold (
 );
 
 CREATE INDEX open_holds ON ledger.hold (member_id, lapses_at) WHERE state = 'open';
+CREATE INDEX pooled_holds ON ledger.hold (lapses_at) WHERE state = 'open' AND pooled;
 
 COMMENT ON COLUMN ledger.hold.business_date IS 'with transaction_id: the authorisation';
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import click
 
-from coalition import clock
+from coalition import clock, lapsing
 from coalition import programme as programmes
 from coalition.amounts import Points
 from coalition.cli import console
@@ -160,9 +160,12 @@ def set_clock(to: datetime, as_json: bool) -> None:
 
     Points mature and expire, and windows are over, by this clock. Production's is the wall clock.
     """
-    with console.open_database() as database, database.unit_of_work() as session:
-        clock.set_clock(session, to=to.replace(tzinfo=UTC))
-        _show(programmes.get_programme(session), as_json=as_json)
+    with console.open_database() as database:
+        with database.unit_of_work() as session:
+            clock.set_clock(session, to=to.replace(tzinfo=UTC))
+        lapsing.lapse_pooled_holds(database)  # for the minutes that a server would have looked in
+        with database.reading() as session:
+            _show(programmes.get_programme(session), as_json=as_json)
 
 
 def _show(shown: programmes.Programme, *, as_json: bool) -> None:

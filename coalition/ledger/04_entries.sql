@@ -164,7 +164,7 @@ BEGIN
 
     IF head.held > 0 THEN
         FOR dying IN
-            -- One with points of others waits for who has locked these, too: ledger.end_pooled_holds.
+            -- One with points of others waits for who has locked these, too, a minute at most: ledger.end_pooled_holds.
             SELECT hold.* FROM hold JOIN transaction t USING (member_id, business_date, transaction_id)
             WHERE member_id = head.member_id AND hold.state = 'open' AND hold.lapses_at <= p_wish.now AND NOT hold.pooled
             ORDER BY hold.lapses_at, t.sequence

@@ -581,6 +581,7 @@ hold = Table(
         name="voucher",
     ),
     Index("open_holds", "member_id", "lapses_at", postgresql_where=text("state = 'open'")),
+    Index("pooled_holds", "lapses_at", postgresql_where=text("state = 'open' AND pooled")),
     schema=SCHEMA,
 )
 

@@ -58,7 +58,10 @@ def _tell(host: str, port: int, *, with_explorer: bool) -> None:
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: any free one."
 )
 @click.option(
-    "--nightly/--no-nightly", default=True, show_default=True, help="Take part in settling each night."
+    "--nightly/--no-nightly",
+    default=True,
+    show_default=True,
+    help="Take part in settling each night, and in ending pools' holds that are over.",
 )
 @click.option("--quiet", is_flag=True, help="No log line for each request.")
 @click.option("--print-schema", is_flag=True, help="Print the GraphQL schema (SDL) and end.")

@@ -243,6 +243,22 @@ def spendable(p: Programme, member: int) -> int | None:
 # -- what goes back to who gave it ---------------------------------------------------------------
 
 
+def who_waits(p: Programme) -> list[int]:
+    """Members with holds that are over and have points of others, whose is over longest first."""
+    waits = {
+        books.number: min(hold.lapses_at for hold in over)
+        for books in p.members
+        if (
+            over := [
+                hold
+                for hold in books.holds
+                if hold.pooled and hold.state == "open" and hold.lapses_at <= p.now
+            ]
+        )
+    }
+    return sorted(waits, key=lambda number: (waits[number], number))
+
+
 def lapse_pooled(p: Programme, member: int) -> None:
     """Holds with points of others lapse where those are at hand."""
     books = p.members[member]

@@ -6,8 +6,9 @@ from datetime import timedelta
 from hypothesis import strategies as st
 
 from coalition.blocking import set_blocked
+from coalition.lapsing import lapse_pooled_holds
 
-from . import pools
+from . import limits, pools
 from .ledger import Ledger
 from .programme import Confirmation, Programme, Refusals
 from .wishing import Wish, names, whom
@@ -53,6 +54,29 @@ class Night(Wish):
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.driver.bring_up_to_date(ledger.member(self.member))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lapse(Wish):
+    """What a server does each minute."""
+
+    strategy = staticmethod(st.builds)
+
+    @classmethod
+    def sensible(cls, p: Programme) -> bool:
+        return bool(pools.who_waits(p))
+
+    def touches(self, p: Programme) -> list[int]:
+        return pools.who_waits(p)
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        for member in pools.who_waits(p):
+            limits.enter(p)
+            p.members[member].bring_up_to_date(p.now)
+            pools.lapse_pooled(p, member)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        lapse_pooled_holds(ledger.driver.database)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -107,8 +107,8 @@ def test_two_servers_settle_a_night_once(
     async def both() -> None:
         with Database.connect(chosen) as other:
             async with (
-                scheduler.running(production.database, chosen, cron="* * * * * *"),
-                scheduler.running(other, chosen, cron="* * * * * *"),
+                scheduler.running(production.database, chosen, night="* * * * * *"),
+                scheduler.running(other, chosen, night="* * * * * *"),
             ):
                 async with asyncio.timeout(30):
                     while await asyncio.to_thread(runs) == 0:  # noqa: ASYNC110 - it happens in the database
@@ -158,7 +158,7 @@ def test_a_scheduler_that_lost_its_database_takes_it_up_again(
 
     async def night() -> None:
         async with (
-            scheduler.running(production.database, chosen, cron="* * * * * *"),
+            scheduler.running(production.database, chosen, night="* * * * * *"),
             asyncio.timeout(60),
         ):
             while await asyncio.to_thread(cut) == 0:  # noqa: ASYNC110 - it happens in the database
@@ -169,3 +169,28 @@ def test_a_scheduler_that_lost_its_database_takes_it_up_again(
 
     asyncio.run(night())
     assert runs() == 1
+
+
+def test_a_server_lets_pooled_holds_lapse_by_themselves(
+    production: LedgerDriver, test_database: TestDatabase, tmp_path: Path
+) -> None:
+    spender, giver = production.member(), production.member(available=10)
+    production.pool(spender, giver)
+    production.authorize(spender, 10, from_pool=True, seconds_to_live=1)
+    # It is no hour to settle at, and the night would do the same.
+    late = settings(test_database, tmp_path, at=time(23, 59, 59))
+
+    async def a_while() -> None:
+        async with (
+            scheduler.running(production.database, late, lapsing="* * * * * *"),
+            asyncio.timeout(30),
+        ):
+            while await asyncio.to_thread(available) == 0:  # noqa: ASYNC110 - it happens in the database
+                await asyncio.sleep(0.1)
+
+    def available() -> int:
+        return production.balance(giver).available
+
+    asyncio.run(a_while())
+    assert available() == 10
+    assert production.rows("SELECT count(*) FROM settlement.run") == [(0,)]
