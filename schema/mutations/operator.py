@@ -1,6 +1,7 @@
-"""What the operator does: admit partners, publish their terms and funding plans."""
+"""What the operator does: admit and suspend partners, publish their terms and funding plans."""
 
 import datetime as dt
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
@@ -40,6 +41,22 @@ class CreatePartnerInput:
     may_issue: bool = strawberry.field(default=True, description="Whether it is admitted as an issuer.")
     may_redeem: bool = strawberry.field(default=True, description="Whether it is admitted as a redeemer.")
     state: PartnerState = strawberry.field(default=PartnerState.ACTIVE, description="ACTIVE or ONBOARDING.")
+
+
+@strawberry.input(description="A partner that is to move no points from now on.")
+class SuspendPartnerInput:
+    """Whom to stop."""
+
+    idempotency_key: strawberry.ID = strawberry.field(description="As for createPartner.")
+    partner: str = strawberry.field(description="The partner's code.")
+
+
+@strawberry.input(description="A partner that may move points: one that is onboarding, or was suspended.")
+class ActivatePartnerInput:
+    """Whom to let go on: a type of its own, so that one key cannot mean both."""
+
+    idempotency_key: strawberry.ID = strawberry.field(description="As for createPartner.")
+    partner: str = strawberry.field(description="The partner's code.")
 
 
 @strawberry.input(description="How many points an amount of money earns.")
@@ -118,7 +135,7 @@ class PublishFundingPlanInput:
     parts: list[FundingPartInput] = strawberry.field(description="Who pays, and how much of it.")
 
 
-@strawberry.type(description="What came of admitting a partner.")
+@strawberry.type(description="What came of admitting, suspending or activating a partner.")
 class PartnerPayload(Payload):
     """The partner."""
 
@@ -150,6 +167,29 @@ class PublishFundingPlanPayload(Payload):
     """The plan."""
 
     funding_plan: FundingPlan | None = strawberry.field(description="The plan.")
+
+
+def _partner(
+    info: Info,
+    wish: CreatePartnerInput | SuspendPartnerInput | ActivatePartnerInput,
+    work: Callable[[Session], directory.Partner],
+) -> PartnerPayload:
+    outcome = once(info.context, wish, lambda session: {"partner_id": str(work(session).partner_id)})
+    if outcome.value is None:
+        return PartnerPayload(replayed=False, user_errors=outcome.user_errors, partner=None)
+    result, replayed = outcome.value
+    partner = partner_of(info, PartyId(UUID(result["partner_id"])))
+    return PartnerPayload(replayed=replayed, user_errors=[], partner=partner)
+
+
+def _move(
+    info: Info, wish: SuspendPartnerInput | ActivatePartnerInput, state: directory.PartnerState
+) -> PartnerPayload:
+    def move(session: Session) -> directory.Partner:
+        found = directory.get_partner_by_code(session, wish.partner)
+        return directory.set_partner_state(session, partner_id=found.partner_id, state=state)
+
+    return _partner(info, wish, move)
 
 
 def _publish(session: Session, wish: PublishAgreementInput, by: str) -> dict[str, Any]:
@@ -222,8 +262,8 @@ class OperatorMutations:
     ) -> PartnerPayload:
         """Admit a partner."""
 
-        def create(session: Session) -> dict[str, Any]:
-            made = directory.create_partner(
+        def create(session: Session) -> directory.Partner:
+            return directory.create_partner(
                 session,
                 directory.CreatePartner(
                     code=input.code,
@@ -233,14 +273,41 @@ class OperatorMutations:
                     state=input.state,
                 ),
             )
-            return {"partner_id": str(made.partner_id)}
 
-        outcome = once(info.context, input, create)
-        if outcome.value is None:
-            return PartnerPayload(replayed=False, user_errors=outcome.user_errors, partner=None)
-        result, replayed = outcome.value
-        partner = partner_of(info, PartyId(UUID(result["partner_id"])))
-        return PartnerPayload(replayed=replayed, user_errors=[], partner=partner)
+        return _partner(info, input, create)
+
+    @strawberry.mutation(
+        description="Stop a partner from moving points, from now on. Its members keep their points, and what"
+        " it issued is redeemed elsewhere.",
+        extensions=[Requires(Scope.PROGRAMME_ADMIN)],
+        directives=[WRITES],
+    )
+    def suspend_partner(
+        self,
+        info: Info,
+        input: Annotated[
+            SuspendPartnerInput,
+            strawberry.argument(description="The partner's code; one that is suspended stays so."),
+        ],
+    ) -> PartnerPayload:
+        """Suspend a partner."""
+        return _move(info, input, directory.PartnerState.SUSPENDED)
+
+    @strawberry.mutation(
+        description="Let a partner move points: one that is onboarding, or was suspended.",
+        extensions=[Requires(Scope.PROGRAMME_ADMIN)],
+        directives=[WRITES],
+    )
+    def activate_partner(
+        self,
+        info: Info,
+        input: Annotated[
+            ActivatePartnerInput,
+            strawberry.argument(description="The partner's code; one that is active stays so."),
+        ],
+    ) -> PartnerPayload:
+        """Activate a partner."""
+        return _move(info, input, directory.PartnerState.ACTIVE)
 
     @strawberry.mutation(
         description="Publish a partner's next terms, which hold from a date on.",

@@ -11,6 +11,7 @@ from terminal import Terminal
 
 from coalition import lapsing
 from coalition.audit import run_audit
+from coalition.config import get_settings
 from coalition.ids import MemberId
 
 
@@ -56,6 +57,7 @@ def test_a_sandboxs_clock_that_is_set_past_the_end_lets_them_lapse(
     household: Household, test_database: TestDatabase
 ) -> None:
     later = household.ledger.now + timedelta(minutes=1)
+    get_settings.cache_clear()  # a command is a process of its own elsewhere
     Terminal(test_database.environment)("programme", "clock", later.strftime("%Y-%m-%dT%H:%M:%S"))
     assert household.points() == (50, 0)
 

@@ -8,6 +8,7 @@ from api_driver import Api, codes, named
 from operating import TODAY
 
 from coalition import errors
+from partners.directory import PartnerState, set_partner_state
 from partners.scopes import Scope
 from schema import graph
 from schema.refusals import UserErrorCode
@@ -19,6 +20,11 @@ LINK = """mutation($input: LinkIdentifierInput!) { linkIdentifier(input: $input)
     member { id } replayed userErrors { code field } } }"""
 CREATE = """mutation($input: CreatePartnerInput!) { createPartner(input: $input) {
     partner { id code state } replayed userErrors { code field } } }"""
+SUSPEND, ACTIVATE = (
+    f"""mutation($input: {name}PartnerInput!) {{ {name.lower()}Partner(input: $input) {{
+    partner {{ code state }} replayed userErrors {{ code field }} }} }}"""
+    for name in ("Suspend", "Activate")
+)
 PUBLISH = """mutation($input: PublishAgreementInput!) { publishAgreement(input: $input) {
     agreement { version validFrom earnRule { points rounding } ownReimbursement }
     warnings { issuer redeemer lossPerPoint } replayed
@@ -41,6 +47,36 @@ TERMS = {
     "reimbursement": "0.0095",
     "earnRule": {"points": 2},
 }
+
+
+def test_a_partner_that_is_suspended_moves_nothing_until_it_is_active_again(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member, till, operator = api.enrolled(grocer), api.client_of(grocer), api.operator()
+    suspended = operator.do(SUSPEND, partner="grocer", idempotencyKey="stop")
+    assert suspended == {
+        "partner": {"code": "grocer", "state": "SUSPENDED"},
+        "replayed": False,
+        "userErrors": [],
+    }
+    with api.coalition.nothing_moves():
+        assert codes(till.issue(member, amount="10")) == ["PARTNER_NOT_ACTIVE"]
+    # The key stands for what was asked, whatever was done since.
+    assert operator.do(ACTIVATE, partner="grocer")["partner"]["state"] == "ACTIVE"
+    again = operator.do(SUSPEND, partner="grocer", idempotencyKey="stop")
+    assert (again["replayed"], again["partner"]["state"]) == (True, "ACTIVE")
+    assert codes(operator.do(ACTIVATE, partner="grocer", idempotencyKey="stop")) == ["IDEMPOTENCY_CONFLICT"]
+    assert codes(till.issue(member, amount="10")) == []
+
+
+def test_whoever_left_is_neither_suspended_nor_activated(api: Api) -> None:
+    gone, operator = api.coalition.trading("gone"), api.operator()
+    for state in (PartnerState.LEAVING, PartnerState.LEFT):
+        with api.coalition.database.unit_of_work() as session:
+            set_partner_state(session, partner_id=gone.partner_id, state=state)
+    for mutation in (SUSPEND, ACTIVATE):
+        with api.coalition.nothing_moves():
+            assert codes(operator.do(mutation, partner="gone")) == ["PARTNER_NOT_ACTIVE"]
+            assert codes(operator.do(mutation, partner="nobody")) == ["PARTNER_UNKNOWN"]
 
 
 def test_a_coalition_is_made_through_the_api_alone(api: Api) -> None:
