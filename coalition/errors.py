@@ -255,7 +255,10 @@ class NotMerged(MemberRefusal):
 
 
 class MemberHasHolds(MemberRefusal):
-    """Held points belong to a partner's authorisation: a merge does not move them, and an erasure waits."""
+    """Held points belong to a partner's authorisation: a merge does not move them, and an erasure waits.
+
+    So does a return of points of a record that was merged since, if it asks for such as are held by now.
+    """
 
     code = "MEMBER_HAS_HOLDS"
     summary = "{held} points are held for a redemption; capture or void the hold, or wait until it lapses."
@@ -855,8 +858,6 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     PoolHeadOnly,
     AlreadyInPool,
     PoolFull,
-    MemberHasHolds,
-    MemberHasPoints,
     AdjustmentUnknown,
     AdjustmentDecided,
     SecondPersonNeeded,
@@ -871,6 +872,8 @@ REFUSALS: Final[tuple[type[CoalitionError], ...]] = (
     AlreadyReversed,
     ReversalExceeded,
     ReturnPolicyForbids,
+    MemberHasHolds,
+    MemberHasPoints,
     HoldUnknown,
     HoldCaptured,
     HoldVoided,

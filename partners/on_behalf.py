@@ -70,7 +70,8 @@ def reverse(session: Session, wish: Reverse) -> Done:
 
     Raises:
         InvalidInput, PointsInvalid, PartnerNotActive, TransactionUnknown, MemberErased, NotReversible,
-        AlreadyReversed, ReversalExceeded, ReturnPolicyForbids: nothing has moved.
+        AlreadyReversed, ReversalExceeded, ReturnPolicyForbids,
+        MemberHasHolds: nothing has moved.
         IdempotencyConflict: the key was used for something else.
     """
     found = history.find_transaction(session, wish.reference)

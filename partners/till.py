@@ -134,7 +134,8 @@ def reverse(session: Session, wish: Reverse) -> Posting:
 
     Raises:
         InvalidInput, PointsInvalid, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive,
-        TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids: nothing
+        TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids,
+        MemberHasHolds: nothing
         has moved.
         IdempotencyConflict: the key was used for a different request.
     """

@@ -6,11 +6,13 @@
 -- `pending_only` only what is pending can be undone. Expired points are nobody's claim: the member has not
 -- had them.
 -- A part of a redemption goes back to the lots that it came from, the last drawn first; to a lot that
--- expired meanwhile with the agreement's grace period. From lots that a pool had given they go on to who gave them.
+-- expired meanwhile with the agreement's grace period. From lots that a pool had given they go on to who gave them;
+-- what somebody gave who was erased since stays redeemed.
 -- p_points says how much; NULL: all that is left. Where the caller worked it out of money, p_amount is that
 -- money and p_amount_before what earlier reversals took, as it knew it.
 CREATE FUNCTION ledger.reverse(
-    p_member uuid, p_wish ledger.wish, p_date date, p_id uuid, p_points bigint, p_amount_before numeric, p_reason text
+    p_member uuid, p_wish ledger.wish, p_date date, p_id uuid, p_points bigint, p_amount_before numeric, p_reason text,
+    p_held bigint DEFAULT 0
 ) RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     head    member_head;
@@ -19,6 +21,8 @@ DECLARE
     origin  lot;
     before  record;
     taken   record;
+    gone    uuid[];
+    rest    bigint;
     undone  bigint;
     moved   bigint;
     kept    bigint;
@@ -37,10 +41,7 @@ BEGIN
     IF target.transaction_id IS NULL OR target.partner_id <> p_wish.partner_id THEN
         PERFORM ledger.refuse('TRANSACTION_UNKNOWN');
     END IF;
-    -- Nor does anything go back to somebody of whose points it was, by way of a pool, and who was erased since.
-    IF head.erased_at IS NOT NULL OR EXISTS (SELECT FROM member_head WHERE member_id = ANY (p_wish.givers) AND erased_at IS NOT NULL) THEN
-        PERFORM ledger.refuse('MEMBER_ERASED');
-    END IF;
+    IF head.erased_at IS NOT NULL THEN PERFORM ledger.refuse('MEMBER_ERASED'); END IF;
     IF target.kind NOT IN ('issue', 'redeem', 'capture') THEN
         PERFORM ledger.refuse('NOT_REVERSIBLE', jsonb_build_object('kind', target.kind));
     END IF;
@@ -52,12 +53,14 @@ BEGIN
     IF p_wish.amount IS NOT NULL AND before.amount <> p_amount_before THEN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'another reversal took money meanwhile';
     END IF;
-    undone := coalesce(p_points, target.points - before.points);
+    gone := ledger.given_by_erased(p_wish, p_member, p_date, p_id);
+    rest := target.points - before.points - ledger.burned_of(p_member, p_date, p_id, gone);
+    undone := coalesce(p_points, rest);
     -- What says nothing of money has none to give back.
-    IF undone > target.points - before.points OR p_wish.amount > coalesce(target.amount, 0) - before.amount THEN
+    IF undone > rest OR p_wish.amount > coalesce(target.amount, 0) - before.amount OR (p_points IS NULL AND rest = 0 AND gone <> '{}') THEN
         -- As text: a number of JSON would be read as a float.
         PERFORM ledger.refuse('REVERSAL_EXCEEDED', jsonb_strip_nulls(jsonb_build_object(
-            'left', target.points - before.points, 'requested', undone,
+            'left', rest, 'requested', coalesce(p_points, target.points - before.points),
             'amount', trim_scale(p_wish.amount)::text,
             'amount_left', CASE WHEN p_wish.amount IS NOT NULL THEN trim_scale(coalesce(target.amount, 0) - before.amount)::text END)));
     END IF;
@@ -67,6 +70,10 @@ BEGIN
         SELECT * INTO origin FROM lot WHERE member_id = p_member AND transaction_id = p_id;
         IF undone > origin.pending AND ledger.return_policy(target.agreement_id) = 'pending_only' THEN
             PERFORM ledger.refuse('RETURN_POLICY_FORBIDS', jsonb_build_object('pending', origin.pending, 'points', undone));
+        END IF;
+        -- Of one's own they are marked, and leave when the hold ends; that cannot be done in somebody else's lot.
+        IF undone > origin.pending + origin.available AND p_held > 0 THEN
+            PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', p_held));
         END IF;
     END IF;
     -- From here on nothing is refused.
@@ -79,7 +86,7 @@ BEGIN
                                           moved, p_reason => p_reason, p_reverses_date => p_date, p_reverses_id => p_id, p_undone => undone);
     ELSE
         moved := undone;
-        back := ledger.give_back(p_member, p_wish, target, undone);
+        back := ledger.give_back(p_member, p_wish, target, undone, gone);
         head.available := head.available + undone;
         head.next_due_at := least(head.next_due_at, (
             SELECT min(expires_at) FROM lot WHERE member_id = p_member AND lot_id = ANY (back)));
@@ -174,9 +181,36 @@ BEGIN
     END IF;
 END $$;
 
--- Give points of a redemption or a capture back to the lots they came from, the last drawn first.
--- Returns those lots.
-CREATE FUNCTION ledger.give_back(p_member uuid, p_wish ledger.wish, p_target ledger.transaction, p_points bigint) RETURNS uuid[]
+-- Of the lots that a redemption or a capture drew on, those that came by a pool from somebody who was erased since.
+CREATE FUNCTION ledger.given_by_erased(p_wish ledger.wish, p_member uuid, p_date date, p_id uuid) RETURNS uuid[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    erased uuid[] := ARRAY(SELECT member_id FROM member_head WHERE member_id = ANY (p_wish.givers) AND erased_at IS NOT NULL);
+    drawn  uuid[];
+BEGIN
+    IF erased = '{}' THEN RETURN '{}'; END IF;
+    drawn := ARRAY(SELECT lot_id FROM entry WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id AND bucket = 'burned');
+    RETURN ARRAY(
+        SELECT l.lot_id FROM lot l JOIN transaction came USING (member_id, business_date, transaction_id)
+        WHERE l.member_id = p_member AND l.lot_id = ANY (drawn) AND came.kind = 'pool_in' AND ledger.line_of(l.from_member_id) && erased);
+END $$;
+
+-- How many points of these lots a redemption or a capture burned, less what its reversals gave back.
+CREATE FUNCTION ledger.burned_of(p_member uuid, p_date date, p_id uuid, p_lots uuid[]) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    IF p_lots = '{}' THEN RETURN 0; END IF;
+    RETURN (
+        SELECT sum(e.points) FROM transaction t JOIN entry e USING (member_id, business_date, transaction_id)
+        WHERE t.member_id = p_member AND ((t.business_date = p_date AND t.transaction_id = p_id) OR t.reverses_id = p_id)
+          AND e.bucket = 'burned' AND e.lot_id = ANY (p_lots));
+END $$;
+
+-- Give points of a redemption or a capture back to the lots they came from, the last drawn first; to some lots nothing.
+-- Returns those that got some.
+CREATE FUNCTION ledger.give_back(
+    p_member uuid, p_wish ledger.wish, p_target ledger.transaction, p_points bigint, p_but_to uuid[]
+) RETURNS uuid[]
 LANGUAGE plpgsql AS $$
 DECLARE
     lots  uuid[];
@@ -192,7 +226,7 @@ BEGIN
                          AND e.bucket = 'burned' AND e.lot_id = drawn.lot_id), 0) AS rest
             FROM entry drawn
             WHERE drawn.member_id = p_member AND drawn.business_date = p_target.business_date
-              AND drawn.transaction_id = p_target.transaction_id AND drawn.bucket = 'burned'
+              AND drawn.transaction_id = p_target.transaction_id AND drawn.bucket = 'burned' AND drawn.lot_id <> ALL (p_but_to)
         ) AS open
     ) AS shared
     WHERE back > 0;

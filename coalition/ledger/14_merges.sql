@@ -72,9 +72,9 @@ BEGIN
     survivor := ledger.bring_up_to_date(survivor, wish);
     merged := ledger.bring_up_to_date(merged, wish);
     IF merged.pool_id IS NOT NULL THEN PERFORM ledger.refuse('ALREADY_IN_POOL', jsonb_build_object('merged', true)); END IF;
-    IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held, 'merged', true)); END IF;
     -- Or its cards, which name the survivor from now on, would spend again.
     IF merged.blocked AND NOT survivor.blocked THEN PERFORM ledger.refuse('MEMBER_BLOCKED'); END IF;
+    IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held, 'merged', true)); END IF;
     -- From here on nothing is refused.
 
     SELECT * INTO sides FROM ledger.hand_over(merged, survivor, wish, 'merge', gen_random_uuid(), wish.transaction_id, NULL, p_reason);
@@ -95,6 +95,7 @@ DECLARE
     merged   member_head;
     earlier  ledger.posting;
     sides     record;
+    along    uuid[];
     held     bigint;
 BEGIN
     wish.kind := 'unmerge';
@@ -122,9 +123,10 @@ BEGIN
     wish.now := greatest(wish.now, survivor.last_recorded_at, merged.last_recorded_at);
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
-    -- Of what came along; what else the survivor has set aside is its own.
-    SELECT coalesce(sum(lot.held), 0) INTO held FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
+    -- Of what came along, by the survivor or, from a pool, by others; what else the survivor has set aside is its own.
+    SELECT coalesce(array_agg(lot.lot_id), '{}'), coalesce(sum(lot.held), 0) INTO along, held FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
     WHERE member_id = p_member AND lot.from_member_id = p_merged AND t.kind = 'merge_in';
+    held := held + ledger.lent(ARRAY[p_member], along);
     IF held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', held, 'merged', true)); END IF;
     -- From here on nothing is refused.
 
@@ -191,8 +193,9 @@ BEGIN
                                        pending + available, p_reason => p_reason, p_other_member => giver.member_id, p_other_id => p_out);
 END $$;
 
--- What the first of a line of merges has, and each of the next, goes on to the last of it.
-CREATE FUNCTION ledger.pass_on(p_line uuid[], p_wish ledger.wish) RETURNS void
+-- What the first of a line of merges has, and each of the next, goes on to the last of it. It pays what is owed there
+-- (p_pays), unless the last had it before.
+CREATE FUNCTION ledger.pass_on(p_line uuid[], p_wish ledger.wish, p_pays boolean DEFAULT true) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
     sides record;
@@ -200,7 +203,8 @@ BEGIN
     FOR step IN 1 .. cardinality(p_line) - 1 LOOP
         IF (SELECT available + pending + deficit > 0 FROM member_head WHERE member_id = p_line[step]) THEN
             SELECT * INTO sides FROM ledger.hand_over(
-                ledger.head_of(p_line[step]), ledger.head_of(p_line[step + 1]), p_wish, 'merge', gen_random_uuid(), gen_random_uuid(), NULL);
+                ledger.head_of(p_line[step]), ledger.head_of(p_line[step + 1]), p_wish, 'merge', gen_random_uuid(), gen_random_uuid(), NULL,
+                p_pays => p_pays);
             PERFORM ledger.store_head(sides.giver);
             PERFORM ledger.store_head(sides.taker);
         END IF;
@@ -214,9 +218,11 @@ CREATE FUNCTION ledger.reverse_merged(
 ) RETURNS ledger.posting LANGUAGE plpgsql AS $$
 DECLARE
     line    uuid[] := ledger.line_of(p_member);
+    last    uuid   := line[cardinality(line)];
     wanted  uuid[];
     lots    uuid[];
     sides    record;
+    held    bigint := 0;
     answer  ledger.posting;
 BEGIN
     PERFORM ledger.lock_heads(line);
@@ -225,9 +231,11 @@ BEGIN
     END IF;
     answer := ledger.replay(p_wish, p_member);
     IF answer.transaction_id IS NOT NULL THEN RETURN answer; END IF;
+    -- The key may be the survivor's by now, or that of another record of it.
+    IF EXISTS (SELECT FROM ledger.remembered(last, p_wish.partner_id, p_wish.key)) THEN PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT'); END IF;
     p_wish.now := (SELECT greatest(p_wish.now, max(last_recorded_at)) FROM member_head WHERE member_id = ANY (line));
 
-    PERFORM ledger.store_head(ledger.bring_up_to_date(ledger.head_of(line[cardinality(line)]), p_wish));
+    PERFORM ledger.store_head(ledger.bring_up_to_date(ledger.head_of(last), p_wish));
 
     -- The lots, at each step of the line, in which an issue's points are.
     wanted := ARRAY(SELECT lot_id FROM lot WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id);
@@ -238,6 +246,9 @@ BEGIN
                 SELECT lot_id FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
                 WHERE member_id = line[deeper] AND from_member_id = line[deeper - 1] AND from_lot_id = ANY (lots) AND t.kind = 'merge_in');
         END LOOP;
+        held := held + (
+            SELECT coalesce(sum(lot.held), 0) FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
+            WHERE member_id = line[step + 1] AND from_member_id = line[step] AND from_lot_id = ANY (lots) AND t.kind = 'merge_in');
         IF EXISTS (
             SELECT FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
             WHERE member_id = line[step + 1] AND from_member_id = line[step] AND from_lot_id = ANY (lots)
@@ -250,8 +261,9 @@ BEGIN
         END IF;
     END LOOP;
 
-    answer := ledger.reverse(p_member, p_wish, p_date, p_id, p_points, p_amount_before, p_reason);
+    answer := ledger.reverse(p_member, p_wish, p_date, p_id, p_points, p_amount_before, p_reason, p_held => held);
 
-    PERFORM ledger.pass_on(line, p_wish);
+    -- Of an issue the survivor had before what it gets; of a redemption it has it again, which pays what it owes.
+    PERFORM ledger.pass_on(line, p_wish, p_pays => wanted = '{}');
     RETURN answer;
 END $$;

@@ -112,6 +112,16 @@ BEGIN
         WHERE t.kind = 'pool_in' ORDER BY line.one);
 END $$;
 
+-- How many points of these members, or of these lots of theirs, others of a pool hold. They come back to them: nobody
+-- ends those holds without their locks.
+CREATE FUNCTION ledger.lent(p_members uuid[], p_lots uuid[] DEFAULT NULL) RETURNS bigint
+LANGUAGE sql STABLE AS $$
+    SELECT coalesce(sum(l.held), 0)::bigint
+    FROM lot l JOIN transaction came USING (member_id, business_date, transaction_id)
+    WHERE l.from_member_id = ANY (p_members) AND (p_lots IS NULL OR l.from_lot_id = ANY (p_lots)) AND l.held > 0 AND came.kind = 'pool_in'
+      AND member_id IN (SELECT gave.other_member_id FROM transaction gave WHERE gave.member_id = ANY (p_members) AND gave.kind = 'pool_out')
+$$;
+
 -- Lock a member with all who may get points of this transaction back; with nobody else, as a rule.
 CREATE FUNCTION ledger.lock_givers(INOUT p_wish ledger.wish, p_member uuid, p_date date, p_id uuid)
 LANGUAGE plpgsql AS $$

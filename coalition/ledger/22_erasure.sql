@@ -31,11 +31,7 @@ BEGIN
     IF head.pool_id IS NOT NULL     THEN PERFORM ledger.refuse('ALREADY_IN_POOL'); END IF;
     wish.now := greatest(wish.now, head.last_recorded_at);
     head := ledger.bring_up_to_date(head, wish);
-    -- What a pool's other members hold of its points comes back to it: nobody ends those holds without its lock.
-    SELECT coalesce(sum(l.held), 0) INTO lent
-    FROM lot l JOIN transaction came USING (member_id, business_date, transaction_id)
-    WHERE l.from_member_id = ANY (records) AND l.held > 0 AND came.kind = 'pool_in'
-      AND member_id IN (SELECT gave.other_member_id FROM transaction gave WHERE gave.member_id = ANY (records) AND gave.kind = 'pool_out');
+    lent := ledger.lent(records);
     IF head.held + lent > 0         THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', head.held + lent)); END IF;
     IF head.available + head.pending + head.deficit > 0 THEN
         PERFORM ledger.refuse('MEMBER_HAS_POINTS', jsonb_build_object(

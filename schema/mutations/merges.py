@@ -102,7 +102,8 @@ class MergeMutations:
 
     @strawberry.mutation(
         description="Take two members apart again: the merged one gets back what is left of the very lots"
-        " that it brought along. What the survivor spent of them is spent; what it got since is its own.",
+        " that it brought along. What the survivor spent of them is spent; what it got since is its own, also"
+        " what comes back of a purchase that was paid with them. Not while points of them are set aside.",
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )

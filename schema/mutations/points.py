@@ -9,7 +9,7 @@ import strawberry
 from coalition.errors import InvalidInput
 from coalition.ids import PartnerId, TransactionId
 from coalition.ledger import Posting, TransactionRef
-from coalition.members import Named
+from coalition.members import Named, get_balance, survivor_of
 from partners import till
 from partners.refusals import Attempt
 from partners.scopes import Scope
@@ -46,7 +46,10 @@ class PointsPayload(Payload):
     transaction: Transaction | None = strawberry.field(
         description="What was posted. A reversal may have taken fewer points than were asked: missingPoints."
     )
-    balance: Balance | None = strawberry.field(description="The member's balance after it.")
+    balance: Balance | None = strawberry.field(
+        description="The member's balance after it. Of what was posted to a record that was merged since: the"
+        " survivor's, as it is now."
+    )
 
     @classmethod
     def of(cls, outcome: Outcome[Posting]) -> "PointsPayload":
@@ -147,7 +150,8 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
             reason=wish.reason,
         )
         named_by = "transactionId" if wish.receipt is None else "receipt"
-        with placed(named_by, instead_of=("transactionId",)):
+        # The member was not named: it is the transaction's.
+        with placed(named_by, instead_of=("transactionId",)), placed(named_by):
             return till.reverse(session, command)
 
     return context.post_saying(wish.reason, post, attempt)
@@ -231,4 +235,12 @@ class PointsMutations:
         ],
     ) -> PointsPayload:
         """Undo a transaction."""
-        return PointsPayload.of(reverse(info.context, info.context.viewer.acting_partner(), input))
+        outcome = reverse(info.context, info.context.viewer.acting_partner(), input)
+        payload = PointsPayload.of(outcome)
+        if outcome.value is not None:
+            member_id = outcome.value.member_id
+            if (survivor := survivor_of(info.context.session, member_id)) != member_id:
+                payload.balance = Balance(
+                    member_id=survivor, whole=get_balance(info.context.session, survivor)
+                )
+        return payload

@@ -2,6 +2,7 @@
 
 from datetime import datetime, time, timedelta
 
+from . import people
 from .books import Member, Terms
 from .programme import ZONE, Programme, Refusals
 
@@ -43,12 +44,7 @@ def erase(p: Programme, *, member: int) -> None:
     available, pending, held, deficit = books.balance
     records = {one.number for one in p.members if member in p.line_of(one.number)}
     # What others of a pool hold of its points comes back to it.
-    lent = sum(
-        lot.at["held"]
-        for other in p.members
-        for lot in other.lots
-        if lot.by_pool and lot.origin and lot.origin[0] in records
-    )
+    lent = people.lent(p, {(number, lot.number) for number in records for lot in p.members[number].lots})
     no("MEMBER_HAS_HOLDS", when=held + lent > 0, held=held + lent)
     no("MEMBER_HAS_POINTS", when=available + pending + deficit > 0)
     no.end()

@@ -78,8 +78,8 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any, b
     giver.bring_up_to_date(p.now)
     held = giver.balance[2]
     no("ALREADY_IN_POOL", when=any(merged in pool.members for pool in p.pools))
-    no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no("MEMBER_BLOCKED", when=giver.blocked and not taker.blocked)
+    no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
     _, line = hand_over(p, giver, taker, "merge", None, by=by)
@@ -99,7 +99,8 @@ def unmerge(p: Programme, *, survivor: int, merged: int, key: str, request: Any,
     no("NOT_MERGED", when=taker.merged_into != survivor)
     no.end()
     giver.bring_up_to_date(p.now)
-    held = sum(lot.at["held"] for lot in brought(giver, taker))
+    came = {(survivor, lot.number) for lot in brought(giver, taker)}
+    held = sum(lot.at["held"] for lot in brought(giver, taker)) + lent(p, came)
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
@@ -110,7 +111,14 @@ def unmerge(p: Programme, *, survivor: int, merged: int, key: str, request: Any,
 
 
 def hand_over(
-    p: Programme, giver: Member, taker: Member, kind: str, points: int | None, *, by: str | None = None
+    p: Programme,
+    giver: Member,
+    taker: Member,
+    kind: str,
+    points: int | None,
+    *,
+    by: str | None = None,
+    pays: bool = True,
 ) -> tuple[int, int]:
     """Give available points, those that expire soonest first; or all that there is, with what is owed.
 
@@ -158,9 +166,16 @@ def hand_over(
     gave, took = (by, None) if kind == "transfer" else (None, by)
     left = giver.record(f"{kind}_out", moved, out, p.now, other=taker.number, by=gave)
     came = taker.record(f"{kind}_in", moved, into, p.now, other=giver.number, by=took)
-    if kind != "pool":  # what comes for a purchase pays nothing else
+    if kind != "pool" and pays:  # what comes for a purchase pays nothing else
         taker.pay(arrived, sum(available for *_, available in given), p.now)
     return left, came
+
+
+def lent(p: Programme, lots: set[tuple[int, int]]) -> int:
+    """What others of a pool hold of these lots."""
+    return sum(
+        lot.at["held"] for books in p.members for lot in books.lots if lot.by_pool and lot.origin in lots
+    )
 
 
 def brought(survivor: Member, merged: Member) -> list[Lot]:
@@ -217,23 +232,29 @@ def _owe_instead(giver: Member, taker: Member, claims: list[Claim], out: Legs, i
         claim.open = 0
 
 
-def bring_back(p: Programme, path: list[int], lot: Lot) -> None:
-    """What is left of an issue's points comes back along the line of merges, from the last to the first."""
+def bring_back(p: Programme, path: list[int], lot: Lot) -> int:
+    """What is left of an issue's points comes back along the line of merges, from the last to the first.
+
+    Returns how many of them are held there, and stay.
+    """
+    held = 0
     for step in range(len(path) - 1, 0, -1):
         trail = [lot]
         for lower, upper in pairwise(path[: step + 1]):
             sources = {(lower, one.number) for one in trail}
             trail = [one for one in p.members[upper].lots if one.by_merge and one.origin in sources]
+        held += sum(one.at["held"] for one in trail)
         if any(one.at["available"] or one.at["pending"] for one in trail):
             hand_back(p, p.members[path[step]], p.members[path[step - 1]], trail, with_claims=False)
+    return held
 
 
-def go_on(p: Programme, path: list[int]) -> None:
-    """What members of a line of merges have goes to the survivor again."""
+def go_on(p: Programme, path: list[int], *, pays: bool = True) -> None:
+    """What members of a line of merges have goes to the survivor again, who may have had it before."""
     for lower, upper in pairwise(path):
         available, pending, _, owed = p.members[lower].balance
         if available or pending or owed:
-            hand_over(p, p.members[lower], p.members[upper], "merge", None)
+            hand_over(p, p.members[lower], p.members[upper], "merge", None, pays=pays)
 
 
 # -- what operators adjust -----------------------------------------------------------------------

@@ -26,6 +26,9 @@ def reverse(
     occurred_at = occurred_at or p.now
     if target is not None and (earlier := p.replay(no, target[0], partner, key, request)):
         return earlier
+    if target is not None:
+        # Of a record that was merged: the key may be the survivor's by now, or that of another record of it.
+        p.replay(no, p.line_of(target[0])[-1], partner, key, request)
     p.judge_partner(no, partner, "returner", occurred_at)
     if target is None or p.members[target[0]].journal[target[1]].partner != partner:
         no("TRANSACTION_UNKNOWN", when=True)
@@ -34,28 +37,33 @@ def reverse(
     member, line = target
     books = p.members[member]
     no.end()  # whose it is not learns nothing of the member
-    no("MEMBER_ERASED", when=books.erased or any(p.members[one].erased for one in _givers(p, books, line)))
+    no("MEMBER_ERASED", when=books.erased)
     done = books.journal[line]
     reversible = done.kind in {"issue", "redeem", "capture"}
     no("NOT_REVERSIBLE", when=not reversible, kind=done.kind)
     before = p.reversals(member, line)
-    left = done.points - sum(later.undone or 0 for later in before)
+    nowhere = sum(left for _, left in _open(p, books, line)) - sum(
+        left for _, left in _open(p, books, line, reached=True)
+    )
+    left = done.points - sum(later.undone or 0 for later in before) - nowhere
     no("ALREADY_REVERSED", when=reversible and p.is_wholly_reversed(member, line))
     undone = left if points is None else points
     money_left = (done.amount or 0) - sum(later.amount or 0 for later in before)
-    no("REVERSAL_EXCEEDED", when=undone > left or (amount or 0) > money_left, left=left)
+    nothing = points is None and left == 0 and nowhere > 0
+    no("REVERSAL_EXCEEDED", when=undone > left or (amount or 0) > money_left or nothing, left=left)
     no.end()
 
     path = p.line_of(member)
     top = p.members[path[-1]]
     top.bring_up_to_date(p.now)
     lot = next((lot for lot in books.lots if lot.line == line), None) if done.kind == "issue" else None
-    if lot is not None:
-        bring_back(p, path, lot)
+    held = bring_back(p, path, lot) if lot is not None else 0
     books.bring_up_to_date(p.now)
     if lot is not None:
         forbidden = lot.terms.policy == "pending_only" and undone > lot.at["pending"]
         no("RETURN_POLICY_FORBIDS", when=forbidden, pending=lot.at["pending"], points=undone)
+        asks_held = held > 0 and undone > lot.at["pending"] + lot.at["available"]
+        no("MEMBER_HAS_HOLDS", when=asks_held, held=held)
         no.end()
 
     late = occurred_at < p.window_opened
@@ -72,7 +80,7 @@ def reverse(
     else:
         moved, made = undone, _give_back(p, books, line, undone, more)
     answer = p.conclude(member, partner, key, request, line=made, points=moved, late=late)
-    go_on(p, path)
+    go_on(p, path, pays=lot is None)  # what came back of an issue the survivor had before
     return answer
 
 
@@ -101,12 +109,8 @@ def _give_back(p: Programme, books: Member, line: int, undone: int, more: dict[s
     rest = undone
     legs: Legs = []
     lots = []
-    for number, drawn in reversed(_drawn(books, line)):
-        lot = books.lots[number]
-        returned = -sum(
-            later.legs.get((("lot", number), "burned"), 0) for later in p.reversals(books.number, line)
-        )
-        back = min(rest, drawn - returned)
+    for lot, left in reversed(_open(p, books, line, reached=True)):
+        back = min(rest, left)
         if back:
             rest -= back
             legs += shift(lot, "burned", "available", back)
@@ -130,7 +134,22 @@ def _drawn(books: Member, line: int) -> list[tuple[int, int]]:
     ]
 
 
-def _givers(p: Programme, books: Member, line: int) -> list[int]:
-    """Who gave points of it, by way of a pool, and whom these were merged into."""
-    lots = [books.lots[number] for number, _ in _drawn(books, line)]
-    return [one for lot in lots if lot.by_pool and lot.origin for one in p.line_of(lot.origin[0])]
+def _open(p: Programme, books: Member, line: int, *, reached: bool = False) -> list[tuple[Lot, int]]:
+    """What of each lot was not given back yet; or only what can be: not to who was erased since."""
+    return [
+        (
+            books.lots[number],
+            drawn
+            + sum(
+                later.legs.get((("lot", number), "burned"), 0) for later in p.reversals(books.number, line)
+            ),
+        )
+        for number, drawn in _drawn(books, line)
+        if not (reached and _is_lost(p, books.lots[number]))
+    ]
+
+
+def _is_lost(p: Programme, lot: Lot) -> bool:
+    """Whether it came by a pool from somebody who was erased since, or whose survivor was."""
+    giver = lot.origin[0] if lot.by_pool and lot.origin else None
+    return giver is not None and any(p.members[one].erased for one in p.line_of(giver))

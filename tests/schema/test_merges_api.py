@@ -141,3 +141,26 @@ def test_a_merged_members_card_names_the_survivor_at_the_till_and_itself_in_an_u
 
 _CARDS = {"ada": "4006381333931", "twin": "4006381333948"}
 ENROL = "mutation($input: EnrollMemberInput!) { enrollMember(input: $input) { member { id } userErrors { code } } }"
+
+
+REVERSE = """mutation($input: ReverseTransactionInput!) { reverseTransaction(input: $input) {
+    replayed transaction { points } balance { available } userErrors { code } } }"""
+
+
+def test_a_return_to_a_merged_record_is_answered_with_what_the_survivor_has(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    till = api.client_of(grocer)
+    till.do(ISSUE + ANSWER, member=named(_id(ada)), points="500")
+    issued = till.do(ISSUE + ANSWER, member=named(_id(twin)), points="100")["transaction"]["id"]
+    api.operator().do(MERGE, **_pair(ada, twin))
+    answer = till.do(REVERSE, transactionId=issued, points="30", idempotencyKey="r")
+    assert answer == {
+        "replayed": False,
+        "transaction": {"points": "30"},
+        "balance": {"available": "570"},
+        "userErrors": [],
+    }
+    assert till.do(REVERSE, transactionId=issued, points="30", idempotencyKey="r") == answer | {
+        "replayed": True
+    }

@@ -352,3 +352,21 @@ def test_who_is_blocked_while_a_merge_waits_is_not_merged(ledger: LedgerDriver) 
     refusal = one_after_another(ledger, lambda at: block(at, twin), lambda at: at.merge(ada, twin))
     assert isinstance(refusal, errors.MemberBlocked)
     assert clean(ledger)
+
+
+def test_nobody_is_parted_from_points_that_others_of_a_pool_have_set_aside(ledger: LedgerDriver) -> None:
+    ada, twin, spender = ledger.member(), ledger.member(available=100), ledger.member()
+    ledger.issue(ada, 5, expires_at=SOON)
+    ledger.merge(ada, twin)
+    ledger.pool(spender, ada, own_first=False)
+    hold = ledger.authorize(spender, 105, from_pool=True)
+    before = ledger.snapshot()
+    with pytest.raises(errors.MemberHasHolds) as refusal:
+        ledger.unmerge(ada, twin)
+    assert refusal.value.facts == {"held": 100, "merged": True}
+    assert ledger.snapshot() == before
+    ledger.void(hold.ref)
+    ledger.authorize(spender, 5, from_pool=True)  # of those that ada has had herself
+    ledger.unmerge(ada, twin)
+    assert [ledger.balance(one).available for one in (ada, twin)] == [0, 100]
+    assert clean(ledger)

@@ -8,6 +8,7 @@ from driver import LedgerDriver
 from coalition import errors
 from coalition.amounts import Points
 from coalition.audit import run_audit
+from coalition.erasing import erase_member
 from coalition.ids import MemberId
 
 
@@ -170,3 +171,44 @@ def test_the_lots_of_one_giver_go_back_in_the_order_in_which_they_came(ledger: L
         (5, "transferred", -3),
         (6, "available", 3),
     ]
+
+
+def test_what_somebody_gave_who_was_erased_since_stays_redeemed_and_the_rest_is_given_back(
+    ledger: LedgerDriver,
+) -> None:
+    spender, giver = ledger.member(available=90), ledger.member(available=10)
+    ledger.pool(spender, giver)
+    redeemed = ledger.redeem(spender, 100, from_pool=True)
+    ledger.reverse(redeemed.ref, 4)  # of what was drawn last, which was the giver's
+    ledger.redeem(giver, 4)
+    ledger.leave_pool(giver)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, giver)
+
+    def refused(points: int | None) -> dict[str, object]:
+        before = ledger.snapshot()
+        with pytest.raises(errors.ReversalExceeded) as refusal:
+            ledger.reverse(redeemed.ref, points)
+        assert ledger.snapshot() == before
+        return refusal.value.facts
+
+    assert refused(91) == {"left": 90, "requested": 91}
+    assert ledger.reverse(redeemed.ref, 1).points == 1
+    assert ledger.reverse(redeemed.ref).points == 89  # all that is left, and can be given back
+    assert refused(1) == {"left": 0, "requested": 1}
+    assert refused(None) == {"left": 0, "requested": 6}
+    assert spendable(ledger, spender) == [90]
+    assert clean(ledger)
+
+
+def test_whose_survivor_was_erased_gets_nothing_back_either(ledger: LedgerDriver) -> None:
+    spender, giver, survivor = ledger.member(available=1), ledger.member(available=10), ledger.member()
+    ledger.pool(spender, giver)
+    redeemed = ledger.redeem(spender, 11, from_pool=True)
+    ledger.leave_pool(giver)
+    ledger.merge(survivor, giver)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, survivor)
+    assert ledger.reverse(redeemed.ref).points == 1
+    assert spendable(ledger, spender) == [1]
+    assert clean(ledger)

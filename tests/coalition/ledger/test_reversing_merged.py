@@ -9,7 +9,7 @@ from concurrency.interleaving import one_after_another
 from driver import START, LedgerDriver
 from waiting import SlowClock
 
-from coalition import clock
+from coalition import clock, errors
 from coalition.audit import run_audit
 from coalition.db import Database
 from coalition.ids import MemberId
@@ -179,3 +179,87 @@ def test_what_goes_back_to_a_giver_that_was_merged_into_the_spender_goes_on_with
     assert ledger.balance(cleo).available == 30
     assert ledger.reverse(spent.ref, key="return").balance == undone.balance
     assert clean(ledger)
+
+
+@pytest.mark.parametrize("policy", ["available", "unlimited"])
+def test_a_return_that_asks_for_what_the_survivor_has_set_aside_waits_for_the_holds_end(
+    ledger: LedgerDriver, policy: str
+) -> None:
+    issuer = ledger.partner(return_policy=policy)
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 100, by=issuer)
+    merged(ledger, ben, ada)
+    hold = ledger.authorize(ada, 70)
+    before = ledger.snapshot()
+    with pytest.raises(errors.MemberHasHolds) as refusal:
+        ledger.reverse(issued.ref, 31, by=issuer)
+    assert refusal.value.facts == {"held": 70}
+    assert ledger.snapshot() == before
+    assert ledger.reverse(issued.ref, 30, by=issuer).points == 30
+    ledger.void(hold.ref)
+    assert ledger.reverse(issued.ref, by=issuer).points == 70
+    balance = ledger.balance(ada)
+    assert (balance.available, balance.held, balance.deficit) == (0, 0, 0)
+    assert clean(ledger)
+
+
+def test_along_a_line_it_is_the_last_that_has_them_set_aside(ledger: LedgerDriver) -> None:
+    ben, ada, cleo = (ledger.member() for _ in range(3))
+    issued, other = ledger.issue(ben, 10), ledger.issue(ben, 10)
+    merged(ledger, ben, ada, cleo)
+    ledger.authorize(cleo, 5)
+    with pytest.raises(errors.MemberHasHolds) as refusal:
+        ledger.reverse(issued.ref)
+    assert refusal.value.facts == {"held": 5}
+    # Of another issue nothing is set aside.
+    assert ledger.reverse(other.ref).points == 10
+    assert clean(ledger)
+
+
+def test_what_the_survivor_had_before_pays_no_debt_of_its_when_a_part_of_its_issue_is_reversed(
+    ledger: LedgerDriver,
+) -> None:
+    def lived(*, as_one: bool) -> tuple[int, int]:
+        issuer = ledger.partner(return_policy="unlimited")
+        ben, ada = ledger.member(), ledger.member()
+        spent = ledger.issue(ben, 50, by=issuer)
+        ledger.redeem(ben, 50)
+        issued = ledger.issue(ben, 100, by=issuer)
+        if as_one:
+            merged(ledger, ben, ada)
+        ledger.reverse(spent.ref, by=issuer)
+        ledger.reverse(issued.ref, 10, by=issuer)
+        balance = ledger.balance(ada if as_one else ben)
+        return balance.available, balance.deficit
+
+    assert lived(as_one=False) == lived(as_one=True) == (90, 50)
+    assert clean(ledger)
+
+
+def test_what_a_redemption_gives_back_pays_what_the_survivor_owes(ledger: LedgerDriver) -> None:
+    issuer = ledger.partner(return_policy="unlimited")
+    ben, ada = ledger.member(available=20), ledger.member()
+    spent = ledger.issue(ada, 30, by=issuer)
+    ledger.redeem(ada, 30)
+    ledger.reverse(spent.ref, by=issuer)
+    redeemed = ledger.redeem(ben, 20)
+    merged(ledger, ben, ada)
+    ledger.reverse(redeemed.ref)
+    assert (ledger.balance(ada).available, ledger.balance(ada).deficit) == (0, 10)
+    assert clean(ledger)
+
+
+def test_a_key_of_the_survivor_is_none_for_a_return_of_the_merged(ledger: LedgerDriver) -> None:
+    ben, ada, cleo = (ledger.member() for _ in range(3))
+    issued = ledger.issue(ben, 10)
+    ledger.issue(ada, 5, key="ada's")
+    ledger.issue(cleo, 5, key="cleo's")
+    merged(ledger, ben, ada)
+    merged(ledger, cleo, ada)
+    for key in ("ada's", "cleo's"):
+        before = ledger.snapshot()
+        with pytest.raises(errors.IdempotencyConflict):
+            ledger.reverse(issued.ref, 1, key=key)
+        assert ledger.snapshot() == before
+    first = ledger.reverse(issued.ref, 1, key="own")
+    assert ledger.reverse(issued.ref, 1, key="own").ref == first.ref
