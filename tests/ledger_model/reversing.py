@@ -40,9 +40,10 @@ def reverse(
     no("NOT_REVERSIBLE", when=not reversible, kind=done.kind)
     before = p.reversals(member, line)
     left = done.points - sum(later.undone or 0 for later in before)
-    no("ALREADY_REVERSED", when=reversible and p.is_wholly_reversed(member, line))
-    undone = left if points is None else points
     money_left = (done.amount or 0) - sum(later.amount or 0 for later in before)
+    over = p.is_wholly_reversed(member, line) and (points != 0 or money_left <= 0)
+    no("ALREADY_REVERSED", when=reversible and over)
+    undone = left if points is None else points
     no("REVERSAL_EXCEEDED", when=undone > left or (amount or 0) > money_left, left=left)
     no.end()
 
