@@ -270,7 +270,8 @@ class MemberHasPoints(MemberRefusal):
     code = "MEMBER_HAS_POINTS"
     summary = (
         "The member has {available} points available and {pending} pending, and owes {deficit}: these are"
-        " settled first."
+        " settled first. Available points are spent, transferred or adjusted away; pending ones mature first,"
+        " or are taken back by reversing their issue."
     )
 
 
