@@ -41,7 +41,7 @@ class CoalitionError(Exception):
 
     code: ClassVar[str] = "COALITION_ERROR"
     summary: ClassVar[str] = "The network refused."
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
     """Whether to send the same again soon: what is in the way passes by itself, or is being decided."""
     field: ClassVar[tuple[str, ...]] = ()
     """The path of the input field at fault, in the API's spelling; empty where no one field is."""
@@ -201,6 +201,8 @@ class BatchStopped(BatchRefusal):
         """Counted from 0."""
         self.refusal = refusal or from_kernel(code, facts or {})
         """Why that line was refused."""
+        # What the line waits for, the batch waits for.
+        self.retryable = self.refusal.retryable
 
 
 class MemberRefusal(CoalitionError):
@@ -271,7 +273,8 @@ class MemberHasPoints(MemberRefusal):
     code = "MEMBER_HAS_POINTS"
     summary = (
         "The member has {available} points available and {pending} pending, and owes {deficit}: these are"
-        " settled first."
+        " settled first. Available points are spent, transferred or adjusted away; pending ones mature first,"
+        " or are taken back by reversing their issue."
     )
 
 

@@ -308,19 +308,17 @@ def _part(session: Session, wish: Reverse) -> _Part:
     if posted.amount is None:
         raise InvalidInput("This was posted without money; give points.", field=("input", "amount"))
     before = amount_returned(session, wish.reference)
-    rest = posted.amount - before - wish.amount
-    if rest <= 0:
-        # All of it; or more than there is, which the kernel refuses.
-        return _Part(points=None, amount_before=before)
     worth = _worth(session, posted)
-    points = worth(posted.amount - before) - worth(rest)
+    left = posted.amount - before
+    # Where more is asked for than is left, the kernel refuses it by the money.
+    points = worth(left) - worth(max(left - wish.amount, Decimal(0)))
     return _Part(points=Points(points), amount_before=before)
 
 
 def _worth(session: Session, posted: Transaction) -> Callable[[Decimal], int]:
     """How many of its points are those of so much of its money."""
     whole = posted.amount
-    assert whole, "it was posted with money"
+    assert whole is not None, "it was posted with money"
     if posted.kind != "issue":
         return lambda money: share_of(posted.points, money, whole)
     assert posted.agreement_id is not None, "an issue has terms"

@@ -50,7 +50,7 @@ class Coalition:
     """What an operator and tills do, each in a transaction that commits."""
 
     database: Database
-    _numbers: Any = field(default_factory=lambda: count(1))
+    numbers: Any = field(default_factory=lambda: count(1))
 
     def partner(self, code: str = "grocer", **parts: Any) -> Partner:
         with self.database.unit_of_work() as session:
@@ -89,8 +89,11 @@ class Coalition:
             return till.redeem(session, self.wish(till.Redeem, member, partner, **wish))
 
     def wish(self, kind: Any, member: MemberId, partner: Partner, **parts: Any) -> Any:
-        parts.setdefault("idempotency_key", f"key-{next(self._numbers)}")
+        parts.setdefault("idempotency_key", self.key())
         return kind(member_id=member, partner_id=partner.partner_id, **parts)
+
+    def key(self) -> str:
+        return f"key-{next(self.numbers)}"
 
     def set_clock(self, to: datetime) -> None:
         with self.database.unit_of_work() as session:

@@ -288,7 +288,8 @@ def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:
                 AND t.transaction_id = r.reverses_id
      GROUP BY r.member_id, r.reverses_date, r.reverses_id, t.points, t.amount
     HAVING sum(r.undone_points) > t.points OR sum(r.points) > t.points OR sum(r.amount) > t.amount
-        OR (t.points = 0 AND count(*) > 1)
+        -- What earned nothing is taken back once, but for its money, which goes back bit by bit.
+        OR (t.points = 0 AND count(*) FILTER (WHERE r.amount IS NULL) > 1)
      ORDER BY 1
     """
     return findings(reversals_name_what_they_undo, session, subject="transaction", query=query)

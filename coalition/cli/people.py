@@ -127,8 +127,9 @@ def erase(who: str, yes: bool, as_json: bool) -> None:
     is posted to it any more. Again for the same id changes nothing.
 
     What is in the way is named: a pool to leave, holds that are open, points that are left or owed. Settle
-    these first, for instance with `coalition member transfer` or `coalition member adjust`. What earlier
-    backups still hold, the guide to operating tells.
+    these first. Available points are spent, or go by `coalition member transfer` or `coalition member
+    adjust`; pending ones mature first, or are taken back by `coalition transaction reverse` of their issue.
+    What earlier backups still hold, the guide to operating tells.
 
     Example: coalition member erase email:ada@example.org
     """

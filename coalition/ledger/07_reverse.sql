@@ -47,11 +47,14 @@ BEGIN
     END IF;
     SELECT count(*) AS times, coalesce(sum(undone_points), 0) AS points, coalesce(sum(amount), 0) AS amount INTO before
     FROM transaction WHERE member_id = p_member AND reverses_id = p_id;
-    IF before.times > 0 AND before.points >= target.points THEN
-        PERFORM ledger.refuse('ALREADY_REVERSED');
-    END IF;
+    -- Before all that looks at the points, which the caller worked out of the money that was left.
     IF p_wish.amount IS NOT NULL AND before.amount <> p_amount_before THEN
         RAISE EXCEPTION USING ERRCODE = 'CO002', MESSAGE = 'another reversal took money meanwhile';
+    END IF;
+    -- Money that is worth no point goes back also when no points are left, as long as there is money.
+    IF before.times > 0 AND before.points >= target.points
+       AND (coalesce(p_points, 1) > 0 OR before.amount >= coalesce(target.amount, 0)) THEN
+        PERFORM ledger.refuse('ALREADY_REVERSED');
     END IF;
     gone := ledger.given_by_erased(p_wish, p_member, p_date, p_id);
     rest := target.points - before.points - ledger.burned_of(p_member, p_date, p_id, gone);

@@ -118,8 +118,10 @@ class PeopleMutations:
         description="Erase the person behind a member, for good. The key to its personal data is destroyed,"
         " and the data and all identifiers with it, of every record that was merged into it. Its transactions"
         " and all statements stay, and name nobody; whatever is posted to it later is MEMBER_ERASED. A member"
-        " in a pool, with open holds, or with points left or owed is refused: that is settled first. Erasing"
-        " again changes nothing. `GET /members/{id}/export` gives the person all that is held, before.",
+        " in a pool, with open holds, or with points left or owed is refused: that is settled first."
+        " Available points are spent, transferred or adjusted away; pending ones mature first, or are taken"
+        " back by reversing their issue. Erasing again changes nothing. `GET /members/{id}/export` gives the"
+        " person all that is held, before.",
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )

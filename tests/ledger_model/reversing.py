@@ -46,9 +46,10 @@ def reverse(
         left for _, left in _open(p, books, line, reached=True)
     )
     left = done.points - sum(later.undone or 0 for later in before) - nowhere
-    no("ALREADY_REVERSED", when=reversible and p.is_wholly_reversed(member, line))
-    undone = left if points is None else points
     money_left = (done.amount or 0) - sum(later.amount or 0 for later in before)
+    over = p.is_wholly_reversed(member, line) and (points != 0 or money_left <= 0)
+    no("ALREADY_REVERSED", when=reversible and over)
+    undone = left if points is None else points
     nothing = points is None and left == 0 and nowhere > 0
     no("REVERSAL_EXCEEDED", when=undone > left or (amount or 0) > money_left or nothing, left=left)
     no.end()

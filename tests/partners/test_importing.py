@@ -182,6 +182,38 @@ def test_parts_of_a_receipt_line_are_given_back_each_once_in_one_file_or_in_seve
         assert run_audit(session) == []
 
 
+def test_a_purchase_is_given_back_to_its_last_cent_and_no_money_that_went_back_as_points(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    def posted(name: str, *lines: str) -> dict[str, int]:
+        return json.loads(imported(written(tmp_path / name, *lines)).stdout)["posted"]  # type: ignore[no-any-return]
+
+    def back(number: int, kind: str, amount: str) -> str:
+        return line(number, cards[0], kind=kind, amount=amount, points="")
+
+    assert posted(
+        "till.csv",
+        line(1, cards[0], amount="10.50", points=""),
+        line(2, cards[0], amount="10.00", points=""),
+        line(2, cards[0], kind="redeem", amount="10.00", points="10"),
+        line(2, cards[0], kind="reverse_redemption", points="5"),
+    ) == {"issue": 2, "redeem": 1, "reverse_redemption": 1}
+    assert posted("back.csv", back(1, "reverse_issue", "10.00")) == {"reverse_issue": 1}
+    assert posted("rest.csv", back(1, "reverse_issue", "0.50")) == {"reverse_issue": 1}
+    with coalition.nothing_moves():
+        file = written(
+            tmp_path / "more.csv",
+            back(1, "reverse_issue", "0.01"),
+            *(back(2, "reverse_redemption", amount) for amount in ("9.00", "9.99", "10.00")),
+        )
+        assert imported(file).exit_code == 1
+    assert [row["code"] for row in rejects(file)] == ["ALREADY_REVERSED"] + ["REVERSAL_EXCEEDED"] * 3
+    # Of the first purchase's points five were spent, and the partner does not ask for these.
+    assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(10,)]
+    with coalition.database.reading() as session:
+        assert run_audit(session) == []
+
+
 def test_a_part_that_is_no_part_is_rejected_and_nothing_moves(
     coalition: Coalition, cards: list[str], tmp_path: Path
 ) -> None:

@@ -84,6 +84,20 @@ def test_money_and_receipts_name_what_is_undone_as_in_the_api(
     assert terminal.data(*reverse(*line, "--line", "0"))["undonePoints"] == 3
 
 
+def test_money_goes_back_to_the_last_cent_and_none_that_went_back_as_points(
+    coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
+) -> None:
+    bought = name_of(coalition.issue(member, grocer, amount=Decimal("20.50")))
+    paid = name_of(coalition.redeem(member, grocer, points=10, amount=Decimal(10)))
+    assert terminal.data(*reverse(bought, "--amount", "20"))["undonePoints"] == 20
+    assert terminal.data(*reverse(bought, "--amount", "0.50"))["undonePoints"] == 0
+    terminal.data(*reverse(paid, "--points", "5"))
+    with coalition.nothing_moves():
+        assert "ALREADY_REVERSED" in terminal(*reverse(bought, "--amount", "0.01"), exit_code=1).stderr
+        told = terminal(*reverse(paid, "--amount", "10"), exit_code=1).stderr
+    assert "10 of the money was to go back, and 10 of it, and 5 points, are left." in told
+
+
 def test_a_key_has_one_effect(
     coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
 ) -> None:

@@ -98,6 +98,7 @@ def test_a_member_with_points_is_not_erased(terminal: Terminal) -> None:
     terminal("member", "enrol", ADA)
     terminal("member", "adjust", ADA, "900", "--reason", "migration", "--issuer", "grocer")
     assert "MEMBER_HAS_POINTS" in terminal("member", "erase", ADA, "--yes", exit_code=1).stderr
+    assert "coalition transaction reverse" in terminal("member", "erase", "--help").stdout
 
 
 def test_a_key_is_made_shown_by_its_id_and_replaced(terminal: Terminal) -> None:

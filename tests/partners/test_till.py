@@ -7,18 +7,21 @@ from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 from operating import START, TODAY, Coalition, statements_of
 
 from coalition import clock
 from coalition.amounts import Points
 from coalition.db import Database
-from coalition.errors import ConsentRequired, InsufficientPoints, InvalidInput
+from coalition.errors import AlreadyReversed, ConsentRequired, InsufficientPoints, InvalidInput
 from coalition.ids import NETWORK, MemberId
+from coalition.ledger import Posting
 from coalition.programme import OpenProgramme, open_programme, set_consent_limit
 from coalition.receipts import Receipt
 from partners import till
 from partners.agreements import ReturnPolicy
-from partners.directory import PartnerState, set_partner_state
+from partners.directory import Partner, PartnerState, set_partner_state
 from partners.earning import EarnRounding, EarnRule
 from partners.funding import PublishFundingPlan, publish_funding_plan
 from partners.quotes import QuoteIssue, QuoteRedemption, quote_issue, quote_redemption
@@ -317,6 +320,148 @@ def test_a_reversal_leaves_a_claim_at_the_terms_of_today(coalition: Coalition) -
 
     assert (reversed_.points, reversed_.balance.deficit) == (60, 40)
     assert coalition.rows("SELECT agreement_id FROM ledger.deficit") == [(today.agreement_id,)]
+
+
+def give_back(coalition: Coalition, posted: Posting, partner: Partner, amount: str) -> int:
+    """Return a part as money; how many points that undid."""
+    with coalition.database.single_call() as session:
+        made = till.reverse(
+            session,
+            till.Reverse(
+                reference=posted.ref,
+                partner_id=partner.partner_id,
+                idempotency_key=coalition.key(),
+                amount=Decimal(amount),
+            ),
+        )
+    return made.points
+
+
+@pytest.mark.parametrize(
+    ("spent", "parts", "points"),
+    [
+        ("10.50", ["10.00", "0.50"], [10, 0]),
+        ("10.50", ["0.50", "10.00"], [0, 10]),
+        ("0.90", ["0.10", "0.80"], [0, 0]),
+        ("0.90", ["0.90"], [0]),
+    ],
+)
+def test_a_purchase_is_returned_to_its_last_cent_though_its_points_are_gone(
+    coalition: Coalition, spent: str, parts: list[str], points: list[int]
+) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    bought = coalition.issue(member, grocer, amount=Decimal(spent))
+
+    for part, undone in zip(parts, points, strict=True):
+        with coalition.refused("REVERSAL_EXCEEDED") as told:
+            give_back(coalition, bought, grocer, "10.51")
+        assert told[0].path == ("input", "amount")
+        assert give_back(coalition, bought, grocer, part) == undone
+
+    with coalition.refused("ALREADY_REVERSED"):
+        give_back(coalition, bought, grocer, "0.01")
+    assert coalition.rows("SELECT available FROM ledger.member_head") == [(0,)]
+
+
+def test_goods_for_one_point_are_returned_in_two_parts(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1)
+    paid = coalition.redeem(member, grocer, points=1, amount=Decimal(10))
+
+    assert [give_back(coalition, paid, grocer, "5") for _ in range(2)] == [1, 0]
+
+    with coalition.refused("ALREADY_REVERSED"):
+        give_back(coalition, paid, grocer, "5")
+    assert coalition.rows("SELECT available FROM ledger.member_head") == [(1,)]
+
+
+def test_more_money_than_is_left_is_refused_by_the_money_though_its_points_are_gone(
+    coalition: Coalition,
+) -> None:
+    grocer = coalition.trading()
+    bought = coalition.issue(coalition.member(of=grocer), grocer, amount=Decimal("10.50"))
+    give_back(coalition, bought, grocer, "10.00")
+
+    with coalition.refused("REVERSAL_EXCEEDED") as told:
+        give_back(coalition, bought, grocer, "0.51")
+
+    assert told[0].message == "0.51 of the money was to go back, and 0.5 of it, and 0 points, are left."
+
+
+@pytest.mark.parametrize("kind", ["issue", "redeem"])
+def test_what_went_back_as_points_leaves_that_much_less_for_money(coalition: Coalition, kind: str) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    posted = coalition.issue(member, grocer, amount=Decimal(10))
+    if kind == "redeem":
+        posted = coalition.redeem(member, grocer, points=10, amount=Decimal(10))
+
+    def back(points: int) -> None:
+        with coalition.database.single_call() as session:
+            wish = till.Reverse(
+                reference=posted.ref,
+                partner_id=grocer.partner_id,
+                idempotency_key=coalition.key(),
+                points=points,
+            )
+            till.reverse(session, wish)
+
+    back(5)
+    for amount in ("6.00", "9.00", "9.99", "10.00", "10.01"):
+        with coalition.refused("REVERSAL_EXCEEDED") as told:
+            give_back(coalition, posted, grocer, amount)
+        assert told[0].facts["amount_left"] == "10"
+    back(5)
+    for amount in ("1.00", "10.00", "10.01"):
+        with coalition.refused("ALREADY_REVERSED"):
+            give_back(coalition, posted, grocer, amount)
+
+
+def test_no_money_is_left_of_a_purchase_for_none(coalition: Coalition) -> None:
+    grocer = coalition.trading()
+    nothing = coalition.issue(coalition.member(of=grocer), grocer, amount=Decimal(0))
+
+    with coalition.refused("REVERSAL_EXCEEDED"):
+        give_back(coalition, nothing, grocer, "0.01")
+
+
+@settings(
+    max_examples=25,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    cents=st.lists(st.integers(1, 400), min_size=1, max_size=5),
+    earns=st.builds(
+        EarnRule,
+        points=st.sampled_from([Decimal(1), Decimal("0.3"), Decimal(7)]),
+        amount=st.just(Decimal(1)),
+        rounding=st.sampled_from(EarnRounding),
+    ),
+    points=st.none() | st.integers(1, 9),
+)
+@example(cents=[1_000, 50], earns=EarnRule(points=Decimal(1), amount=Decimal(1)), points=None)
+@example(cents=[500, 500], earns=EarnRule(points=Decimal(1), amount=Decimal(1)), points=1)
+def test_the_parts_of_a_purchase_add_up_to_it(
+    coalition: Coalition, cents: list[int], earns: EarnRule, points: int | None
+) -> None:
+    """Bought, or paid with points: in whatever order and however small, each part is given back."""
+    partner = coalition.trading(f"p{next(coalition.numbers)}", earn_rule=earns)
+    member = coalition.member(of=partner)
+    whole = Decimal(sum(cents)) / 100
+    if points is None:
+        posted = coalition.issue(member, partner, amount=whole)
+    else:
+        coalition.issue(member, partner, points=points)
+        posted = coalition.redeem(member, partner, points=points, amount=whole)
+
+    undone = [give_back(coalition, posted, partner, f"{Decimal(part) / 100}") for part in cents]
+
+    assert sum(undone) == posted.points
+    with pytest.raises(AlreadyReversed):
+        give_back(coalition, posted, partner, "0.01")
 
 
 def test_a_quote_says_what_the_issue_will_give_and_moves_nothing(coalition: Coalition) -> None:

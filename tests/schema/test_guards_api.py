@@ -36,6 +36,8 @@ REFUSALS = """query($filter: RefusalFilter, $first: Int, $after: String) {
       pageInfo { hasNextPage endCursor } } }"""
 ISSUE = """mutation($input: IssuePointsInput!) { issuePoints(input: $input) { transaction { points }
     userErrors { __typename code message retryable ... on LimitExceeded { scope left againAt } } } }"""
+BATCH = """mutation($input: IssuePointsBatchInput!) { issuePointsBatch(input: $input) { userErrors { code retryable }
+    lines { transaction { points } userErrors { code retryable } } } }"""
 
 RULE = {"code": "large", "scope": "MEMBER", "posting": "ISSUE", "measure": "POINTS", "most": "50"}
 RECEIPT = {"store": "s1", "terminal": "t1", "number": "17"}
@@ -198,6 +200,30 @@ def test_a_wish_under_review_waits_is_released_and_posted(api: Api, till: Caller
     assert posted["transaction"] == {"points": "60"}
     assert codes(operator.do(REJECT, review=waiting["id"])) == ["REVIEW_DECIDED"]
     assert codes(operator.do(RELEASE, review="nonsense")) == ["REVIEW_UNKNOWN"]
+
+
+@pytest.mark.parametrize(("action", "again"), [("REVIEW", True), ("REFUSE", False)])
+def test_an_atomic_batch_is_sent_again_where_the_line_that_stopped_it_is(
+    api: Api, till: Caller, action: str, again: bool
+) -> None:
+    operator = api.operator()
+    operator.do(LIMIT, **RULE, action=action)
+    large, small = enrolled(till), enrolled(till, "CARD-0002")
+    lines = [
+        {"member": named(member), "points": points, "idempotencyKey": f"k{points}"}
+        for member, points in ((small, 5), (large, 60))
+    ]
+    before = api.coalition.snapshot()
+    [stopped] = till.ask(BATCH, input={"lines": lines, "atomic": True}).values()
+    assert api.coalition.snapshot() | {"ledger.review": []} == before
+    whole, *each = (one for part in (stopped, *stopped["lines"]) for one in part["userErrors"])
+    code = "UNDER_REVIEW" if again else "LIMIT_EXCEEDED"
+    assert [one["code"] for one in (whole, *each)] == ["BATCH_STOPPED", "BATCH_STOPPED", code]
+    assert [one["retryable"] for one in (whole, *each)] == [again] * 3
+    for waiting in operator.ask(REVIEWS)["reviews"]["nodes"]:
+        operator.do(RELEASE, review=waiting["id"])
+        [posted] = till.ask(BATCH, input={"lines": lines, "atomic": True}).values()
+        assert [one["transaction"]["points"] for one in posted["lines"]] == ["5", "60"]
 
 
 def test_a_rejected_wish_stays_refused(api: Api, till: Caller) -> None:

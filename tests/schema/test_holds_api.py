@@ -228,8 +228,11 @@ def test_no_more_money_goes_back_than_the_points_stood_for_and_what_is_none_is_r
     assert caller.do(REVERSE, transactionId=spent, points=5)["transaction"]["undonePoints"] == "5"
     with api.nothing_moves():
         # Points of it have gone back already, so that not so many are left as this money stands for.
-        assert codes(caller.do(REVERSE, transactionId=spent, amount="9.99")) == ["REVERSAL_EXCEEDED"]
-    assert caller.do(REVERSE, transactionId=spent, amount="10.00")["transaction"]["undonePoints"] == "2"
+        for amount in ("9.99", "10.00"):
+            assert codes(caller.do(REVERSE, transactionId=spent, amount=amount)) == ["REVERSAL_EXCEEDED"]
+    assert caller.do(REVERSE, transactionId=spent)["transaction"]["undonePoints"] == "2"
+    with api.nothing_moves():
+        assert codes(caller.do(REVERSE, transactionId=spent, amount="10.00")) == ["ALREADY_REVERSED"]
 
 
 def test_a_redemption_is_returned_by_points_and_refusals_move_nothing(

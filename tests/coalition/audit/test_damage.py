@@ -154,6 +154,27 @@ CASES = (
         ),
     ),
     Case(
+        "reversals_name_what_they_undo",
+        (
+            # What moved nothing is undone once.
+            (
+                "UPDATE ledger.transaction SET points = 0, undone_points = 0 * undone_points WHERE transaction_id IN"
+                " (SELECT unnest(ARRAY[transaction_id, reverses_id]) FROM ledger.transaction"
+                " WHERE kind = 'reverse_redemption')"
+            ),
+            (
+                "INSERT INTO ledger.transaction SELECT (r).* FROM (SELECT jsonb_populate_record(t,"
+                " jsonb_build_object('transaction_id', gen_random_uuid(), 'sequence', 99)) AS r"
+                " FROM ledger.transaction t WHERE kind = 'reverse_redemption') AS copied"
+            ),
+        ),
+        one(
+            "transaction",
+            "kind = 'reverse_redemption'",
+            "concat_ws('/', member_id, reverses_date, reverses_id)",
+        ),
+    ),
+    Case(
         "reversals_use_the_lots_they_undo",
         (
             (

@@ -129,6 +129,47 @@ def test_money_that_went_back_meanwhile_is_noticed_and_no_more_goes_back_than_wa
     _clean(ledger)
 
 
+def test_the_last_of_the_money_goes_back_though_no_point_is_left(ledger: LedgerDriver) -> None:
+    member = ledger.member()
+    issued = ledger.issue(member, 1, amount=Decimal("1.50"))
+    nothing = ledger.issue(member, 0, amount=Decimal("0.90"))
+    spent = ledger.redeem(member, 1, amount=Decimal(10))
+    for posting, first, points, last in (
+        (nothing, Decimal("0.10"), 0, Decimal("0.80")),
+        (spent, Decimal(6), 1, Decimal(4)),
+        (issued, Decimal(1), 1, Decimal("0.50")),
+    ):
+        ledger.reverse(posting.ref, points, amount=first)
+        before = ledger.snapshot()
+        # What another till takes for a point was worked out before the first part went back.
+        with pytest.raises(TermsSuperseded):
+            ledger.reverse(posting.ref, 1, amount=last)
+        with pytest.raises(errors.ReversalExceeded):
+            ledger.reverse(posting.ref, 0, amount=last + Decimal("0.01"), amount_before=first)
+        for more in (None, 1):
+            with pytest.raises(errors.AlreadyReversed):
+                ledger.reverse(posting.ref, more, amount=last, amount_before=first)
+        with pytest.raises(errors.AlreadyReversed):
+            ledger.reverse(posting.ref)
+        assert ledger.snapshot() == before
+        assert ledger.reverse(posting.ref, 0, amount=last, amount_before=first).points == 0
+        before = ledger.snapshot()
+        with pytest.raises(errors.AlreadyReversed):
+            ledger.reverse(posting.ref, 0, amount=Decimal("0.01"), amount_before=first + last)
+        assert ledger.snapshot() == before
+    assert ledger.balance(member).available == 0
+    _clean(ledger)
+
+
+def test_money_that_is_worth_no_point_is_none_where_nothing_says_of_money(ledger: LedgerDriver) -> None:
+    issued = ledger.issue(ledger.member(), 5)
+    ledger.reverse(issued.ref)
+    before = ledger.snapshot()
+    with pytest.raises(errors.AlreadyReversed):
+        ledger.reverse(issued.ref, 0, amount=Decimal("0.01"))
+    assert ledger.snapshot() == before
+
+
 def test_no_money_goes_back_of_what_was_not_posted_as_money(ledger: LedgerDriver) -> None:
     member = ledger.member()
     issued, redeemed = ledger.issue(member, 100), ledger.redeem(member, 40)

@@ -388,6 +388,18 @@ def test_what_is_in_the_way_is_told_in_points(ledger: LedgerDriver) -> None:
         assert told.value.facts == facts
 
 
+def test_pending_points_are_in_the_way_until_their_issue_is_reversed(ledger: LedgerDriver) -> None:
+    member_id = ledger.member()
+    issued = ledger.issue(member_id, 5, matures_at=ledger.now + timedelta(days=3))
+    before = ledger.snapshot()
+    with pytest.raises(MemberHasPoints) as told:
+        erase(ledger, member_id)
+    assert ledger.snapshot() == before
+    assert "pending ones mature first, or are taken back by reversing their issue" in told.value.message
+    ledger.reverse(issued.ref)
+    assert erase(ledger, member_id)
+
+
 def test_nothing_of_anybody_else_is_touched(ledger: LedgerDriver) -> None:
     """Reasons, notes, names of pools and places in them: the erased one's go, the others' stay."""
 
