@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING
 
 import strawberry
@@ -76,8 +77,9 @@ class Mutation(
     """All mutations."""
 
 
+@functools.cache
 def build() -> strawberry.Schema:
-    """The schema, anew: an application builds it once."""
+    """The schema: one for the process, since it holds nothing of an application's."""
     schema = strawberry.Schema(
         query=Query,
         mutation=Mutation,

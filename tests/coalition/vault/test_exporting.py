@@ -168,9 +168,10 @@ def busy_member(ledger: LedgerDriver, superuser_engine: Engine) -> MemberId:
         connection.execute(
             text("""
                 INSERT INTO ledger.transaction
-                SELECT (jsonb_populate_record(t, jsonb_build_object(
-                           'transaction_id', gen_random_uuid(), 'sequence', n + 1))).*
-                  FROM ledger.transaction t, generate_series(1, 99999) AS n
+                SELECT copy.*
+                  FROM ledger.transaction t, generate_series(1, 99999) AS n,
+                       jsonb_populate_record(t, jsonb_build_object(
+                           'transaction_id', gen_random_uuid(), 'sequence', n + 1)) AS copy
             """)
         )
     return member_id
