@@ -257,9 +257,9 @@ class NotMerged(MemberRefusal):
 
 
 class MemberHasHolds(MemberRefusal):
-    """Held points belong to a partner's authorisation: a merge does not move them, and an erasure waits.
+    """Held points are promised to a partner: merges, erasures and returns that ask for them wait.
 
-    So does a return of points of a record that was merged since, if it asks for such as are held by now.
+    Of returns those to a record that was merged since; of one's own points what is held leaves with the hold.
     """
 
     code = "MEMBER_HAS_HOLDS"

@@ -6,6 +6,7 @@ the caller's is not found, by the same statement that does not find what does no
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -13,7 +14,7 @@ from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, cast, func, select, text, tuple_
+from sqlalchemy import ColumnElement, and_, cast, func, select, text, true, tuple_
 
 from coalition.amounts import Points
 from coalition.errors import InvalidInput
@@ -211,12 +212,8 @@ def list_transactions(session: Session, wanted: Transactions, page: PageRequest)
     conditions = _conditions(session, wanted)
     for name, key, is_after in (("after", page.after, True), ("before", page.before, False)):
         if key is not None:
-            bound = tuple_(
-                *(
-                    cast(value, column.type)
-                    for value, column in zip(_checked(key, by_member, name), order, strict=True)
-                )
-            )
+            values = zip(_bound(session, key, wanted, name), order, strict=True)
+            bound = tuple_(*(cast(value, column.type) for value, column in values))
             # Newest first: what comes after a row is smaller.
             conditions.append(tuple_(*order) < bound if is_after else tuple_(*order) > bound)
     directed = [column if page.backwards else column.desc() for column in order]
@@ -230,10 +227,12 @@ def list_transactions(session: Session, wanted: Transactions, page: PageRequest)
 
 
 def key_of(transaction: Transaction, wanted: Transactions) -> Key:
-    """Where the transaction stands in that list."""
-    if wanted.member_id is not None:
-        return transaction.ref.business_date.isoformat(), str(transaction.sequence)
-    return transaction.recorded_at.isoformat(), str(transaction.ref.transaction_id)
+    """Where the transaction stands in that list.
+
+    Never by its sequence: a partner would count by it what others posted for the member in between.
+    """
+    first = transaction.recorded_at if wanted.member_id is None else transaction.ref.business_date
+    return first.isoformat(), str(transaction.ref.transaction_id)
 
 
 def reversals_of(session: Session, refs: Collection[TransactionRef]) -> dict[TransactionRef, list[Reversal]]:
@@ -334,14 +333,26 @@ def _conditions(session: Session, wanted: Transactions) -> list[ColumnElement[bo
     return conditions
 
 
-def _checked(key: Key, by_member: bool, name: str) -> tuple[object, object]:
-    first, second = key
-    try:
-        if by_member:
-            return date.fromisoformat(first), int(second)
-        return datetime.fromisoformat(first), UUID(second)
-    except ValueError as error:
-        raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+def _bound(session: Session, key: Key, wanted: Transactions, name: str) -> tuple[object, object]:
+    """Where the list goes on: a key's values in the list's order."""
+    found: tuple[object, object] | None = None
+    with contextlib.suppress(ValueError):
+        first, transaction_id = key[0], UUID(key[1])
+        if wanted.member_id is None:
+            found = datetime.fromisoformat(first), transaction_id
+        else:
+            at = date.fromisoformat(first)
+            query = select(_t.sequence).where(
+                _t.member_id == wanted.member_id,
+                _t.business_date == at,
+                _t.transaction_id == transaction_id,
+                true() if wanted.partner_id is None else _t.partner_id == wanted.partner_id,
+            )
+            sequence = session.execute(query).scalar_one_or_none()
+            found = None if sequence is None else (at, sequence)
+    if found is None:
+        raise InvalidInput(f"{name} is not a cursor of this list", field=(name,))
+    return found
 
 
 def _ref(row: Any) -> TransactionRef:

@@ -59,8 +59,10 @@ class Identifier:
         # Before anything looks at it: one of a megabyte would keep the normaliser busy for seconds.
         normalised = None
         if len(value) <= _LONGEST:
-            # What is ASCII is in its normal form.
-            plain = value if value.isascii() else unicodedata.normalize("NFKC", value)
+            # What is ASCII is in its normal form. A partner's reference is its own affair: of two that look
+            # alike each names its own member.
+            as_it_is = value.isascii() or kind is IdentifierKind.PARTNER_REFERENCE
+            plain = value if as_it_is else unicodedata.normalize("NFKC", value)
             normalised = _NORMALISE[kind](plain.strip())
         if normalised is None:
             raise IdentifierInvalid(field=field, kind=kind.value, expected=expected(kind))

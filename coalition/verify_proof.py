@@ -90,7 +90,7 @@ def main() -> int:
     except FailsError as fault:
         print(f"NOT PROVED: {fault}.")
         return 1
-    except (NoProofError, OSError, ValueError, KeyError, TypeError, AttributeError) as fault:
+    except (NoProofError, OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         print(f"{asked.proof} holds no proof: {fault!r}", file=sys.stderr)
         return 2
     if found != asked.root.strip().lower():

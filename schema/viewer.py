@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from strawberry.extensions import FieldExtension
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
 
     from coalition.ids import MemberId, PartnerId, PartyId
     from partners.tokens import Principal
+
+
+READS_HISTORY: Final = (Scope.MEMBERS_READ, Scope.PROGRAMME_ADMIN, Scope.MEMBER_SELF)
+"""With one of these a token reads what was posted for a member."""
 
 
 class Viewer:
@@ -70,6 +74,10 @@ class Viewer:
     def sees_whole_members(self) -> bool:
         """Whether a member's points may be seen by more than their available total."""
         return self.is_operator or self.member_id is not None
+
+    def sees_pooled(self) -> bool:
+        """Whether it may be seen what a member can spend with its pool: a till that redeems asks for that."""
+        return self.sees_whole_members() or self.has(Scope.POINTS_REDEEM)
 
     def sees_terms_of(self, partner_id: PartyId) -> bool:
         """Whether a partner's agreements may be seen."""

@@ -62,10 +62,11 @@ BEGIN
         SELECT * INTO known FROM identifier
         WHERE kind = p_kind AND partner_id = p_owner AND value = p_value AND unlinked_at IS NULL;
     END IF;
-    IF known.member_id IS DISTINCT FROM p_member THEN
+    -- What a record is known by that is merged into the member, the member is known by.
+    IF known.member_id IS DISTINCT FROM p_member AND (known.member_id = ANY (ledger.absorbed(p_member))) IS NOT TRUE THEN
         PERFORM ledger.refuse('IDENTIFIER_TAKEN', jsonb_build_object('kind', p_kind));
     END IF;
-    IF (ledger.last_change(p_member, known.identifier_id)).state = 'replaced' THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
+    IF (ledger.last_change(known.member_id, known.identifier_id)).state = 'replaced' THEN PERFORM ledger.refuse('CARD_REPLACED'); END IF;
 END $$;
 
 -- Spell identifiers by another key of the blind index, one that there is; nothing else of them changes. Returns how

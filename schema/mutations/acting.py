@@ -1,8 +1,10 @@
 """For whom a wish is: the member whose token it is, or the one whom the operator names."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from coalition.errors import InvalidInput
+from coalition.errors import CardReplaced, IdentifierBlocked, InvalidInput, MemberUnknown
 from coalition.ids import NETWORK, MemberId
 from coalition.members import Named
 from schema.context import Context
@@ -12,6 +14,17 @@ from schema.web.faults import Forbidden
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+
+@contextmanager
+def unknown_to_members(context: Context, *field: str) -> Iterator[None]:
+    """To a member somebody else's identifier that is blocked or replaced is one that nobody has."""
+    try:
+        yield
+    except (IdentifierBlocked, CardReplaced):
+        if context.viewer.is_operator:
+            raise
+        raise MemberUnknown(field=("input", *field)) from None
 
 
 def acting_for(context: Context, session: "Session", named: MemberBy | None, *, field: str) -> MemberId:
@@ -38,7 +51,11 @@ def acting_as(
     found = None
     if named is not None:
         with placed(field):
-            found = (named.who if in_use else named.named)(session, partner_id=NETWORK)
+            if viewer.member_id is not None:
+                # Of somebody else's card a member learns nothing, not that it is blocked either.
+                found = named.who(session, partner_id=NETWORK, in_use=False)
+            else:
+                found = (named.who if in_use else named.named)(session, partner_id=NETWORK)
         found = found or Named(member_id=NOBODY)
     if viewer.member_id is not None:
         if found is not None and found.member_id != viewer.member_id:

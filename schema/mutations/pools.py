@@ -17,7 +17,7 @@ from schema.cost import WRITES
 from schema.enums import PoolSpenders
 from schema.ids import uuid_in
 from schema.inputs import MemberBy
-from schema.mutations.acting import acting_for
+from schema.mutations.acting import acting_for, unknown_to_members
 from schema.mutations.once import once
 from schema.mutations.payloads import Payload
 from schema.objects.pools import Pool
@@ -174,7 +174,7 @@ class PoolMutations:
         """Invite."""
 
         def work(session: Session, member_id: MemberId) -> UUID:
-            with placed("invited"):
+            with placed("invited"), unknown_to_members(info.context, "invited"):
                 named = input.invited.resolve(session, partner_id=NETWORK)
             invited = members.survivor_of(session, named)
             try:

@@ -18,7 +18,7 @@ from partners.terms import check_points
 from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.inputs import MemberBy
-from schema.mutations.acting import acting_as
+from schema.mutations.acting import acting_as, unknown_to_members
 from schema.mutations.points import PointsPayload
 from schema.paths import placed
 from schema.viewer import Requires
@@ -62,7 +62,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
         check_reason(wish.reason)
         check_points(wish.points)
         with placed("from"):
-            named = _receiver(session, wish, giver)
+            named = _receiver(context, session, wish, giver)
         command = TransferPoints(
             member_id=giver.member_id,
             holder=giver.holder_id,
@@ -88,7 +88,7 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
     return context.post_saying(wish.reason, post, attempt)
 
 
-def _receiver(session: "Session", wish: TransferPointsInput, giver: Named) -> MemberId:
+def _receiver(context: Context, session: "Session", wish: TransferPointsInput, giver: Named) -> MemberId:
     """Whom the giver names; neither of the two by what is out of use, unless it was asked before.
 
     As of a till's posting, what became of an identifier since does not come between a wish and its answer.
@@ -100,7 +100,7 @@ def _receiver(session: "Session", wish: TransferPointsInput, giver: Named) -> Me
             found = wish.to.named(session, partner_id=NETWORK)
         return found.holder_id or found.member_id
     identifier_changes.check_in_use(session, giver)
-    with placed("to"):
+    with placed("to"), unknown_to_members(context, "to"):
         return wish.to.exactly(session, partner_id=NETWORK, in_use=True)
 
 

@@ -13,12 +13,13 @@ from coalition.ledger import Balance as LedgerBalance
 from schema.context import Info
 from schema.cost import FEW, PAGE, Cost
 from schema.ids import to_global
-from schema.inputs import TransactionFilter
+from schema.inputs import NOBODY, TransactionFilter
 from schema.objects.identifiers import Identifier
 from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transaction_pages import transactions_page
 from schema.objects.transactions import Transaction
+from schema.viewer import READS_HISTORY
 
 if TYPE_CHECKING:
     from schema.objects.holds import Hold
@@ -59,7 +60,8 @@ class ExpiringPoints:
 
 
 @strawberry.type(
-    description="A member's points in the whole network. To a partner all but the available total is null."
+    description="A member's points in the whole network. To a partner all is null but the available total,"
+    " and, if it redeems, what can be spent with the member's pool."
 )
 class Balance:
     """A balance at a moment."""
@@ -89,11 +91,14 @@ class Balance:
 
     @strawberry.field(
         description="What can be spent with `fromPool`: the member's own and what the others of its household"
-        " pool may give. Null where it is in none, or may not spend from it.",
+        " pool may give. Null where it is in none, or may not spend from it; and to a partner whose token may"
+        " not redeem.",
         directives=[Cost(weight=5)],
     )
     def pooled(self, info: Info) -> Points | None:
         """With the pool."""
+        if not info.context.viewer.sees_pooled():
+            return None
         loaded = info.context.loaded
         pool_id = loaded.pools_of.get(self.member_id)
         pool = None if pool_id is None else loaded.pools.get(pool_id)
@@ -196,7 +201,8 @@ class Member(Node):
         ]
 
     @strawberry.field(
-        description="The member's transactions, the newest first. A partner sees its own.",
+        description="The member's transactions, the newest first. A partner sees its own, by a token that may"
+        " read members.",
         directives=[PAGE, Cost(weight=2)],
     )
     def transactions(  # noqa: PLR0917 - Relay's arguments
@@ -219,7 +225,8 @@ class Member(Node):
         )
 
     @strawberry.field(
-        description="Points of the member that were set aside, the newest first. A partner sees its own.",
+        description="Points of the member that were set aside, the newest first. A partner sees its own, by a"
+        " token that may read members.",
         directives=[PAGE],
     )
     def holds(
@@ -230,9 +237,8 @@ class Member(Node):
 
         context = info.context
         asked = asked_page(first=first, after=after, last=last, before=before, key_length=holding.KEY_LENGTH)
-        page = holding.list_holds(
-            context.session, self.member_id, asked, partner_id=context.viewer.partner_id
-        )
+        whose = self.member_id if context.viewer.has(*READS_HISTORY) else NOBODY
+        page = holding.list_holds(context.session, whose, asked, partner_id=context.viewer.partner_id)
         for hold in page.items:
             context.loaded.holds.put(hold.ref, hold)
         made: Connection[Hold] = connection(

@@ -9,6 +9,7 @@ from schema.context import Context, Info
 from schema.inputs import NOBODY, TransactionFilter
 from schema.objects.nodes import Connection, asked_page, connection
 from schema.objects.transactions import Transaction
+from schema.viewer import READS_HISTORY
 
 _LONGEST: Final = 64
 
@@ -48,6 +49,8 @@ def _asked(
         )
         # Another member's history within one's own: nobody's.
         member_id = named if member_id in (None, named) else NOBODY
+    if not viewer.has(*READS_HISTORY):
+        member_id = NOBODY  # a till's token comes here by the member of what it posted
     if viewer.member_id is not None:
         member_id = viewer.member_id if member_id in (None, viewer.member_id) else NOBODY
     if wanted.store is not None and not (wanted.store.isprintable() and len(wanted.store) <= _LONGEST):

@@ -21,9 +21,8 @@ from schema.inputs import (
 from schema.objects.nodes import After, Before, Connection, First, Last
 from schema.objects.transaction_pages import transactions_page
 from schema.objects.transactions import Transaction
-from schema.viewer import Requires
+from schema.viewer import READS_HISTORY, Requires
 
-READS_HISTORY: Final = (Scope.MEMBERS_READ, Scope.PROGRAMME_ADMIN, Scope.MEMBER_SELF)
 _POSTS: Final = (Scope.POINTS_ISSUE, Scope.POINTS_REDEEM, Scope.POINTS_REVERSE)
 
 

@@ -16,8 +16,7 @@ from schema.objects.members import Member
 from schema.objects.nodes import After, Before, Connection, First, Last, asked_page, connection
 from schema.objects.partners import Partner
 from schema.objects.programme import Programme, Viewer
-from schema.queries.history import READS_HISTORY
-from schema.viewer import Requires
+from schema.viewer import READS_HISTORY, Requires
 
 
 def visible_member(context: Context, member_id: MemberId | None) -> Member | None:

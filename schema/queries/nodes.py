@@ -22,9 +22,10 @@ from schema.objects.holds import visible_hold
 from schema.objects.nodes import Node
 from schema.objects.partners import Agreement, FundingPlan
 from schema.objects.settlement import SettlementRun, SettlementWindow
-from schema.queries.history import READS_HISTORY, visible_transaction
+from schema.queries.history import visible_transaction
 from schema.queries.network import visible_member, visible_partner
 from schema.queries.settlement import READS_SETTLEMENT
+from schema.viewer import READS_HISTORY
 from settlement import reads
 
 

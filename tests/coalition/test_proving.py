@@ -117,7 +117,7 @@ def test_a_proof_with_anything_changed_proves_nothing(ledger: LedgerDriver, tmp_
     # What the proof says of itself, and what was not hashed, does not change what is told to be proved.
     code, told = verify(tmp_path, json.dumps({**proof, "window": "2026-03-09"}), root)
     assert (code, "Proved" in told) == (1, False)
-    for broken in ("", "[]", "{}", '{"format": "coalition-proof-1"}'):
+    for broken in ("", "[]", "{}", "[" * 200_000, '{"format": "coalition-proof-1"}'):
         assert verify(tmp_path, broken, root)[0] == 2
 
 

@@ -32,8 +32,9 @@ def link(p: Programme, *, member: int, partner: str, kind: str, print_: int) -> 
     _judge_linker(p, no, partner)
     owner = owner_of(kind, partner)
     known = in_use(p, kind, print_, owner)
-    no("IDENTIFIER_TAKEN", when=known is not None and known.member != member)
-    no("CARD_REPLACED", when=known is not None and known.member == member and known.state == "replaced")
+    another = known is not None and member not in p.line_of(known.member)
+    no("IDENTIFIER_TAKEN", when=another)
+    no("CARD_REPLACED", when=known is not None and not another and known.state == "replaced")
     no.end()
     if known is None:
         p.identifiers.append(

@@ -382,3 +382,34 @@ def test_the_programme_tells_its_limits_and_the_operators_own_to_the_operator(ap
     assert api.operator().ask(query)["programme"] == told | {"adjustmentLimitPoints": "1000"}
     till = api.client_of(api.coalition.trading("grocer"))
     assert till.ask(query)["programme"] == told | {"adjustmentLimitPoints": None}
+
+
+INVITE = "mutation($input: InviteToPoolInput!) { inviteToPool(input: $input) { userErrors { code field } } }"
+LEAVE = "mutation($input: LeavePoolInput!) { leavePool(input: $input) { userErrors { code field } } }"
+OPEN = "mutation($input: CreatePoolInput!) { createPool(input: $input) { userErrors { code } } }"
+
+
+def test_a_member_does_not_learn_that_somebody_elses_identifier_is_blocked(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    giver, other = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(giver, grocer, points=50)
+    blocked = _phone(api, other, "+4930901820")
+    nobodys = {"identifier": {"kind": "PHONE", "value": "+4930901821"}}
+    block = (
+        "mutation($input: BlockIdentifierInput!) { blockIdentifier(input: $input) { userErrors { code } } }"
+    )
+    operator, member = api.operator(), api.member(giver)
+    assert operator.do(block, identifier=blocked)["userErrors"] == []
+    assert member.do(OPEN, name="Home")["userErrors"] == []
+    with api.coalition.nothing_moves():
+        for mutation, given, field, code in (
+            (TRANSFER, {"points": 5}, "to", "MEMBER_UNKNOWN"),
+            (INVITE, {}, "invited", "MEMBER_UNKNOWN"),
+            (LEAVE, {}, "member", "INVALID_INPUT"),
+        ):
+            told = [member.do(mutation, **given, **{field: by})["userErrors"] for by in (blocked, nobodys)]
+            assert told[0] == told[1]
+            assert [error["code"] for error in told[0]] == [code]
+        # The operator is told what is the matter.
+        answer = operator.do(TRANSFER, **{"from": named(_id(giver)), "to": blocked, "points": 5})
+        assert codes(answer) == ["IDENTIFIER_BLOCKED"]

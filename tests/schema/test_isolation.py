@@ -1,5 +1,7 @@
 """A partner learns nothing of others: what is not its own is answered as what does not exist."""
 
+import base64
+import json
 from dataclasses import dataclass
 from typing import Any
 from uuid import uuid4
@@ -10,6 +12,8 @@ from operating import TODAY
 
 from coalition.ids import MemberId, TransactionId
 from coalition.ledger import TransactionRef
+from coalition.pooling import OpenPool, accept_invitation, invite_to_pool, open_pool
+from partners.scopes import Scope
 from schema.ids import to_global, transaction_id, transaction_in
 
 RECEIPT = {"store": "s1", "terminal": "t1", "number": "1"}
@@ -243,3 +247,76 @@ def test_texts_that_cannot_be_stored_are_told_as_such(scene: Scene) -> None:
         [error] = operator.send(query).json()["errors"]
         assert error["extensions"]["code"] in {"BAD_ARGUMENT", "INVALID_INPUT"}
     assert operator.ask('{ partner(code: "\\u0000") { id } }') == {"partner": None}
+
+
+def test_no_cursor_counts_what_others_posted_in_between(api: Api) -> None:
+    grocer, baker = api.coalition.trading("grocer"), api.coalition.trading("baker")
+    member = api.enrolled(grocer)
+    at_grocer, at_baker = api.client_of(grocer), api.client_of(baker)
+    for till in (at_baker, at_grocer, at_grocer, at_baker, at_baker):
+        till.issue(member, points=5)
+    page = """query($by: MemberBy!, $after: String) { member(by: $by) {
+        transactions(first: 1, after: $after) { edges { cursor node { id } } pageInfo { hasNextPage } } } }"""
+    seen, after, more = [], None, True
+    while more:
+        found = at_baker.ask(page, by=named(member), after=after)["member"]["transactions"]
+        [edge], more = found["edges"], found["pageInfo"]["hasNextPage"]
+        after = edge["cursor"]
+        told = json.loads(base64.urlsafe_b64decode(after + "=="))
+        # The window, and the transaction that it has anyhow.
+        assert told[1:] == [str(transaction_in(edge["node"]["id"]).transaction_id)]  # type: ignore[union-attr]
+        seen.append(edge["node"]["id"])
+    assert len(set(seen)) == 3
+    newest = at_baker.ask(page, by=named(member))["member"]["transactions"]["edges"][0]["node"]["id"]
+    assert seen[0] == newest
+    # Another's transaction is no cursor of this list.
+    [other] = at_grocer.ask(page, by=named(member))["member"]["transactions"]["edges"]
+    answer = at_baker.send(page, {"by": named(member), "after": other["cursor"]}).json()
+    assert [error["message"] for error in answer["errors"]] == ["after is not a cursor of this list"]
+
+
+NESTED = """mutation($input: IssuePointsInput!) { issuePoints(input: $input) {
+    transaction { member { balance { available } transactions { nodes { id } } holds { nodes { id } } } }
+    userErrors { code } } }"""
+
+
+def test_a_token_that_reads_no_members_reads_no_history_by_way_of_what_it_posts(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member, everything = api.enrolled(grocer), api.client_of(grocer)
+    everything.issue(member, points=9)
+    api.client_of(grocer, frozenset({Scope.POINTS_REDEEM})).do(
+        "mutation($input: AuthorizeRedemptionInput!) { authorizeRedemption(input: $input) { userErrors { code } } }",
+        member=named(member),
+        points=3,
+        idempotencyKey="held",
+    )
+    till = api.client_of(grocer, frozenset({Scope.POINTS_ISSUE}))
+    told = till.do(NESTED, member=named(member), points=5, idempotencyKey="issued")
+    assert told["transaction"]["member"] == {
+        "balance": {"available": "11"},
+        "transactions": {"nodes": []},
+        "holds": {"nodes": []},
+    }
+    told = everything.do(NESTED, member=named(member), points=5)["transaction"]["member"]
+    assert (len(told["transactions"]["nodes"]), len(told["holds"]["nodes"])) == (4, 1)
+
+
+def test_what_a_household_has_is_told_to_who_redeems_and_to_no_other_partner(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, ben = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    api.coalition.issue(ben, grocer, points=77)
+    pool_id = uuid4()
+    with api.coalition.database.unit_of_work() as session:
+        open_pool(session, OpenPool(member_id=ada, pool_id=pool_id, name="Home"))
+        invite_to_pool(session, ada, invited=ben)
+        accept_invitation(session, ben, pool_id)
+    query = "query($by: MemberBy!) { member(by: $by) { balance { available pooled } } }"
+    by = named(str(to_global("Member", ada)))
+    reads = frozenset({Scope.MEMBERS_READ})
+    for caller, pooled in (
+        (api.client_of(grocer, reads), None),
+        (api.client_of(grocer, reads | {Scope.POINTS_REDEEM}), "77"),
+        (api.member(ada), "77"),
+        (api.operator(), "77"),
+    ):
+        assert caller.ask(query, by=by)["member"]["balance"] == {"available": "0", "pooled": pooled}

@@ -486,6 +486,9 @@ def test_the_audit_sees_damage_of_the_history(
         (IdentifierKind.PHONE, "030 901820", "+4930901820"),
         (IdentifierKind.EMAIL, " Ada@Example.ORG", "ada@example.org"),
         (IdentifierKind.CARD, "4006-3813 33931", "4006381333931"),
+        # A partner's own reference stays as it is written, but for blanks around it.
+        (IdentifierKind.PARTNER_REFERENCE, " №1 ", "№1"),
+        (IdentifierKind.PARTNER_REFERENCE, "x²", "x²"),
     ],
 )
 def test_it_has_one_normal_form(

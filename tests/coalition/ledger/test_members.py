@@ -157,6 +157,18 @@ def test_one_that_was_unlinked_and_linked_again_belongs_to_who_has_it_now(ledger
     assert named(ledger, card("1111"))[0] == ben
 
 
+def test_what_a_record_is_known_by_is_linked_to_its_survivor_already(ledger: LedgerDriver) -> None:
+    ada, ben, cleo = (ledger.member() for _ in range(3))
+    link(ledger, ben, card("1111"))
+    ledger.merge(cleo, ben)
+    ledger.merge(ada, cleo)
+    before = ledger.snapshot()
+    link(ledger, ada, card("1111"))
+    assert ledger.snapshot() == before
+    ledger.unmerge(ada, cleo)
+    refused(ledger, errors.IdentifierTaken, lambda: link(ledger, ada, card("1111")))
+
+
 def test_a_card_that_was_replaced_is_not_linked_again(ledger: LedgerDriver) -> None:
     ada, ben = join(ledger, card("1111")), join(ledger)
     _, old = named(ledger, card("1111"))
