@@ -218,6 +218,21 @@ def test_holds_count_toward_what_a_partner_takes_without_consent(ledger: LedgerD
         ledger.authorize(member, 1)
 
 
+def test_a_hold_from_a_pool_counts_so_until_its_very_end(ledger: LedgerDriver) -> None:
+    with ledger.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(50))
+    spender = ledger.member()
+    ledger.pool(spender, ledger.member(available=50))
+    ledger.authorize(spender, 50, from_pool=True, seconds_to_live=60)
+    ledger.issue(spender, 50)
+    ledger.pass_time(seconds=59)
+    with pytest.raises(errors.ConsentRequired):
+        ledger.redeem(spender, 1)
+    ledger.pass_time(seconds=1)
+    # Not lapsed yet, since that takes the giver's lock; over all the same.
+    ledger.redeem(spender, 50)
+
+
 def test_a_hold_sent_again_gets_its_answer_though_none_may_last_so_long_any_more(
     ledger: LedgerDriver,
 ) -> None:

@@ -479,6 +479,20 @@ def test_the_audit_sees_damage_of_the_history(
     assert found - {"words_are_sealed"} == {"identifiers_stand_as_their_history_says"}
 
 
+def test_whether_a_posting_may_name_a_member_so_is_asked_without_one(ledger: LedgerDriver) -> None:
+    ada, one = joined(ledger, "1111")
+    ben, _ = joined(ledger, "2222")
+
+    def ask(member: MemberId) -> None:
+        with ledger.database.reading() as session:
+            call(session, "SELECT ledger.ask_identifier(%s, %s)", (member, one))
+
+    ask(ada)
+    refused(ledger, MemberMerged, lambda: ask(ben))
+    change(ledger, identifier_changes.block, ada, one)
+    refused(ledger, IdentifierBlocked, lambda: ask(ada))
+
+
 @pytest.mark.parametrize(
     ("kind", "written", "stored"),
     [

@@ -82,7 +82,7 @@ def test_refusals_of_a_merge_move_nothing(ledger: LedgerDriver) -> None:
         facts = refused(ledger, errors.MemberMerged, lambda one=one, other=other: merge(one, other))
         assert facts == {"survivor": str(survivor), "merged": other == gone}
     refused(ledger, errors.MergeWithOneself, lambda: merge(ada, ada))
-    refused(ledger, errors.AlreadyInPool, lambda: merge(ada, pooled))
+    assert refused(ledger, errors.AlreadyInPool, lambda: merge(ada, pooled)) == {"merged": True}
     assert refused(ledger, errors.MemberHasHolds, lambda: merge(ada, holding)) == {
         "held": 1,
         "merged": True,
@@ -108,7 +108,8 @@ def test_refusals_of_an_unmerge_move_nothing(ledger: LedgerDriver) -> None:
     ledger.merge(ada, other)
     unmerge = ledger.unmerge
     for one, two in ((ada, nobody), (nobody, ada)):
-        refused(ledger, errors.MemberUnknown, lambda one=one, two=two: unmerge(one, two))
+        facts = refused(ledger, errors.MemberUnknown, lambda one=one, two=two: unmerge(one, two))
+        assert facts == {"merged": two == nobody}
     refused(ledger, errors.NotMerged, lambda: unmerge(ada, cleo))
     refused(ledger, errors.NotMerged, lambda: unmerge(cleo, ben))
     buried, with_it = ledger.member(), ledger.member()
@@ -351,6 +352,15 @@ def test_who_is_blocked_while_a_merge_waits_is_not_merged(ledger: LedgerDriver) 
     ada, twin = ledger.member(), ledger.member(available=5)
     refusal = one_after_another(ledger, lambda at: block(at, twin), lambda at: at.merge(ada, twin))
     assert isinstance(refusal, errors.MemberBlocked)
+    assert clean(ledger)
+
+
+def test_who_brought_nothing_is_parted_whatever_a_pool_has_of_the_survivors(ledger: LedgerDriver) -> None:
+    ada, twin, spender = ledger.member(available=10), ledger.member(), ledger.member()
+    ledger.merge(ada, twin)
+    ledger.pool(spender, ada)
+    ledger.authorize(spender, 10, from_pool=True)
+    ledger.unmerge(ada, twin)
     assert clean(ledger)
 
 

@@ -176,8 +176,9 @@ def test_no_money_goes_back_of_what_was_not_posted_as_money(ledger: LedgerDriver
     before = ledger.snapshot()
     for posting in (issued, redeemed):
         for points in (None, 1):
-            with pytest.raises(errors.ReversalExceeded):
+            with pytest.raises(errors.ReversalExceeded) as refusal:
                 ledger.reverse(posting.ref, points, amount=Decimal("0.01"))
+            assert refusal.value.facts["amount_left"] == "0"
     assert ledger.snapshot() == before
     _clean(ledger)
 

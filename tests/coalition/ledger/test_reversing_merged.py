@@ -207,12 +207,25 @@ def test_along_a_line_it_is_the_last_that_has_them_set_aside(ledger: LedgerDrive
     ben, ada, cleo = (ledger.member() for _ in range(3))
     issued, other = ledger.issue(ben, 10), ledger.issue(ben, 10)
     merged(ledger, ben, ada, cleo)
-    ledger.authorize(cleo, 5)
+    ledger.authorize(cleo, 1)
     with pytest.raises(errors.MemberHasHolds) as refusal:
         ledger.reverse(issued.ref)
-    assert refusal.value.facts == {"held": 5}
+    assert refusal.value.facts == {"held": 1}
     # Of another issue nothing is set aside.
     assert ledger.reverse(other.ref).points == 10
+    assert clean(ledger)
+
+
+def test_what_the_survivor_has_set_aside_of_its_own_is_in_nobodys_way(ledger: LedgerDriver) -> None:
+    issuer = ledger.partner(return_policy="unlimited")
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10, by=issuer, expires_at=LATER)
+    merged(ledger, ben, ada)
+    ledger.redeem(ada, 10)
+    ledger.issue(ada, 5)
+    ledger.authorize(ada, 5)
+    ledger.reverse(issued.ref, by=issuer)
+    assert ledger.balance(ada).deficit == 10
     assert clean(ledger)
 
 
