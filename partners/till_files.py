@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from coalition.amounts import decimal_in
 from coalition.errors import CoalitionError, InvalidInput
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import PartnerId
@@ -24,6 +25,8 @@ OPTIONAL: Final = ("store", "terminal", "line", "revision", "member_kind")
 NOWHERE: Final = "-"
 """Store or terminal of a file that names none."""
 
+_FIRST_YEAR: Final = 1900
+_LAST_YEAR: Final = 9998
 _LONGEST_LINE: Final = 65_536  # bytes; a line of the largest fields has about two thousand
 
 
@@ -225,12 +228,10 @@ def _decimal(row: Mapping[str, Any], column: str) -> Decimal | None:
     text = _text({column: value}, column, "")
     if text == "":
         return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise InvalidInput(
-            f"{column} must be a decimal such as 12.34 and is {text[:40]!r}", field=(column,)
-        ) from None
+    number = decimal_in(text)
+    if number is None:
+        raise InvalidInput(f"{column} must be a decimal such as 12.34 and is {text[:40]!r}", field=(column,))
+    return number
 
 
 def _moment(row: Mapping[str, Any], zone: ZoneInfo) -> datetime:
@@ -242,6 +243,11 @@ def _moment(row: Mapping[str, Any], zone: ZoneInfo) -> datetime:
             f"time must be as in ISO 8601, such as 2026-03-01T14:05:00+01:00, and is {text[:40]!r}",
             field=("time",),
         ) from None
+    # Beyond these a zone's offset may lead out of the calendar.
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise InvalidInput(
+            f"time must be of the years {_FIRST_YEAR} to {_LAST_YEAR} and is {text[:40]!r}", field=("time",)
+        )
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 

@@ -296,6 +296,33 @@ def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
     assert coalition.rows("SELECT count(*), sum(points) FROM ledger.transaction") == [(2, 20)]
 
 
+def test_what_no_till_means_by_a_time_or_an_amount_costs_its_line_only(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    imported(written(tmp_path / "before.csv", line(1, cards[0], amount="50", points="")))
+    times = (
+        "0001-01-01T00:00:00",
+        "0001-01-01T00:00:00+05:00",
+        "1899-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-05:00",
+        "9999-01-01T00:00:00",
+    )
+    amounts = ("sNaN", "NaN", "Infinity", "-inf", "1_0", "\u0661\u0662", "1e9999999", "1.2.3", "e5")
+    bad = [("time", f"{time},,5") for time in times]
+    bad += [("amount", f"2026-03-02T11:00:00Z,{amount},") for amount in amounts]
+    lines = [f"s1,t1,1,1,{kind},{cards[0]},{rest}" for kind in ("issue", "reverse_issue") for _, rest in bad]
+    with coalition.nothing_moves():
+        file = written(tmp_path / "bad.csv", *lines)
+        assert imported(file).exit_code == 1
+    assert [(row["line"], row["field"], row["code"]) for row in rejects(file)] == [
+        (str(number), field, "INVALID_INPUT") for number, (field, _) in enumerate(bad + bad, start=2)
+    ]
+    # What stands around them is posted.
+    written(file, line(2, cards[0]), *lines, line(3, cards[0], amount="1.2e1", points=""))
+    assert json.loads(imported(file).stdout)["points"] == {"issue": 10 + 12}
+    assert len(rejects(file)) == len(lines)
+
+
 def test_a_rejects_file_does_not_outlive_the_rejects(cards: list[str], tmp_path: Path) -> None:
     file = written(tmp_path / "till.csv", line(1, cards[0], points="-3"))
     imported(file)
