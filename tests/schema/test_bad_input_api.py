@@ -208,6 +208,16 @@ BAD: dict[str, tuple[set[str], dict[str, Any], Refusal]] = {
         {"occurredAt": "2019-01-01T00:00:00Z"},
         ("OCCURRED_TOO_LONG_AGO", _OCCURRED),
     ),
+    "of before all zones": (
+        set(POSTINGS),
+        {"occurredAt": "0001-01-01T00:00:00+05:00"},
+        ("INVALID_INPUT", _OCCURRED),
+    ),
+    "of after all zones": (
+        set(POSTINGS),
+        {"occurredAt": "9999-12-31T23:59:59-05:00"},
+        ("OCCURRED_IN_FUTURE", _OCCURRED),
+    ),
     "an endless key": (set(POSTINGS), {"idempotencyKey": ENDLESS}, ("INVALID_INPUT", _KEY)),
     "a member by what is no phone": (
         NAMES_A_MEMBER,
@@ -263,6 +273,28 @@ def test_partial_amounts_that_do_not_add_up_are_refused_and_nothing_moves(
 ) -> None:
     with scene.api.nothing_moves():
         assert POSTINGS[posting](scene, given) == [refusal]
+
+
+@pytest.mark.parametrize(
+    "amount", ["1_0", "\u0661\u0662", "NaN", "sNaN", "Infinity", "1e9999999", "0x10", " 5", "1.2.3", ""]
+)
+def test_an_amount_that_is_no_plain_number_is_none_of_its_type_and_nothing_moves(
+    scene: Scene, amount: str
+) -> None:
+    given = {"idempotencyKey": "number", "member": named(scene.ada), "amount": amount}
+    with scene.api.nothing_moves():
+        answer = scene.till.send(mutation("issuePoints"), {"input": given}).json()
+        assert answer.get("data") is None
+        assert "Decimal must be an exact number" in answer["errors"][0]["message"]
+
+
+def test_an_amount_may_have_a_sign_a_bare_point_or_an_exponent(scene: Scene) -> None:
+    ones = [
+        scene.till.issue(scene.bea, amount=amount)["transaction"]["points"]
+        for amount in ("+1", "1.", "01.0", "1e0", "0.1E+1", "10e-1")
+    ]
+    assert ones == ["1"] * 6
+    assert scene.till.issue(scene.bea, amount=".5")["transaction"]["points"] == "0"
 
 
 def test_a_voucher_forged_used_before_or_out_of_date_is_refused_and_nothing_moves(scene: Scene) -> None:
