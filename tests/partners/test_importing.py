@@ -374,6 +374,56 @@ def test_bytes_that_are_no_text_cost_one_line(cards: list[str], tmp_path: Path) 
     assert [(row["line"], row["field"]) for row in rejects(file)] == [("2", "store")]
 
 
+def test_a_quote_that_is_not_closed_costs_its_own_line_only(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    opened = line(2, cards[0]).replace("s1,", '"s1,')
+    file = tmp_path / "till.csv"
+    parts = [
+        HEADER,
+        line(1, cards[0]),
+        opened,
+        line(3, cards[0]),
+        "",
+        line(4, cards[0]).replace("t1", '"t""1"'),
+        line(5, cards[0]).replace(",t1", ',t"1'),
+        line(6, cards[0]).replace(",t1", ',"t1"x'),
+        "s1,t1," + "7" * 70_000,
+        line(8, cards[0]) + '"',
+        line(9, cards[0]),
+        opened,
+    ]
+    file.write_bytes("\r\n".join(parts).encode())
+
+    ended = imported(file)
+
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout)["posted"] == {"issue": 5}
+    assert [(row["line"], row["field"], row["code"]) for row in rejects(file)] == [
+        (number, field, "INVALID_INPUT")
+        for number, field in (("3", ""), ("8", ""), ("9", ""), ("10", "points"), ("12", ""))
+    ]
+    assert "closed in its own line" in rejects(file)[0]["reason"]
+    assert coalition.rows(
+        "SELECT terminal, receipt_number FROM ledger.transaction ORDER BY receipt_number"
+    ) == [
+        ("t1", "1"),
+        ("t1", "3"),
+        ('t"1', "4"),
+        ('t"1', "5"),
+        ("t1", "9"),
+    ]
+
+
+def test_a_header_that_is_no_csv_is_refused_whole(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    with coalition.nothing_moves():
+        ended = imported(written(tmp_path / "till.csv", line(1, cards[0]), header='"' + HEADER))
+    assert ended.exit_code == 1
+    assert "is no CSV" in ended.stderr
+
+
 def test_a_file_without_its_columns_is_refused_whole(
     coalition: Coalition, grocer: Partner, tmp_path: Path
 ) -> None:
