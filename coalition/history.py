@@ -34,6 +34,7 @@ _o = tables.operator_act.c
 
 KEY_LENGTH: Final = 2
 """Columns of a cursor's key."""
+_LAST_SEQUENCE: Final = 2**63 - 1
 REVERSIBLE: Final = frozenset({"issue", "redeem", "capture"})
 """The kinds of which a reversal can undo something."""
 
@@ -338,10 +339,17 @@ def _checked(key: Key, by_member: bool, name: str) -> tuple[object, object]:
     first, second = key
     try:
         if by_member:
-            return date.fromisoformat(first), int(second)
+            return date.fromisoformat(first), _sequence(second)
         return datetime.fromisoformat(first), UUID(second)
     except ValueError as error:
         raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+
+
+def _sequence(text: str) -> int:
+    # int() would take 1_000 and other digits than ours, and more than a sequence has.
+    if not (text.isascii() and text.isdigit()) or (number := int(text)) > _LAST_SEQUENCE:
+        raise ValueError(text)
+    return number
 
 
 def _ref(row: Any) -> TransactionRef:

@@ -14,6 +14,7 @@ from databases import TestCluster
 from graphql import GraphQLInputObjectType, GraphQLList, get_nullable_type
 
 from coalition.ids import MemberId
+from coalition.paging import cursor_of
 from partners.directory import Partner
 from schema.graph import build, core_schema
 from schema.ids import member_in
@@ -297,6 +298,27 @@ def test_an_amount_may_have_a_sign_a_bare_point_or_an_exponent(scene: Scene) -> 
     assert scene.till.issue(scene.bea, amount=".5")["transaction"]["points"] == "0"
 
 
+@pytest.mark.parametrize(
+    "sequence", ["9" * 23, "9223372036854775808", "-1", "+1", "1_0", " 1", "\u0661", "1.0", ""]
+)
+@pytest.mark.parametrize("side", ["after", "before"])
+def test_a_cursor_that_no_member_list_gave_is_refused_by_its_argument(
+    scene: Scene, sequence: str, side: str
+) -> None:
+    query = f"""query ($by: MemberBy!, $at: String!) {{
+        transactions(filter: {{member: $by}}, {side}: $at) {{ edges {{ cursor }} }}
+    }}"""
+
+    def sent(number: str) -> Any:
+        at = cursor_of(("2026-03-02", number))
+        return scene.till.send(query, {"by": named(scene.ada), "at": at}).json()
+
+    [error] = sent(sequence)["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert error["message"] == f"{side} is not a cursor of this list"
+    assert "errors" not in sent("9223372036854775807")
+
+
 def test_a_voucher_forged_used_before_or_out_of_date_is_refused_and_nothing_moves(scene: Scene) -> None:
     good = scene.made["voucher"]
     for voucher, code in (
@@ -374,6 +396,14 @@ def test_whom_nobody_could_be_known_by_so_joins_not_and_is_not_linked(scene: Sce
 
 _VALUE = ["identifier", "value"]
 _RECEIPT = {"receipt": STORE | {"number": "unheard of"}}
+TERMS = {
+    "partner": "grocer",
+    "validFrom": "2026-03-02",
+    "serviceFee": "0.0025",
+    "funding": "0.0095",
+    "redemptionCharge": "0",
+    "reimbursement": "0.0095",
+}
 _CHANGES = ("blockIdentifier", "unblockIdentifier", "unlinkIdentifier")
 WHO_AND_WHERE: list[tuple[str, str, dict[str, Any], str, list[str]]] = [
     (
@@ -498,6 +528,28 @@ WHO_AND_WHERE: list[tuple[str, str, dict[str, Any], str, list[str]]] = [
         },
         "PARTNER_UNKNOWN",
         ["partner"],
+    ),
+    *[
+        (
+            "operator",
+            "publishAgreement",
+            {**TERMS, "earnRule": rule},
+            "INVALID_INPUT",
+            ["earnRule", part],
+        )
+        for rule, part in (
+            ({"points": "-1"}, "points"),
+            ({"points": "1e20"}, "points"),
+            ({"points": "1", "amount": "0"}, "amount"),
+            ({"points": "1", "amount": "999999999999"}, "amount"),
+        )
+    ],
+    (
+        "operator",
+        "publishAgreement",
+        {**TERMS, "expiryRule": "FIXED_DATE", "expiryMonths": None, "expiryDate": "9999-12-31"},
+        "INVALID_INPUT",
+        ["expiryDate"],
     ),
     (
         "operator",
