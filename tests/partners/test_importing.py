@@ -268,6 +268,7 @@ def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
         f"s1,t1,15,-1,issue,{cards[0]},2026-03-02T11:00:00Z,,10",
         "too,few",
         line(20, cards[2]),
+        f"s1,t1,21,2147483648,issue,{cards[0]},2026-03-02T11:00:00Z,,10",
     )
 
     ended = imported(file)
@@ -292,7 +293,10 @@ def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
         ("16", "receipt", "INVALID_INPUT"),
         ("17", "line", "INVALID_INPUT"),
         ("18", "", "INVALID_INPUT"),
+        ("20", "line", "INVALID_INPUT"),
     ]
+    for beyond in (14, 16):
+        assert rejects(file)[beyond]["reason"] == "receipt.line must be from 0 to 2,147,483,647"
     assert coalition.rows("SELECT count(*), sum(points) FROM ledger.transaction") == [(2, 20)]
 
 
