@@ -134,6 +134,16 @@ def test_a_partners_own_key_is_not_taken_for_the_operators(
     assert terminal.data("transaction", "show", name_of(issue))["operator"] is None
 
 
+def test_money_that_is_no_plain_number_is_not_understood(
+    coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
+) -> None:
+    issue = name_of(coalition.issue(member, grocer, amount=Decimal(20)))
+    with coalition.nothing_moves():
+        for amount in ("sNaN", "NaN", "Infinity", "1_0", "\u0661", "1e9999999", ""):
+            told = terminal(*reverse(issue, "--amount", amount), exit_code=2).stderr
+            assert "is no decimal number" in told
+
+
 def test_a_key_is_as_long_as_the_journal_has_room_for_and_else_its_bound_is_told(
     coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
 ) -> None:
