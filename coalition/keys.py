@@ -9,13 +9,13 @@ from coalition.errors import InvalidInput
 MAX_KEY: Final = 255
 
 
-def check_key(key: str) -> None:
+def check_key(key: str, *, longest: int = MAX_KEY) -> None:
     """Refuse a key that cannot be stored and found again.
 
     Raises:
-        InvalidInput: it is empty, longer than 255 characters, or has unprintable ones.
+        InvalidInput: it is empty, longer than that, or has unprintable characters.
     """
-    if not 1 <= len(key) <= MAX_KEY or not key.isprintable():
+    if not 1 <= len(key) <= longest or not key.isprintable():
         raise InvalidInput(
-            f"idempotencyKey must be 1 to {MAX_KEY} printable characters", field=("input", "idempotencyKey")
+            f"idempotencyKey must be 1 to {longest} printable characters", field=("input", "idempotencyKey")
         )

@@ -18,7 +18,7 @@ class Receipt:
     A receipt that was wholly reversed may be posted again with the next revision.
 
     Raises:
-        InvalidInput: a part is empty, too long, or negative.
+        InvalidInput: a part is empty, too long, negative, or too large.
     """
 
     store: str
@@ -36,7 +36,9 @@ class Receipt:
                 )
         for name, count in (("line", self.line), ("revision", self.revision)):
             if not 0 <= count <= MAX_NUMBER:
-                raise InvalidInput(f"receipt.{name} must not be negative", field=("input", "receipt", name))
+                raise InvalidInput(
+                    f"receipt.{name} must be from 0 to {MAX_NUMBER:,}", field=("input", "receipt", name)
+                )
 
     def as_arguments(self) -> tuple[object, ...]:
         """Its parts in the order in which the kernel's functions take them."""

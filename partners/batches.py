@@ -4,8 +4,9 @@ A line of a batch is the same wish as the one that is posted alone: it has the s
 fingerprint, passes the same guards and gets the same answer, whichever way it comes and however often.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
 from uuid import UUID
 
 from sqlalchemy.orm import Session
@@ -27,16 +28,28 @@ MAX_LINES: Final = 1_000
 _NOBODY: Final = MemberId(UUID(int=0))
 
 
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A wish that was refused before it could be asked."""
+
+    wish: Issue | Redeem
+    refusal: CoalitionError
+
+
+Line: TypeAlias = Issue | Redeem | Refused | CoalitionError
+
+
 def post_batch(
     session: Session,
     partner_id: PartnerId,
-    lines: Sequence[Issue | Redeem | CoalitionError],
+    lines: Sequence[Line],
     *,
     atomic: bool = False,
 ) -> list[Posting | CoalitionError]:
     """Post the lines in the partner's name: what became of each, in their order.
 
-    A line may be the refusal that became of it before, so that it keeps its place. What a refused line
+    A line may be the refusal that became of it before, so that it keeps its place; with the wish, where
+    there is one, which keeps its receipt and its key from the lines after it. What a refused line
     asked has not moved, and stops no other line. Two lines with one receipt line, or one key for one
     member, are one too many: the first counts, whatever becomes of it.
 
@@ -56,11 +69,14 @@ def post_batch(
 def _post(
     session: Session,
     partner_id: PartnerId,
-    lines: Sequence[Issue | Redeem | CoalitionError],
+    lines: Sequence[Line],
     atomic: bool,
     memory: Memory,
 ) -> list[Posting | CoalitionError]:
-    judged = _without_duplicates(_judged(session, line, partner_id, memory) for line in lines)
+    judged = [
+        twice or _judged(session, line, partner_id, memory)
+        for line, twice in zip(lines, _duplicates(lines), strict=True)
+    ]
     outcomes: list[Posting | CoalitionError | None] = [
         one if isinstance(one, CoalitionError) else None for one in judged
     ]
@@ -74,11 +90,13 @@ def _post(
 
 
 def _judged(
-    session: Session, line: Issue | Redeem | CoalitionError, partner_id: PartnerId, memory: Memory
+    session: Session, line: Line, partner_id: PartnerId, memory: Memory
 ) -> IssuePoints | RedeemPoints | CoalitionError:
     """The line as the ledger takes it, or why it is nothing that could be posted."""
     if isinstance(line, CoalitionError):
         return line
+    if isinstance(line, Refused):
+        return line.refusal
     assert line.partner_id == partner_id, "a batch is one partner's"
     try:
         check_key(line.idempotency_key)
@@ -91,27 +109,23 @@ def _judged(
         return refusal
 
 
-def _without_duplicates(
-    lines: Iterable[IssuePoints | RedeemPoints | CoalitionError],
-) -> list[IssuePoints | RedeemPoints | CoalitionError]:
+def _duplicates(lines: Sequence[Line]) -> list[DuplicateInBatch | None]:
+    """Of each line, whether an earlier one has its receipt line or its key, whatever becomes of that one."""
     keys: dict[tuple[int, str], int] = {}
     receipts: dict[tuple[type, Receipt], int] = {}
-    kept: list[IssuePoints | RedeemPoints | CoalitionError] = []
+    found: list[DuplicateInBatch | None] = []
     for number, line in enumerate(lines):
-        if isinstance(line, CoalitionError):
-            kept.append(line)
-            continue
-        first = number
-        if line.receipt is not None:
-            first = receipts.setdefault((type(line), line.receipt), number)
-        if first != number:
-            kept.append(DuplicateInBatch(line=first, what="receipt line", field=("input", "receipt")))
-            continue
-        # Whom nobody knows has no keys; the ledger says that it does not know them.
-        if line.member_id != _NOBODY:
-            first = keys.setdefault((line.member_id.int, line.idempotency_key), number)
-        if first != number:
-            kept.append(DuplicateInBatch(line=first, what="key", field=("input", "idempotencyKey")))
-            continue
-        kept.append(line)
-    return kept
+        twice = None
+        wish = line.wish if isinstance(line, Refused) else line
+        if not isinstance(wish, CoalitionError):
+            # Whom nobody knows has no keys; the ledger says that it does not know them.
+            if wish.member_id != _NOBODY:
+                first = keys.setdefault((wish.member_id.int, wish.idempotency_key), number)
+                if first != number:
+                    twice = DuplicateInBatch(line=first, what="key", field=("input", "idempotencyKey"))
+            if wish.receipt is not None:
+                first = receipts.setdefault((type(wish), wish.receipt), number)
+                if first != number:
+                    twice = DuplicateInBatch(line=first, what="receipt line", field=("input", "receipt"))
+        found.append(twice)
+    return found

@@ -9,6 +9,8 @@ from typing import Final
 from coalition.errors import InvalidInput
 
 _MAX_MONTHS: Final = 1_200
+_LAST_DATE: Final = date(8999, 12, 31)
+"""A sandbox's clock goes no further either: from there all terms still end within the calendar."""
 _SHORTEST_MONTH: Final = 28  # days
 _YEAR: Final = 365
 _MONTHS: Final = 12
@@ -112,6 +114,8 @@ def check_expiry(expiry: Expiry, *, maturity_days: int) -> Expiry:
     _check_parts(expiry)
     rule, months = expiry.expiry_rule, expiry.expiry_months
     if rule is ExpiryRule.FIXED_DATE:
+        if expiry.expiry_date is not None and expiry.expiry_date > _LAST_DATE:
+            raise _wrong("expiryDate", f"expiryDate must be {_LAST_DATE} at the latest")
         if maturity_days >= _YEAR:
             raise _wrong("maturityDays", "points would pend for longer than from one such date to the next")
         return expiry

@@ -144,6 +144,8 @@ def _authorize(session: Session, wish: Authorize, memory: Memory) -> Posting:
 
 
 def _capture(session: Session, wish: Capture, memory: Memory) -> Posting:
+    # First: it refuses what could not be told in UTC.
+    occurred_at = memory.moment(session, wish.occurred_at)
     return capture_redemption(
         session,
         CaptureRedemption(
@@ -160,12 +162,14 @@ def _capture(session: Session, wish: Capture, memory: Memory) -> Posting:
             points=None if wish.points is None else Points(wish.points),
             amount=wish.amount,
             receipt=wish.receipt,
-            occurred_at=memory.moment(session, wish.occurred_at),
+            occurred_at=occurred_at,
         ),
     )
 
 
 def _void(session: Session, wish: Void, memory: Memory) -> Posting:
+    # First: it refuses what could not be told in UTC.
+    occurred_at = memory.moment(session, wish.occurred_at)
     return void_redemption(
         session,
         VoidRedemption(
@@ -173,7 +177,7 @@ def _void(session: Session, wish: Void, memory: Memory) -> Posting:
             partner_id=wish.partner_id,
             idempotency_key=wish.idempotency_key,
             request={"hold": wish.hold.transaction_id, "occurred_at": asked_moment(wish.occurred_at)},
-            occurred_at=memory.moment(session, wish.occurred_at),
+            occurred_at=occurred_at,
             reason=wish.reason,
         ),
     )

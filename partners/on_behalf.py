@@ -16,6 +16,7 @@ from coalition.errors import HoldUnknown, IdempotencyConflict, NotReversible, Tr
 from coalition.global_ids import read_reference, spell_reference
 from coalition.holding import get_holds
 from coalition.ids import NETWORK, PartnerId
+from coalition.keys import MAX_KEY, check_key
 from partners import holds, operations, till
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ COMMAND_LINE: Final = "command line"
 """Whose keys they are."""
 _PREFIX: Final = "operator:"
 """What the operator's keys begin with in the journal, so that none is a partner's by chance."""
+_LONGEST_KEY: Final = MAX_KEY - len(_PREFIX)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,6 +150,8 @@ def _once(
     request: Mapping[str, object],
     post: Callable[[str], Posting],
 ) -> Done:
+    check_key(key, longest=_LONGEST_KEY)
+
     def work() -> dict[str, Any]:
         posting = post(f"{_PREFIX}{key}")
         if posting.replayed:

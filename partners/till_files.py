@@ -5,7 +5,7 @@ import io
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 import orjson
 
+from coalition.amounts import decimal_in
 from coalition.errors import CoalitionError, InvalidInput
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import PartnerId
@@ -24,7 +25,11 @@ OPTIONAL: Final = ("store", "terminal", "line", "revision", "member_kind")
 NOWHERE: Final = "-"
 """Store or terminal of a file that names none."""
 
+_FIRST_YEAR: Final = 1900
+_LAST_YEAR: Final = 9998
 _LONGEST_LINE: Final = 65_536  # bytes; a line of the largest fields has about two thousand
+_ENDS: Final = ("\n", "\r")
+_QUOTES: Final = "a quote must be closed in its own line, and one within quotes is written twice"
 
 
 class LineKind(StrEnum):
@@ -113,27 +118,45 @@ _COLUMNS: Final = {
 def _csv_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
     # Bytes that are no UTF-8 become characters that no field accepts, so that they cost one line.
     text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-    reader = csv.reader(text, strict=True)
-    header = [name.strip().lower() for name in next(reader, [])]
+    header = [name.strip().lower() for name in _header(text)]
     missing = [name for name in REQUIRED if name not in header]
     if missing or not set(VALUES) & set(header):
         raise InvalidInput(
             f"the first line must name the columns; missing: {', '.join(missing) or 'amount or points'}",
             field=("header",),
         )
-    while True:
+    number = 1
+    while line := text.readline(_LONGEST_LINE):
+        number += 1
+        if len(line) == _LONGEST_LINE and not line.endswith(_ENDS):
+            while (rest := text.readline(_LONGEST_LINE)) and not rest.endswith(_ENDS):
+                continue
+            yield number, f"is longer than {_LONGEST_LINE:,} characters"
+            continue
         try:
-            values = next(reader)
-        except StopIteration:
-            break
+            values = _columns(line)
         except csv.Error as error:
-            yield reader.line_num, f"is no CSV: {error}"
+            yield number, f"is no CSV: {error}; {_QUOTES}"
             continue
         if len(values) == len(header):
-            yield reader.line_num, dict(zip(header, values, strict=True))
+            yield number, dict(zip(header, values, strict=True))
         elif values:
-            yield reader.line_num, f"has {len(values)} fields, and the first line names {len(header)}"
+            yield number, f"has {len(values)} fields, and the first line names {len(header)}"
     text.detach()
+
+
+def _header(text: io.TextIOWrapper) -> list[str]:
+    try:
+        return _columns(text.readline(_LONGEST_LINE))
+    except csv.Error as error:
+        raise InvalidInput(
+            f"the first line must name the columns and is no CSV: {error}; {_QUOTES}", field=("header",)
+        ) from None
+
+
+def _columns(line: str) -> list[str]:
+    """A line by itself, since a quote that is not closed would take the lines after it for its column."""
+    return next(csv.reader((line,), strict=True))
 
 
 def _jsonl_rows(file: BinaryIO) -> Iterator[tuple[int, Mapping[str, Any] | str]]:
@@ -225,12 +248,10 @@ def _decimal(row: Mapping[str, Any], column: str) -> Decimal | None:
     text = _text({column: value}, column, "")
     if text == "":
         return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise InvalidInput(
-            f"{column} must be a decimal such as 12.34 and is {text[:40]!r}", field=(column,)
-        ) from None
+    number = decimal_in(text)
+    if number is None:
+        raise InvalidInput(f"{column} must be a decimal such as 12.34 and is {text[:40]!r}", field=(column,))
+    return number
 
 
 def _moment(row: Mapping[str, Any], zone: ZoneInfo) -> datetime:
@@ -242,6 +263,11 @@ def _moment(row: Mapping[str, Any], zone: ZoneInfo) -> datetime:
             f"time must be as in ISO 8601, such as 2026-03-01T14:05:00+01:00, and is {text[:40]!r}",
             field=("time",),
         ) from None
+    # Beyond these a zone's offset may lead out of the calendar.
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise InvalidInput(
+            f"time must be of the years {_FIRST_YEAR} to {_LAST_YEAR} and is {text[:40]!r}", field=("time",)
+        )
     return moment if moment.tzinfo else moment.replace(tzinfo=zone)
 
 

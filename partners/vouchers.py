@@ -208,6 +208,8 @@ def _issue(session: Session, wish: Issue, memory: Memory) -> Posting:
 
 
 def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
+    # First: it refuses what could not be told in UTC.
+    occurred_at = memory.moment(session, wish.occurred_at)
     return vouchers.redeem_voucher(
         session,
         vouchers.RedeemVoucher(
@@ -224,7 +226,7 @@ def _redeem(session: Session, wish: Redeem, memory: Memory) -> Posting:
             points=None if wish.points is None else Points(wish.points),
             amount=wish.amount,
             receipt=wish.receipt,
-            occurred_at=memory.moment(session, wish.occurred_at),
+            occurred_at=occurred_at,
         ),
     )
 

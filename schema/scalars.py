@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import datetime as dt
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import strawberry
 from strawberry.types.scalar import ScalarDefinition
 
-from coalition.amounts import Points
+from coalition.amounts import Points, decimal_in
 
 _LONGEST = 40
 """Characters; longer than any value that a column could hold, and short enough to convert at once."""
@@ -31,14 +31,8 @@ def _points(value: object) -> Points:
 def _decimal(value: object) -> Decimal:
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
-    if isinstance(value, str) and len(value) <= _LONGEST:
-        try:
-            number = Decimal(value)
-        except InvalidOperation:
-            pass
-        else:
-            if number.is_finite():
-                return number
+    if isinstance(value, str) and len(value) <= _LONGEST and (number := decimal_in(value)) is not None:
+        return number
     raise ValueError(
         'Decimal must be an exact number, as a String such as "12.50" or an Int, never a Float;'
         f" got {_shown(value)}."

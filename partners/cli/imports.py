@@ -66,12 +66,14 @@ def import_file(file: Path, code: str, written: Format | None, rejects: Path | N
     time         ISO 8601; without a zone it is in the programme's
     amount       money spent (issues), or given back (reversals), or
     points       points (issues; redemptions, with the amount that they stand for, if you like; reversals)
-    store, terminal, line, revision        of the receipt, if there are several
+    store        of the receipt; a partner that has published its stores must give it
+    terminal, line, revision               of the receipt, if there are several
     member_kind  card (if not given), phone, email, partner_reference
 
-    Other columns are ignored. The same file again changes nothing: each receipt line has one effect. What
-    is refused goes to the rejects file (line, field, reason) and stops nothing else; correct those lines
-    and import them again, with the rest or without.
+    Other columns are ignored. A line of the file is a line to be posted: no column holds a line break. The
+    same file again changes nothing: each receipt line has one effect. What is refused goes to the rejects
+    file (line, field, reason) and stops nothing else; correct those lines and import them again, with the
+    rest or without.
 
     A reversal names the receipt line that it undoes: so many of its points, what an amount of its money
     stands for, or with neither all that is left of it. Parts of one receipt line are told apart by their

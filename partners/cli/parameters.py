@@ -1,12 +1,13 @@
 """How this room's commands read what is typed: decimals, partners."""
 
 from collections.abc import Callable, Collection
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 
 import click
 from sqlalchemy.orm import Session
 
+from coalition.amounts import decimal_in
 from coalition.ids import NETWORK, PartyId
 from partners.directory import get_partner_by_code, get_partners
 
@@ -22,10 +23,10 @@ class ExactDecimal(click.ParamType[Decimal]):
         """Read it, or say what is wrong."""
         if isinstance(value, Decimal):
             return value
-        try:
-            return Decimal(value)
-        except InvalidOperation:
+        number = decimal_in(value)
+        if number is None:
             self.fail(f"{value!r} is no decimal number, such as 0.0095", param, ctx)
+        return number
 
 
 DECIMAL: Final = ExactDecimal()

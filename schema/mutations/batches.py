@@ -10,7 +10,7 @@ import strawberry
 from coalition.errors import BatchStopped, CoalitionError
 from coalition.members import Named, find_all_named
 from partners import till
-from partners.batches import MAX_LINES, post_batch
+from partners.batches import MAX_LINES, Refused, post_batch
 from partners.scopes import Scope
 from schema.context import Context, Info
 from schema.cost import BATCH, OF_LINE, ONE, WRITES, WRITES_LINE
@@ -137,16 +137,18 @@ def _post(
 
     def post(session: Session) -> list[Posting | CoalitionError] | BatchStopped:
         named = _named(session, lines[: MAX_LINES + 1], partner_id)
-        wishes: list[till.Issue | till.Redeem | CoalitionError] = []
+        wishes: list[till.Issue | till.Redeem | Refused] = []
         for line, member, attempt in zip(lines, named, attempts, strict=False):
+            refused = member if isinstance(member, CoalitionError) else None
+            who = Named(member_id=NOBODY) if isinstance(member, CoalitionError) else member
+            if refused is None:
+                attempt.member_id = who.member_id
             try:
-                if isinstance(member, CoalitionError):
-                    raise member
-                attempt.member_id = member.member_id
                 attempt.receipt = line.receipt.receipt() if line.receipt else None
-                wishes.append(wish_of(line, member, attempt.receipt))
             except CoalitionError as refusal:
-                wishes.append(refusal)
+                refused = refused or refusal
+            wish = wish_of(line, who, attempt.receipt)
+            wishes.append(wish if refused is None else Refused(wish, refused))
         try:
             return post_batch(session, partner_id, wishes, atomic=atomic)
         except BatchStopped as stopped:

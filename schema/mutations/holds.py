@@ -213,7 +213,8 @@ class HoldMutations:
 
     @strawberry.mutation(
         description="Spend points that you set aside, once: the very lots of the hold, even such as have"
-        " expired since. What you do not take is released.",
+        " expired since. What you do not take is released. While you are suspended you are refused"
+        " (PARTNER_NOT_ACTIVE), and may capture it when you are active again, if the hold is still open.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )

@@ -26,6 +26,7 @@ from schema.objects.partners import (
     Partner,
     partner_of,
 )
+from schema.paths import placed
 from schema.viewer import Requires
 
 
@@ -192,6 +193,8 @@ def _move(
     return _partner(info, wish, move)
 
 
+@placed("earnRule", "points", instead_of=("earnPoints",))
+@placed("earnRule", "amount", instead_of=("earnAmount",))
 def _publish(session: Session, wish: PublishAgreementInput, by: str) -> dict[str, Any]:
     rule = wish.earn_rule
     published = agreements.publish_agreement(

@@ -187,7 +187,9 @@ class VoucherMutations:
         description="Be given the points of a voucher that your till took, once. The points were held for it"
         " since it was made, so nobody loses by one that was taken while it was good (redeemBy) and is"
         " presented in time (presentBy). Whoever takes one that is forged, out of date or taken before, at"
-        " another till of yours, or presents it too late, bears the loss. It is the member's own word.",
+        " another till of yours, or presents it too late, bears the loss. While you are suspended you are"
+        " refused (PARTNER_NOT_ACTIVE), and may present it when you are active again, if it is still in"
+        " time. It is the member's own word.",
         extensions=[Requires(Scope.POINTS_REDEEM)],
         directives=[WRITES],
     )

@@ -28,6 +28,8 @@ from partners.earning import EarnRule
 from partners.till import Issue, Redeem
 from schema.inputs import NOBODY
 
+HOUR = timedelta(hours=1)
+
 
 @pytest.fixture
 def grocer(coalition: Coalition) -> Partner:
@@ -159,10 +161,17 @@ def test_a_receipt_line_or_key_that_comes_twice_is_named_with_the_line_that_has_
         coalition.wish(Issue, other, grocer, points=8, receipt=receipt("2")),
         coalition.wish(Issue, NOBODY, grocer, points=8, idempotency_key="n"),
         coalition.wish(Issue, NOBODY, grocer, points=8, idempotency_key="n"),
+        coalition.wish(Issue, member, grocer, points=9, idempotency_key="f", occurred_at=START + HOUR),
+        coalition.wish(Issue, member, grocer, points=9, idempotency_key="f"),
+        # Its receipt comes twice, and its key is not the next line's for that.
+        coalition.wish(Issue, member, grocer, points=9, idempotency_key="g", receipt=receipt("1")),
+        coalition.wish(Issue, member, grocer, points=9, idempotency_key="g", receipt=receipt("3")),
+        coalition.wish(Redeem, member, grocer, points=-1, receipt=receipt("4")),
+        coalition.wish(Redeem, member, grocer, points=-1, receipt=receipt("4")),
     ]
     outcomes = posted(coalition, grocer, *lines)
     assert codes(outcomes) == [
-        # The first line with a receipt counts, whatever becomes of it; a line that could never be posted is none.
+        # The first line with a receipt counts, whatever becomes of it, also where it could never be posted.
         "INSUFFICIENT_POINTS",
         "",
         "DUPLICATE_IN_BATCH",
@@ -170,15 +179,26 @@ def test_a_receipt_line_or_key_that_comes_twice_is_named_with_the_line_that_has_
         "DUPLICATE_IN_BATCH",
         "",
         "POINTS_INVALID",
-        "",
+        "DUPLICATE_IN_BATCH",
         "MEMBER_UNKNOWN",
         "MEMBER_UNKNOWN",
+        "OCCURRED_IN_FUTURE",
+        "DUPLICATE_IN_BATCH",
+        "DUPLICATE_IN_BATCH",
+        "DUPLICATE_IN_BATCH",
+        "POINTS_INVALID",
+        "DUPLICATE_IN_BATCH",
     ]
     assert [(one.facts["line"], one.path) for one in outcomes if isinstance(one, DuplicateInBatch)] == [
         (1, ("input", "receipt")),
         (3, ("input", "idempotencyKey")),
+        (6, ("input", "receipt")),
+        (10, ("input", "idempotencyKey")),
+        (1, ("input", "receipt")),
+        (12, ("input", "idempotencyKey")),
+        (14, ("input", "receipt")),
     ]
-    assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(26,)]
+    assert coalition.rows("SELECT sum(available) FROM ledger.member_head") == [(18,)]
     before = coalition.snapshot()
     again = posted(coalition, grocer, *lines[1:])
     assert codes(again) == codes(outcomes)[1:]

@@ -1,5 +1,6 @@
 """When points lapse: each rule's last day, what makes no sense, and lots that activity keeps alive."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -92,6 +93,11 @@ WRONG: list[tuple[str, dict[str, Any]]] = [
         "expiryMonths",
         {"expiry_rule": ExpiryRule.FIXED_DATE, "expiry_months": 3, "expiry_date": date(2027, 1, 1)},
     ),
+    (
+        "expiryDate",
+        {"expiry_rule": ExpiryRule.FIXED_DATE, "expiry_months": None, "expiry_date": date(9000, 1, 1)},
+    ),
+    ("expiryMonths", {"expiry_months": 1_201}),
     ("activity", {"expiry_rule": ExpiryRule.INACTIVITY}),
     ("activity", {"activity": Activity.ANY, "activity_where": ActivityWhere.ANYWHERE}),
     ("activityWhere", {"expiry_rule": ExpiryRule.INACTIVITY, "activity": Activity.ANY}),
@@ -105,6 +111,34 @@ def test_parts_that_do_not_belong_together_are_refused_by_field(field: str, part
     with pytest.raises(InvalidInput) as refusal:
         check_expiry(Expiry(**parts), maturity_days=0)
     assert refusal.value.path == ("input", field)
+
+
+def test_terms_that_lead_out_of_the_calendar_are_not_published_and_the_longest_are_kept_to_its_end(
+    coalition: Coalition,
+) -> None:
+    def fixed(day: date) -> Expiry:
+        return Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=day)
+
+    grocer = coalition.trading(expiry=fixed(date(8999, 12, 31)), maturity_days=364)
+    for day in (date(9999, 12, 31), date(9999, 12, 30), date(9000, 1, 1)):
+        with coalition.refused("INVALID_INPUT") as told:
+            coalition.publish(grocer, expiry=fixed(day))
+        assert told[0].path == ("input", "expiryDate")
+    partners = [
+        coalition.trading("century", expiry=Expiry(expiry_months=1_200), maturity_days=3_650),
+        coalition.trading(
+            "quiet", expiry=replace(idle(), expiry_months=1_200), maturity_days=3_650, grace_days=3_650
+        ),
+        grocer,
+    ]
+    member = coalition.member(of=grocer)
+    # The last day to which a sandbox's clock goes.
+    for moment in (START, datetime(8999, 12, 31, 12, tzinfo=UTC)):
+        coalition.set_clock(moment)
+        for partner in partners:
+            coalition.issue(member, partner, points=5)
+    assert coalition.rows("SELECT extract(year FROM max(expires_at))::int FROM ledger.lot") == [(9099,)]
+    audited(coalition)
 
 
 # -- inactivity, on the real ledger ------------------------------------------------------------------

@@ -268,6 +268,7 @@ def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
         f"s1,t1,15,-1,issue,{cards[0]},2026-03-02T11:00:00Z,,10",
         "too,few",
         line(20, cards[2]),
+        f"s1,t1,21,2147483648,issue,{cards[0]},2026-03-02T11:00:00Z,,10",
     )
 
     ended = imported(file)
@@ -292,8 +293,38 @@ def test_what_is_refused_goes_to_the_rejects_file_and_stops_nothing(
         ("16", "receipt", "INVALID_INPUT"),
         ("17", "line", "INVALID_INPUT"),
         ("18", "", "INVALID_INPUT"),
+        ("20", "line", "INVALID_INPUT"),
     ]
+    for beyond in (14, 16):
+        assert rejects(file)[beyond]["reason"] == "receipt.line must be from 0 to 2,147,483,647"
     assert coalition.rows("SELECT count(*), sum(points) FROM ledger.transaction") == [(2, 20)]
+
+
+def test_what_no_till_means_by_a_time_or_an_amount_costs_its_line_only(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    imported(written(tmp_path / "before.csv", line(1, cards[0], amount="50", points="")))
+    times = (
+        "0001-01-01T00:00:00",
+        "0001-01-01T00:00:00+05:00",
+        "1899-12-31T23:59:59Z",
+        "9999-12-31T23:59:59-05:00",
+        "9999-01-01T00:00:00",
+    )
+    amounts = ("sNaN", "NaN", "Infinity", "-inf", "1_0", "\u0661\u0662", "1e9999999", "1.2.3", "e5")
+    bad = [("time", f"{time},,5") for time in times]
+    bad += [("amount", f"2026-03-02T11:00:00Z,{amount},") for amount in amounts]
+    lines = [f"s1,t1,1,1,{kind},{cards[0]},{rest}" for kind in ("issue", "reverse_issue") for _, rest in bad]
+    with coalition.nothing_moves():
+        file = written(tmp_path / "bad.csv", *lines)
+        assert imported(file).exit_code == 1
+    assert [(row["line"], row["field"], row["code"]) for row in rejects(file)] == [
+        (str(number), field, "INVALID_INPUT") for number, (field, _) in enumerate(bad + bad, start=2)
+    ]
+    # What stands around them is posted.
+    written(file, line(2, cards[0]), *lines, line(3, cards[0], amount="1.2e1", points=""))
+    assert json.loads(imported(file).stdout)["points"] == {"issue": 10 + 12}
+    assert len(rejects(file)) == len(lines)
 
 
 def test_a_rejects_file_does_not_outlive_the_rejects(cards: list[str], tmp_path: Path) -> None:
@@ -345,6 +376,56 @@ def test_bytes_that_are_no_text_cost_one_line(cards: list[str], tmp_path: Path) 
 
     assert json.loads(ended.stdout)["posted"] == {"issue": 1}
     assert [(row["line"], row["field"]) for row in rejects(file)] == [("2", "store")]
+
+
+def test_a_quote_that_is_not_closed_costs_its_own_line_only(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    opened = line(2, cards[0]).replace("s1,", '"s1,')
+    file = tmp_path / "till.csv"
+    parts = [
+        HEADER,
+        line(1, cards[0]),
+        opened,
+        line(3, cards[0]),
+        "",
+        line(4, cards[0]).replace("t1", '"t""1"'),
+        line(5, cards[0]).replace(",t1", ',t"1'),
+        line(6, cards[0]).replace(",t1", ',"t1"x'),
+        "s1,t1," + "7" * 70_000,
+        line(8, cards[0]) + '"',
+        line(9, cards[0]),
+        opened,
+    ]
+    file.write_bytes("\r\n".join(parts).encode())
+
+    ended = imported(file)
+
+    assert ended.exit_code == 1
+    assert json.loads(ended.stdout)["posted"] == {"issue": 5}
+    assert [(row["line"], row["field"], row["code"]) for row in rejects(file)] == [
+        (number, field, "INVALID_INPUT")
+        for number, field in (("3", ""), ("8", ""), ("9", ""), ("10", "points"), ("12", ""))
+    ]
+    assert "closed in its own line" in rejects(file)[0]["reason"]
+    assert coalition.rows(
+        "SELECT terminal, receipt_number FROM ledger.transaction ORDER BY receipt_number"
+    ) == [
+        ("t1", "1"),
+        ("t1", "3"),
+        ('t"1', "4"),
+        ('t"1', "5"),
+        ("t1", "9"),
+    ]
+
+
+def test_a_header_that_is_no_csv_is_refused_whole(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    with coalition.nothing_moves():
+        ended = imported(written(tmp_path / "till.csv", line(1, cards[0]), header='"' + HEADER))
+    assert ended.exit_code == 1
+    assert "is no CSV" in ended.stderr
 
 
 def test_a_file_without_its_columns_is_refused_whole(

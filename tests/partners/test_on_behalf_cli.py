@@ -134,6 +134,31 @@ def test_a_partners_own_key_is_not_taken_for_the_operators(
     assert terminal.data("transaction", "show", name_of(issue))["operator"] is None
 
 
+def test_money_that_is_no_plain_number_is_not_understood(
+    coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
+) -> None:
+    issue = name_of(coalition.issue(member, grocer, amount=Decimal(20)))
+    with coalition.nothing_moves():
+        for amount in ("sNaN", "NaN", "Infinity", "1_0", "\u0661", "1e9999999", ""):
+            told = terminal(*reverse(issue, "--amount", amount), exit_code=2).stderr
+            assert "is no decimal number" in told
+
+
+def test_a_key_is_as_long_as_the_journal_has_room_for_and_else_its_bound_is_told(
+    coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
+) -> None:
+    issue = name_of(coalition.issue(member, grocer, points=100))
+    hold = name_of(held(coalition, member, grocer, 5))
+    with coalition.nothing_moves():
+        for words in (reverse(issue), ("hold", "void", hold, "--reason", "broke", "--yes", "--by", "ada")):
+            for length in (247, 255, 256):
+                told = terminal(*words, "--key", "k" * length, exit_code=1).stderr
+                assert "1 to 246 printable characters" in " ".join(told.split())
+    wish = reverse(issue, "--points", "1", "--key", "k" * 246)
+    assert terminal.data(*wish)["operator"] == "ada"
+    assert terminal.data(*wish)["replayed"]
+
+
 def test_what_the_member_has_spent_does_not_come_back(
     coalition: Coalition, grocer: Partner, member: MemberId, terminal: Terminal
 ) -> None:

@@ -14,6 +14,7 @@ from databases import TestCluster
 from graphql import GraphQLInputObjectType, GraphQLList, get_nullable_type
 
 from coalition.ids import MemberId
+from coalition.paging import cursor_of
 from partners.directory import Partner
 from schema.graph import build, core_schema
 from schema.ids import member_in
@@ -208,6 +209,16 @@ BAD: dict[str, tuple[set[str], dict[str, Any], Refusal]] = {
         {"occurredAt": "2019-01-01T00:00:00Z"},
         ("OCCURRED_TOO_LONG_AGO", _OCCURRED),
     ),
+    "of before all zones": (
+        set(POSTINGS),
+        {"occurredAt": "0001-01-01T00:00:00+05:00"},
+        ("INVALID_INPUT", _OCCURRED),
+    ),
+    "of after all zones": (
+        set(POSTINGS),
+        {"occurredAt": "9999-12-31T23:59:59-05:00"},
+        ("OCCURRED_IN_FUTURE", _OCCURRED),
+    ),
     "an endless key": (set(POSTINGS), {"idempotencyKey": ENDLESS}, ("INVALID_INPUT", _KEY)),
     "a member by what is no phone": (
         NAMES_A_MEMBER,
@@ -263,6 +274,49 @@ def test_partial_amounts_that_do_not_add_up_are_refused_and_nothing_moves(
 ) -> None:
     with scene.api.nothing_moves():
         assert POSTINGS[posting](scene, given) == [refusal]
+
+
+@pytest.mark.parametrize(
+    "amount", ["1_0", "\u0661\u0662", "NaN", "sNaN", "Infinity", "1e9999999", "0x10", " 5", "1.2.3", ""]
+)
+def test_an_amount_that_is_no_plain_number_is_none_of_its_type_and_nothing_moves(
+    scene: Scene, amount: str
+) -> None:
+    given = {"idempotencyKey": "number", "member": named(scene.ada), "amount": amount}
+    with scene.api.nothing_moves():
+        answer = scene.till.send(mutation("issuePoints"), {"input": given}).json()
+        assert answer.get("data") is None
+        assert "Decimal must be an exact number" in answer["errors"][0]["message"]
+
+
+def test_an_amount_may_have_a_sign_a_bare_point_or_an_exponent(scene: Scene) -> None:
+    ones = [
+        scene.till.issue(scene.bea, amount=amount)["transaction"]["points"]
+        for amount in ("+1", "1.", "01.0", "1e0", "0.1E+1", "10e-1")
+    ]
+    assert ones == ["1"] * 6
+    assert scene.till.issue(scene.bea, amount=".5")["transaction"]["points"] == "0"
+
+
+@pytest.mark.parametrize(
+    "sequence", ["9" * 23, "9223372036854775808", "-1", "+1", "1_0", " 1", "\u0661", "1.0", ""]
+)
+@pytest.mark.parametrize("side", ["after", "before"])
+def test_a_cursor_that_no_member_list_gave_is_refused_by_its_argument(
+    scene: Scene, sequence: str, side: str
+) -> None:
+    query = f"""query ($by: MemberBy!, $at: String!) {{
+        transactions(filter: {{member: $by}}, {side}: $at) {{ edges {{ cursor }} }}
+    }}"""
+
+    def sent(number: str) -> Any:
+        at = cursor_of(("2026-03-02", number))
+        return scene.till.send(query, {"by": named(scene.ada), "at": at}).json()
+
+    [error] = sent(sequence)["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
+    assert error["message"] == f"{side} is not a cursor of this list"
+    assert "errors" not in sent("9223372036854775807")
 
 
 def test_a_voucher_forged_used_before_or_out_of_date_is_refused_and_nothing_moves(scene: Scene) -> None:
@@ -342,6 +396,14 @@ def test_whom_nobody_could_be_known_by_so_joins_not_and_is_not_linked(scene: Sce
 
 _VALUE = ["identifier", "value"]
 _RECEIPT = {"receipt": STORE | {"number": "unheard of"}}
+TERMS = {
+    "partner": "grocer",
+    "validFrom": "2026-03-02",
+    "serviceFee": "0.0025",
+    "funding": "0.0095",
+    "redemptionCharge": "0",
+    "reimbursement": "0.0095",
+}
 _CHANGES = ("blockIdentifier", "unblockIdentifier", "unlinkIdentifier")
 WHO_AND_WHERE: list[tuple[str, str, dict[str, Any], str, list[str]]] = [
     (
@@ -466,6 +528,28 @@ WHO_AND_WHERE: list[tuple[str, str, dict[str, Any], str, list[str]]] = [
         },
         "PARTNER_UNKNOWN",
         ["partner"],
+    ),
+    *[
+        (
+            "operator",
+            "publishAgreement",
+            {**TERMS, "earnRule": rule},
+            "INVALID_INPUT",
+            ["earnRule", part],
+        )
+        for rule, part in (
+            ({"points": "-1"}, "points"),
+            ({"points": "1e20"}, "points"),
+            ({"points": "1", "amount": "0"}, "amount"),
+            ({"points": "1", "amount": "999999999999"}, "amount"),
+        )
+    ],
+    (
+        "operator",
+        "publishAgreement",
+        {**TERMS, "expiryRule": "FIXED_DATE", "expiryMonths": None, "expiryDate": "9999-12-31"},
+        "INVALID_INPUT",
+        ["expiryDate"],
     ),
     (
         "operator",

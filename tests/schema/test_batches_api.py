@@ -104,6 +104,37 @@ def test_each_line_has_its_outcome_in_its_place(api: Api) -> None:
         assert run_audit(session) == []
 
 
+@pytest.mark.parametrize("mutation", [ISSUE, REDEEM])
+def test_a_line_that_was_refused_at_once_keeps_its_receipt_and_its_key_from_those_after_it(
+    api: Api, mutation: str
+) -> None:
+    grocer = api.coalition.trading()
+    till, member = api.client_of(grocer), api.enrolled(grocer)
+    till.issue(member, points=100)
+    nobody = {"identifier": CARD | {"value": "?"}}
+    with api.nothing_moves():
+        given = send(
+            till,
+            mutation,
+            line(nobody, "a", receipt=receipt("1")),
+            line(member, "b", receipt=receipt("1")),
+            line(member, "c", receipt=receipt("") | {"store": ""}),
+            line(member, "c", receipt=receipt("2")),
+            line(member, "d", 0, receipt=receipt("3")),
+            line(member, "e", receipt=receipt("3")),
+            line(nobody, "f", receipt=receipt("") | {"store": ""}),
+        )
+    assert outcomes(given) == [
+        "IDENTIFIER_INVALID",
+        "DUPLICATE_IN_BATCH",
+        "INVALID_INPUT",
+        "DUPLICATE_IN_BATCH",
+        "POINTS_INVALID",
+        "DUPLICATE_IN_BATCH",
+        "IDENTIFIER_INVALID",
+    ]
+
+
 def test_a_replay_gets_the_same_answers_singly_too(api: Api) -> None:
     grocer = api.coalition.trading()
     till = api.client_of(grocer)

@@ -268,3 +268,36 @@ def test_the_command_checks_a_voucher_without_network_or_database(shop: Shop, tm
     )
     keys.write_text("[]")
     assert verify().exit_code == 2
+
+
+def test_a_suspended_partner_presents_when_it_is_active_again_if_the_hold_is_still_open(
+    api: Api, shop: Shop
+) -> None:
+    def set_state(mutation: str) -> None:
+        query = (
+            f"mutation ($input: {mutation[0].upper()}{mutation[1:]}Input!) {{ {mutation}(input: $input) {{"
+        )
+        assert codes(api.operator().do(query + " userErrors { code } } }", partner=shop.grocer.code)) == []
+
+    first, second = (shop.make(points=100)["voucher"] for _ in range(2))
+    authorize = """mutation ($input: AuthorizeRedemptionInput!) {
+        authorizeRedemption(input: $input) { hold { id } userErrors { code } }
+    }"""
+    hold = shop.till.do(authorize, member={"id": shop.id}, points=50)["hold"]["id"]
+    bought = _now(first).isoformat()
+    api.coalition.set_clock(_now(first))
+    set_state("suspendPartner")
+    with api.nothing_moves():
+        assert codes(shop.till.do(REDEEM, voucher=first["token"], occurredAt=bought)) == [
+            "PARTNER_NOT_ACTIVE"
+        ]
+        assert codes(shop.till.do(CAPTURE, holdId=hold)) == ["PARTNER_NOT_ACTIVE"]
+    set_state("activatePartner")
+    assert codes(shop.till.do(CAPTURE, holdId=hold)) == []
+    assert shop.till.do(REDEEM, voucher=first["token"], occurredAt=bought)["hold"]["state"] == "CAPTURED"
+    set_state("suspendPartner")
+    api.coalition.set_clock(datetime.fromisoformat(second["presentBy"]))
+    set_state("activatePartner")
+    with api.nothing_moves():
+        late = shop.till.do(REDEEM, voucher=second["token"], occurredAt=bought)
+        assert codes(late) == ["VOUCHER_EXPIRED"]
