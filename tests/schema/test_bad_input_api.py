@@ -298,25 +298,18 @@ def test_an_amount_may_have_a_sign_a_bare_point_or_an_exponent(scene: Scene) -> 
     assert scene.till.issue(scene.bea, amount=".5")["transaction"]["points"] == "0"
 
 
-@pytest.mark.parametrize(
-    "sequence", ["9" * 23, "9223372036854775808", "-1", "+1", "1_0", " 1", "\u0661", "1.0", ""]
-)
+@pytest.mark.parametrize("last", ["9" * 23, "1", "\u0661", "", "6f9619ff-8b86-4d01-b42d-00c04fc964ff"])
 @pytest.mark.parametrize("side", ["after", "before"])
 def test_a_cursor_that_no_member_list_gave_is_refused_by_its_argument(
-    scene: Scene, sequence: str, side: str
+    scene: Scene, last: str, side: str
 ) -> None:
     query = f"""query ($by: MemberBy!, $at: String!) {{
         transactions(filter: {{member: $by}}, {side}: $at) {{ edges {{ cursor }} }}
     }}"""
-
-    def sent(number: str) -> Any:
-        at = cursor_of(("2026-03-02", number))
-        return scene.till.send(query, {"by": named(scene.ada), "at": at}).json()
-
-    [error] = sent(sequence)["errors"]
+    at = cursor_of(("2026-03-02", last))
+    [error] = scene.till.send(query, {"by": named(scene.ada), "at": at}).json()["errors"]
     assert error["extensions"]["code"] == "INVALID_INPUT"
     assert error["message"] == f"{side} is not a cursor of this list"
-    assert "errors" not in sent("9223372036854775807")
 
 
 def test_a_voucher_forged_used_before_or_out_of_date_is_refused_and_nothing_moves(scene: Scene) -> None:
