@@ -152,6 +152,8 @@ def hand_over(
             by_pool=kind == "pool",
         )
         taker.lots.append(fresh)
+        if kind == "merge":
+            lot.merged.append(fresh)
         arrived.append(fresh)
         owner = ("lot", fresh.number)
         into += [
