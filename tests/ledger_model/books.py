@@ -67,6 +67,8 @@ class Claim:
     points: int
     open: int
     origin: tuple[int, int] | None = None
+    brought_by: tuple[int, ...] = ()
+    """Through whose merges it came, one into the other; an un-merge takes the last away."""
 
 
 @dataclass(eq=False)
