@@ -44,24 +44,24 @@ def points_change_hands(books: Books) -> None:
     gus, hal = books.member(), books.member()
     books.issue(gus, books.grocer, 80, expires=timedelta(days=30))
     books.issue(gus, books.baker, 20, shared=True)
-    owed = books.issue(hal, books.baker, 12)
-    books.redeem(hal, books.florist, 12)
-    books.reverse(owed, books.baker)
+    _owe(books, hal, 12)
     ledger.transfer(gus, 90, to=hal, by="ada")
     ledger.transfer(hal, 5, to=gus)
 
-    # Merges: one that stays, with a debt; one that is undone; one that a reversal reaches through.
+    # Merges: two that stay, one of them with a debt; one that is undone; one that a reversal reaches through.
     ivy, joy, kim, lou = (books.member() for _ in range(4))
-    debts = []
     for member in (joy, lou):
         books.issue(member, books.grocer, 40, matures=timedelta(days=9))
-        debts.append(books.issue(member, books.baker, 20))
-        books.redeem(member, books.florist, 20)
-        books.reverse(debts[-1], books.baker)
+        _owe(books, member, 20)
         books.issue(member, books.grocer, 8)
     returned = books.issue(joy, books.grocer, 30)
     ledger.merge(ivy, joy)
     ledger.merge(kim, lou)
+    mia, ned = books.member(), books.member()
+    _owe(books, ned, 12)
+    for member in (mia, ned):
+        books.issue(member, books.grocer, 7, matures=timedelta(days=9))
+    ledger.merge(mia, ned)
     books.next_day()
 
     ledger.capture(kept.ref, 55, by=grocer)
@@ -80,6 +80,13 @@ def points_change_hands(books: Books) -> None:
         adjusting.post_adjustment(session, dee, given, by="grace", agreement_id=books.baker.agreement_id)
     with books.database.single_call() as session:
         adjusting.post_adjustment(session, gus, taken, by="ada", agreement_id=None)
+
+
+def _owe(books: Books, member: MemberId, points: int) -> None:
+    """Spend what the issuer then takes back."""
+    owed = books.issue(member, books.baker, points)
+    books.redeem(member, books.florist, points)
+    books.reverse(owed, books.baker)
 
 
 def _part(ledger: LedgerDriver, survivor: MemberId, merged: MemberId, *, at: PartnerId) -> None:

@@ -77,6 +77,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     handovers.given_points_are_received,
     handovers.merged_members_have_nothing,
     handovers.claims_are_handed_over_whole,
+    handovers.claims_are_of_who_is_merged,
     handovers.operators_acts_say_whose_they_are,
     handovers.adjustments_are_posted_as_proposed,
     pools.places_agree_with_heads,

@@ -198,6 +198,47 @@ def claims_are_handed_over_whole(session: Session) -> Iterator[Finding]:
     return findings(claims_are_handed_over_whole, session, subject="deficit", query=query)
 
 
+def claims_are_of_who_is_merged(session: Session) -> Iterator[Finding]:
+    """An open claim arose where it is, or came from one who is merged; what was given back had come along."""
+    # Each claim is followed back to the one that it is the same as: where an un-merge gave it back, to the
+    # one before that merge, of the same member.
+    query = """
+    WITH RECURSIVE moved AS (
+        SELECT d.*, t.kind
+          FROM ledger.deficit d
+          JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+    ), back AS (
+        SELECT member_id, deficit_id, member_id AS here, deficit_id AS claim, 0 AS undone
+          FROM ledger.deficit
+         WHERE from_deficit_id IS NOT NULL
+         UNION ALL
+        SELECT b.member_id, b.deficit_id, m.from_member_id, m.from_deficit_id,
+               b.undone + CASE m.kind WHEN 'unmerge_in' THEN 1 ELSE -1 END
+          FROM back b
+          JOIN moved m ON m.member_id = b.here AND m.deficit_id = b.claim
+         WHERE m.from_deficit_id IS NOT NULL AND (m.kind = 'unmerge_in' OR b.undone > 0)
+    ) CYCLE here, claim SET again USING path, same AS (
+        SELECT b.member_id, b.deficit_id, b.here, m.from_member_id AS brought_by
+          FROM back b
+          JOIN moved m ON m.member_id = b.here AND m.deficit_id = b.claim
+         WHERE b.undone = 0 AND m.kind <> 'unmerge_in' AND NOT b.again
+    )
+    SELECT concat_ws('/', d.member_id, d.deficit_id) AS id,
+           CASE WHEN s.here IS NULL THEN 'was given back, and no merge had taken it'
+                WHEN s.here <> d.member_id THEN format('was given back, and is of %s', s.here)
+                ELSE format('%s points are open; it came from %s, who is merged into %s', d.open_points,
+                            s.brought_by, coalesce(h.merged_into::text, 'nobody'))
+           END AS message
+      FROM (SELECT * FROM ledger.deficit WHERE from_deficit_id IS NOT NULL) d
+      LEFT JOIN same s ON s.member_id = d.member_id AND s.deficit_id = d.deficit_id
+      LEFT JOIN ledger.member_head h ON h.member_id = s.brought_by
+     WHERE s.here IS NULL OR s.here <> d.member_id
+        OR (d.open_points > 0 AND s.brought_by IS NOT NULL AND h.merged_into IS DISTINCT FROM d.member_id)
+     ORDER BY 1
+    """
+    return findings(claims_are_of_who_is_merged, session, subject="deficit", query=query)
+
+
 def adjustments_are_posted_as_proposed(session: Session) -> Iterator[Finding]:
     """Each adjustment was posted as it was proposed, and none was posted that nobody proposed."""
     query = """

@@ -114,9 +114,10 @@ def holds_keep_their_lots(session: Session) -> Iterator[Finding]:
 
 def recalls_come_from_reversed_issues(session: Session) -> Iterator[Finding]:
     """What reversals of an issue undid came back, became a claim, is recalled from a hold, or is forgone."""
-    # Under `unlimited` nothing is forgone but what nobody has had: what expired, or what an operator took.
+    # Under `unlimited` nothing is forgone but what nobody has had: what expired, or what an operator took, of
+    # the lot or of those that merges made of it.
     query = """
-    WITH undone AS (
+    WITH RECURSIVE undone AS (
         SELECT member_id, reverses_date AS business_date, reverses_id AS transaction_id,
                sum(undone_points) AS undone, sum(points) AS moved
           FROM ledger.transaction
@@ -137,15 +138,31 @@ def recalls_come_from_reversed_issues(session: Session) -> Iterator[Finding]:
                             AND u.transaction_id = l.transaction_id
           LEFT JOIN claimed c ON c.member_id = l.member_id AND c.lot_id = l.lot_id
          WHERE u.undone IS NOT NULL OR l.recalled <> 0
+    ), merged AS (
+        SELECT member_id, lot_id, member_id AS here, lot_id AS lot, 0::bigint AS gone
+          FROM accounted
+         UNION
+        SELECT m.member_id, m.lot_id, l.member_id, l.lot_id, l.expired + l.reversed
+          FROM merged m
+          JOIN ledger.lot l ON l.from_member_id = m.here AND l.from_lot_id = m.lot
+          JOIN ledger.transaction t
+            ON t.member_id = l.member_id AND t.business_date = l.business_date
+               AND t.transaction_id = l.transaction_id
+         WHERE t.kind = 'merge_in'
+    ), elsewhere AS (
+        SELECT member_id, lot_id, sum(gone) AS gone
+          FROM merged
+         GROUP BY member_id, lot_id
     )
     SELECT concat_ws('/', x.member_id, x.lot_id) AS id,
            format('%s points of it were undone: %s came back, %s became claims, %s of %s held are recalled,'
                   ' so that %s are forgone', x.undone, x.moved, x.claimed, x.recalled, x.held, x.forgone)
                AS message
       FROM accounted x
+      JOIN elsewhere USING (member_id, lot_id)
       LEFT JOIN partners.agreement a USING (agreement_id)
      WHERE x.forgone < 0 OR x.recalled NOT BETWEEN 0 AND x.held
-        OR (a.return_policy = 'unlimited' AND x.forgone > x.expired + x.reversed - x.moved)
+        OR (a.return_policy = 'unlimited' AND x.forgone > x.expired + x.reversed - x.moved + elsewhere.gone)
      ORDER BY 1
     """
     return findings(recalls_come_from_reversed_issues, session, subject="lot", query=query)

@@ -136,7 +136,7 @@ BEGIN
 END $$;
 
 -- What a reversal could not take back because it was spent or given away becomes the issuer's claim, under
--- `unlimited`. Of a lot no more is claimed than was spent of it.
+-- `unlimited`. Of a lot no more is claimed than was spent of it, by whoever had it after a merge.
 CREATE FUNCTION ledger.claim_deficit(
     INOUT head ledger.member_head, p_wish ledger.wish, p_id uuid, p_lot ledger.lot, p_agreement uuid, p_missing bigint, p_after integer
 ) LANGUAGE plpgsql AS $$
@@ -145,7 +145,9 @@ DECLARE
     claimed bigint;
 BEGIN
     IF p_missing <= 0 OR ledger.return_policy(p_lot.agreement_id) <> 'unlimited' THEN RETURN; END IF;
-    SELECT least(p_missing, p_lot.burned + p_lot.transferred - coalesce(sum(points), 0)) INTO claimed
+    SELECT least(p_missing, p_lot.burned + p_lot.transferred - coalesce(sum(points), 0)
+                            - CASE WHEN p_lot.transferred > 0 THEN ledger.gone_since_merged(p_lot.member_id, p_lot.lot_id) ELSE 0 END)
+    INTO claimed
     FROM deficit WHERE member_id = p_lot.member_id AND lot_id = p_lot.lot_id AND from_deficit_id IS NULL;
     IF claimed <= 0 THEN RETURN; END IF;
     INSERT INTO deficit (member_id, deficit_id, claimant_id, agreement_id, lot_id, business_date, transaction_id, claimed_at, sequence, points, open_points)
@@ -155,6 +157,25 @@ BEGIN
     VALUES (p_lot.member_id, p_wish.business_date, p_id, p_after + 1, 'available', -claimed, id),
            (p_lot.member_id, p_wish.business_date, p_id, p_after + 2, 'reversed', claimed, id);
     head.deficit := head.deficit + claimed;
+END $$;
+
+-- How many of a lot's points expired, or an operator took, where a merge had brought them.
+CREATE FUNCTION ledger.gone_since_merged(p_member uuid, p_lot uuid) RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    members uuid[] := ARRAY[p_member];
+    lots    uuid[] := ARRAY[p_lot];
+    found   bigint;
+    gone    bigint := 0;
+BEGIN
+    LOOP
+        SELECT array_agg(l.member_id), array_agg(l.lot_id), sum(l.expired + l.reversed) INTO members, lots, found
+        FROM lot l JOIN transaction came USING (member_id, business_date, transaction_id)
+        WHERE l.from_member_id = ANY (members) AND l.from_lot_id = ANY (lots) AND came.kind = 'merge_in';
+        EXIT WHEN lots IS NULL;
+        gone := gone + found;
+    END LOOP;
+    RETURN gone;
 END $$;
 
 -- A hold has ended, and of one of its lots so many points had been recalled by a reversal of their issue.

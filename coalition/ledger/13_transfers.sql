@@ -100,7 +100,32 @@ BEGIN
     IF p_pays THEN taker := ledger.pay_deficits(taker, p_wish, arrived, available); END IF;
 END $$;
 
--- What the giver owes the taker owes from now on: each open claim ends there and begins here.
+-- Who brought a claim along in a merge; NULL: nobody, it arose here. One that an un-merge gave back is again what it
+-- was before that merge.
+CREATE FUNCTION ledger.brought_by(p_member uuid, p_deficit uuid) RETURNS uuid
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+    claim  record;
+    undone integer := 0;  -- un-merges whose merges are still to come, on the way back
+BEGIN
+    LOOP
+        SELECT d.from_member_id, d.from_deficit_id, came.kind INTO claim
+        FROM deficit d JOIN transaction came USING (member_id, business_date, transaction_id)
+        WHERE d.member_id = p_member AND d.deficit_id = p_deficit;
+        IF claim.kind = 'unmerge_in' THEN
+            undone := undone + 1;
+        ELSE
+            EXIT WHEN undone = 0;
+            undone := undone - 1;
+        END IF;
+        p_member := claim.from_member_id;
+        p_deficit := claim.from_deficit_id;
+    END LOOP;
+    RETURN claim.from_member_id;
+END $$;
+
+-- What the giver owes the taker owes from now on: each open claim ends there and begins here; of all, or of those
+-- that this one brought along.
 CREATE FUNCTION ledger.hand_over_deficits(
     giver ledger.member_head, taker ledger.member_head, p_wish ledger.wish, p_out uuid, p_in uuid, p_after integer,
     OUT left_with_giver bigint, OUT now_with_taker bigint, p_only_from uuid DEFAULT NULL
@@ -114,7 +139,8 @@ BEGIN
     now_with_taker := taker.deficit;
     FOR claim IN
         SELECT * FROM deficit
-        WHERE member_id = giver.member_id AND open_points > 0 AND (p_only_from IS NULL OR from_member_id = p_only_from)
+        WHERE member_id = giver.member_id AND open_points > 0
+          AND (p_only_from IS NULL OR ledger.brought_by(member_id, deficit_id) = p_only_from)
         ORDER BY sequence, deficit.ordinal
     LOOP
         fresh := claim;

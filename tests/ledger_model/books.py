@@ -49,6 +49,12 @@ class Lot:
     by_merge: bool = False
     by_pool: bool = False
     recalled: int = 0
+    merged: list["Lot"] = field(default_factory=list)
+    """What merges made of it, at those who had it then."""
+
+    def gone_since_merged(self) -> int:
+        """What nobody has had of it: it expired, or was taken, where a merge had brought it."""
+        return sum(lot.at["expired"] + lot.at["reversed"] + lot.gone_since_merged() for lot in self.merged)
 
 
 @dataclass(eq=False)
@@ -61,6 +67,8 @@ class Claim:
     points: int
     open: int
     origin: tuple[int, int] | None = None
+    brought_by: tuple[int, ...] = ()
+    """Through whose merges it came, one into the other; an un-merge takes the last away."""
 
 
 @dataclass(eq=False)
@@ -181,7 +189,8 @@ class Member:
     def claim(self, lot: Lot, missing: int, terms: Terms) -> Legs:
         """What a reversal could not get back is owed to the issuer, under the policy that says so."""
         claimed_before = sum(claim.points for claim in self.claims if claim.lot == lot.number)
-        points = min(missing, lot.at["burned"] + lot.at["transferred"] - claimed_before)
+        spent = lot.at["burned"] + lot.at["transferred"] - lot.gone_since_merged()
+        points = min(missing, spent - claimed_before)
         if lot.terms.policy != "unlimited" or points <= 0:
             return []
         self.claims.append(Claim(len(self.claims), lot.issuer, terms, lot.number, points, points))

@@ -1,6 +1,7 @@
 """What happens between members, and what operators do: transfers, merges, un-merges, adjustments."""
 
 from collections import Counter
+from collections.abc import Callable
 from datetime import datetime
 from itertools import pairwise
 from typing import Any
@@ -152,6 +153,8 @@ def hand_over(
             by_pool=kind == "pool",
         )
         taker.lots.append(fresh)
+        if kind == "merge":
+            lot.merged.append(fresh)
         arrived.append(fresh)
         owner = ("lot", fresh.number)
         into += [
@@ -160,7 +163,10 @@ def hand_over(
             (owner, "available", available),
         ]
     if points is None:
-        _owe_instead(giver, taker, [claim for claim in giver.claims if claim.open], out, into)
+        owed = [claim for claim in giver.claims if claim.open]
+        _owe_instead(
+            giver, taker, owed, out, into, brought_by=lambda claim: (*claim.brought_by, giver.number)
+        )
     moved = sum(pending + available for _, pending, available in given)
     # Who did it is said by the side that has the key.
     gave, took = (by, None) if kind == "transfer" else (None, by)
@@ -206,16 +212,22 @@ def hand_back(
             moved += points
         origin.expires_at = lot.expires_at
     if with_claims:
-        back = [
-            claim for claim in giver.claims if claim.open and claim.origin and claim.origin[0] == taker.number
-        ]
-        _owe_instead(giver, taker, back, out, into)
+        back = [claim for claim in giver.claims if claim.open and claim.brought_by[-1:] == (taker.number,)]
+        _owe_instead(giver, taker, back, out, into, brought_by=lambda claim: claim.brought_by[:-1])
     left = giver.record("unmerge_out", moved, out, p.now, other=taker.number, by=by)
     taker.record("unmerge_in", moved, into, p.now, other=giver.number)
     return left
 
 
-def _owe_instead(giver: Member, taker: Member, claims: list[Claim], out: Legs, into: Legs) -> None:
+def _owe_instead(
+    giver: Member,
+    taker: Member,
+    claims: list[Claim],
+    out: Legs,
+    into: Legs,
+    *,
+    brought_by: Callable[[Claim], tuple[int, ...]],
+) -> None:
     for claim in claims:
         fresh = Claim(
             len(taker.claims),
@@ -225,6 +237,7 @@ def _owe_instead(giver: Member, taker: Member, claims: list[Claim], out: Legs, i
             claim.open,
             claim.open,
             origin=(giver.number, claim.number),
+            brought_by=brought_by(claim),
         )
         taker.claims.append(fresh)
         out += owing(claim, -claim.open)

@@ -200,6 +200,28 @@ CASES = (
         for change in ("points = points + 1", "")
     ),
     *(
+        Case(
+            "claims_are_of_who_is_merged",
+            "deficit",
+            "(from_member_id, from_deficit_id) = (SELECT member_id, deficit_id FROM ledger.deficit o"
+            f" WHERE {other})",
+            DONE.format("'unmerge_in'"),
+            DEFICIT,
+        )
+        for other in (
+            "o.deficit_id = t.deficit_id",  # its own ring
+            "o.member_id = t.member_id AND from_deficit_id IS NULL",
+            "o.member_id <> t.member_id AND from_deficit_id IS NOT NULL AND open_points > 0",
+        )
+    ),
+    Case(
+        "claims_are_of_who_is_merged",
+        "member_head",
+        "merged_into = NULL",
+        "member_id IN (SELECT from_member_id FROM ledger.deficit WHERE open_points > 0)",
+        "merged_into::text",
+    ),
+    *(
         Case("operators_acts_say_whose_they_are", "operator_act", change, DONE.format(kinds), names)
         for change, left in (
             ("transaction_id = gen_random_uuid()", "member_id::text"),

@@ -380,3 +380,54 @@ def test_nobody_is_parted_from_points_that_others_of_a_pool_have_set_aside(ledge
     ledger.unmerge(ada, twin)
     assert [ledger.balance(one).available for one in (ada, twin)] == [0, 100]
     assert clean(ledger)
+
+
+def owing(ledger: LedgerDriver, points: int) -> MemberId:
+    """Who spent what was taken back."""
+    member = ledger.member()
+    issued = ledger.issue(member, points)
+    ledger.redeem(member, points)
+    ledger.reverse(issued.ref)
+    return member
+
+
+def owed(ledger: LedgerDriver, *members: MemberId) -> list[int]:
+    return [ledger.balance(member).deficit for member in members]
+
+
+def test_debts_go_back_the_way_that_they_came_and_no_further(ledger: LedgerDriver) -> None:
+    ada, ben, cleo = line = [owing(ledger, points) for points in (100, 20, 3)]
+    ledger.merge(ben, ada)
+    ledger.merge(cleo, ben)
+    assert owed(ledger, *line) == [0, 0, 123]
+    for _ in range(2):
+        ledger.unmerge(cleo, ben)
+        assert owed(ledger, *line) == [0, 120, 3]
+        ledger.unmerge(ben, ada)
+        assert owed(ledger, *line) == [100, 20, 3]
+        ledger.merge(ben, ada)
+        ledger.merge(cleo, ben)
+    assert clean(ledger)
+
+
+def test_a_debt_that_came_back_is_ones_own_again_whoever_survives_next(ledger: LedgerDriver) -> None:
+    ada, ben = both = [owing(ledger, points) for points in (100, 20)]
+    for survivor, merged in ((ben, ada), (ada, ben), (ada, ben), (ben, ada)):
+        ledger.merge(survivor, merged)
+        assert owed(ledger, survivor, merged) == [120, 0]
+        ledger.unmerge(survivor, merged)
+        assert owed(ledger, *both) == [100, 20]
+    assert clean(ledger)
+
+
+def test_what_a_return_makes_of_debt_goes_back_to_whose_purchase_it_was(ledger: LedgerDriver) -> None:
+    ada, ben, cleo = ledger.member(), ledger.member(), ledger.member()
+    issued = ledger.issue(ada, 100)
+    ledger.merge(ben, ada)
+    ledger.merge(cleo, ben)
+    ledger.redeem(cleo, 100)
+    ledger.reverse(issued.ref)
+    ledger.unmerge(cleo, ben)
+    ledger.unmerge(ben, ada)
+    assert owed(ledger, ada, ben, cleo) == [100, 0, 0]
+    assert clean(ledger)

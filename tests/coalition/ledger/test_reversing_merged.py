@@ -9,7 +9,9 @@ from concurrency.interleaving import one_after_another
 from driver import START, LedgerDriver
 from waiting import SlowClock
 
-from coalition import clock, errors
+from coalition import adjusting, clock, errors
+from coalition.adjusting import AdjustmentReason, ProposeAdjustment
+from coalition.amounts import Points
 from coalition.audit import run_audit
 from coalition.db import Database
 from coalition.ids import MemberId
@@ -276,3 +278,40 @@ def test_a_key_of_the_survivor_is_none_for_a_return_of_the_merged(ledger: Ledger
         assert ledger.snapshot() == before
     first = ledger.reverse(issued.ref, 1, key="own")
     assert ledger.reverse(issued.ref, 1, key="own").ref == first.ref
+
+
+PASSED = 30
+"""Of a hundred points, how many nobody has spent."""
+
+
+def _expired(ledger: LedgerDriver, _: MemberId) -> None:
+    ledger.pass_time(days=30)
+
+
+def _taken(ledger: LedgerDriver, member: MemberId) -> None:
+    wish = ProposeAdjustment(
+        member_id=member, points=Points(-PASSED), reason=AdjustmentReason.FRAUD, by="ada"
+    )
+    with ledger.database.unit_of_work() as session:
+        taken = adjusting.propose_adjustment(session, wish)
+    with ledger.database.single_call() as session:
+        adjusting.post_adjustment(session, member, taken, by="ada")
+
+
+@pytest.mark.parametrize("parted", [False, True])
+@pytest.mark.parametrize("gone", [_expired, _taken])
+def test_what_expired_or_was_taken_at_the_survivor_is_nobodys_claim(
+    ledger: LedgerDriver, gone: Callable[[LedgerDriver, MemberId], None], *, parted: bool
+) -> None:
+    ben, ada, cleo = ledger.member(), ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 100, expires_at=LATER)
+    merged(ledger, ben, ada, cleo)
+    ledger.redeem(cleo, 100 - PASSED)
+    gone(ledger, cleo)
+    ledger.bring_up_to_date(cleo)
+    if parted:
+        ledger.unmerge(cleo, ada)
+        ledger.unmerge(ada, ben)
+    assert ledger.reverse(issued.ref).points == 0
+    assert ledger.balance(ben if parted else cleo).deficit == 100 - PASSED
+    assert clean(ledger)
