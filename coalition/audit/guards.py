@@ -125,6 +125,22 @@ def tallies_agree_with_the_journal(session: Session) -> Iterator[Finding]:
     return findings(tallies_agree_with_the_journal, session, subject="tally", query=query)
 
 
+def reviews_of_what_was_posted_say_so(session: Session) -> Iterator[Finding]:
+    """A wish that was held for review and is posted by now was not rejected, and waits no more."""
+    query = """
+    SELECT concat_ws('/', r.member_id, r.review_id) AS id,
+           format('is %s, and was posted under its key', r.state) AS message
+      FROM ledger.review r
+      JOIN ledger.idempotency k
+        ON (k.member_id = r.member_id OR k.named_id = r.member_id)
+           AND coalesce(k.named_id, k.member_id) = r.member_id
+           AND k.partner_id = r.partner_id AND k.key = r.key AND k.fingerprint = r.fingerprint
+     WHERE r.state <> 'posted'
+     ORDER BY 1
+    """
+    return findings(reviews_of_what_was_posted_say_so, session, subject="review", query=query)
+
+
 def reviews_became_what_they_say(session: Session) -> Iterator[Finding]:
     """A posted review names the posting of its own wish, and of as many points where it was not of money."""
     # What money earns may be other points by the terms that hold when it is sent again.

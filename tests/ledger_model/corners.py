@@ -14,6 +14,7 @@ from .wishes import (
     Change,
     CloseWindow,
     Decide,
+    EndLimit,
     Erase,
     Export,
     Invite,
@@ -33,6 +34,7 @@ from .wishes import (
     Redeem,
     RedeemVoucher,
     Reverse,
+    Review,
     Stores,
     Transfer,
     Unmerge,
@@ -171,6 +173,13 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
         "who only asks waits for no review": (
             Limit(number=0, scope="member", **HELD),
             QuoteIssue(member=0, points=5, **HARD),
+        ),
+        "what waited is posted where there is room by then, and is decided": (
+            Limit(number=0, scope="member", **HELD),
+            Issue(member=0, points=5, **HARD),
+            EndLimit(number=0),
+            Review(nth=0, to="released"),
+            Review(nth=0, to="rejected"),
         ),
         "a pool's limit, and what nobody has": (
             Link(member=0, kind="card", print=1, **HARD),
