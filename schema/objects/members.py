@@ -88,8 +88,9 @@ class Balance:
         return self.whole.deficit if info.context.viewer.sees_whole_members() else None
 
     @strawberry.field(
-        description="What can be spent with `fromPool`: the member's own and what the others of its household"
-        " pool may give. Null where it is in none, or may not spend from it.",
+        description="What can be spent with `fromPool`, the most at once: the member's own and what the"
+        " others of its household pool may give, by the pool's order and limit. Null where it is in none, or"
+        " may not spend from it, also as it is blocked.",
         directives=[Cost(weight=5)],
     )
     def pooled(self, info: Info) -> Points | None:
