@@ -286,9 +286,7 @@ def allowed_of_others(session: Session, member_id: MemberId, pool: Pool) -> Poin
 
 
 _USED: Final = text("""
-    SELECT coalesce(sum(points), 0) FROM ledger.transaction
-    WHERE member_id = :member AND kind = 'pool_in'
-      AND business_date = (SELECT business_date FROM ledger.settlement_window WHERE state = 'open')
+    SELECT ledger.taken_of_others(:member, business_date) FROM ledger.settlement_window WHERE state = 'open'
 """)
 
 

@@ -37,6 +37,18 @@ BEGIN
     END IF;
 END $$;
 
+-- What a member had of others by way of a pool in one window, given back or not; it, and records that are merged into it.
+CREATE FUNCTION ledger.taken_of_others(p_member uuid, p_business_date date) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    records uuid[] := p_member || ledger.absorbed(p_member);
+BEGIN
+    RETURN (
+        SELECT coalesce(sum(points), 0) FROM transaction
+        WHERE member_id = ANY (records) AND business_date = p_business_date AND kind = 'pool_in'
+    );
+END $$;
+
 -- Bring what the spender lacks, or what expires before its own, from the others of the pool. Blocked members
 -- give nothing. Refuses what the pool does not have, and what is beyond the spender's limit: that counts what
 -- the others gave in this window, given back or not.
@@ -79,8 +91,7 @@ BEGIN
         WHERE before < p_wish.points
         GROUP BY member_id
     ) AS shared;
-    SELECT ruling.spender_limit_points - coalesce(sum(points), 0) INTO allowed
-    FROM transaction WHERE member_id = head.member_id AND business_date = p_wish.business_date AND kind = 'pool_in';
+    allowed := ruling.spender_limit_points - ledger.taken_of_others(head.member_id, p_wish.business_date);
     IF p_wish.points - of_own > allowed THEN
         PERFORM ledger.refuse('POOL_LIMIT_EXCEEDED', jsonb_build_object('allowed', greatest(allowed, 0), 'requested', p_wish.points - of_own));
     END IF;

@@ -196,9 +196,9 @@ def others_of(p: Programme, pool: Pool, member: int) -> list[Member]:
 
 
 def taken_of_others(p: Programme, member: int) -> int:
-    """What it had of them in the open window."""
-    journal = p.members[member].journal
-    return sum(line.points for line in journal if (line.kind, line.window) == ("pool_in", p.window))
+    """What it had of them in the open window, with what the records had that are merged into it."""
+    journals = [line for books in p.records_of(member) for line in books.journal]
+    return sum(line.points for line in journals if (line.kind, line.window) == ("pool_in", p.window))
 
 
 def drawn_from(p: Programme, pool: Pool, member: int, points: int) -> dict[int, int]:
