@@ -192,6 +192,7 @@ DECLARE
     line   uuid[];
     back   uuid[];
     moved  bigint;
+    until  timestamptz;
     out_id uuid;
     in_id  uuid;
 BEGIN
@@ -216,10 +217,12 @@ BEGIN
         LOOP
             UPDATE lot SET available = 0, transferred = lot.transferred + source.available
             WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
-            -- A grace period that it got meanwhile goes back with it.
+            -- A grace period that it got meanwhile goes back with it, where the giver's has expired.
             UPDATE lot SET available = lot.available + source.available, transferred = lot.transferred - source.available,
-                           expires_at = greatest(lot.expires_at, source.expires_at)
-            WHERE lot.member_id = one AND lot.lot_id = source.from_lot_id;
+                           expires_at = CASE WHEN lot.expires_at <= p_wish.now THEN greatest(lot.expires_at, source.expires_at)
+                                             ELSE lot.expires_at END
+            WHERE lot.member_id = one AND lot.lot_id = source.from_lot_id
+            RETURNING lot.expires_at INTO until;
             INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
             SELECT leg.member_id, p_wish.business_date, leg.transaction_id, 2 * cardinality(back) + leg.nth, leg.bucket, leg.points, leg.lot_id,
                    source.issuer_id, source.agreement_id, source.funding_plan_id
@@ -230,7 +233,7 @@ BEGIN
                  AS leg (member_id, transaction_id, nth, bucket, points, lot_id);
             moved := moved + source.available;
             back := back || source.from_lot_id;
-            giver.next_due_at := least(giver.next_due_at, source.expires_at);
+            giver.next_due_at := least(giver.next_due_at, until);
         END LOOP;
         head.available := head.available - moved;
         giver.available := giver.available + moved;

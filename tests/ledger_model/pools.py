@@ -310,8 +310,8 @@ def give_back(p: Programme, books: Member, lots: list[Lot]) -> int:
             points = lot.at["available"]
             out += shift(lot, "available", "transferred")
             into += shift(origin, "transferred", "available", points)
-            if lot.expires_at is not None and origin.expires_at is not None:
-                origin.expires_at = max(origin.expires_at, lot.expires_at)
+            if lot.expires_at and origin.expires_at and origin.expires_at <= p.now:
+                origin.expires_at = max(origin.expires_at, lot.expires_at)  # a grace period
             reached.append(origin)
             moved += points
         books.record("unpool_out", moved, out, p.now, partner=NETWORK, other=number)
