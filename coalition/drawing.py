@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from coalition.amounts import Points
 from coalition.errors import NotInPool, PoolHeadOnly
-from coalition.members import get_balances, lots
-from coalition.pooling import PoolSpenders, allowed_of_others, find_pool, givers_of, pools_of
+from coalition.members import get_balances
+from coalition.pooling import (
+    PoolSpenders,
+    allowed_of_others,
+    find_pool,
+    givers_of,
+    pools_of,
+    soonest_first,
+)
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
 
     from coalition.ids import MemberId
     from coalition.pooling import Pool
-
-_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,15 +77,8 @@ def draw_of(session: Session, member_id: MemberId, points: Points) -> Draw:
 
 
 def _drawn_of_others(session: Session, member_id: MemberId, others: list[MemberId], points: Points) -> int:
-    """Whatever expires first, whoever has it; of those that expire at once the member's own."""
-    queue = sorted(
-        (lot.expires_at is None, lot.expires_at or _NEVER, one != member_id, one, nth, lot.available)
-        for one in (member_id, *others)
-        for nth, lot in enumerate(lots(session, one))
-        if lot.available > 0
-    )
     rest, drawn = int(points), 0
-    for _, _, from_other, _, _, available in queue:
+    for from_other, available in soonest_first(session, member_id, others):
         share = min(rest, available)
         rest -= share
         drawn += share if from_other else 0

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from sqlalchemy import func, select
 
 from coalition import clock, members
-from coalition.errors import CoalitionError
+from coalition.errors import CoalitionError, ProgrammeNotOpen
 from coalition.ids import MemberId
 from coalition.ledger import tables
 
@@ -38,7 +38,10 @@ def lapse_pooled_holds(database: Database) -> int:
         How many transactions that made, among them what went back to givers.
     """
     with database.reading() as session:
-        waiting = _who_waits(session)
+        try:
+            waiting = _who_waits(session)
+        except ProgrammeNotOpen:  # a server may run before that
+            return 0
     made = 0
     for member_id in waiting:
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID
@@ -18,7 +18,7 @@ from coalition.errors import InvalidInput
 from coalition.ids import MemberId
 from coalition.ledger import tables
 from coalition.ledger.posting import call, call_again
-from coalition.members import get_balances
+from coalition.members import get_balances, lots
 from coalition.reasons import seal, stand_for, words_of
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ FEWEST_MEMBERS: Final = 2
 MOST_MEMBERS: Final = 20
 _MAX_LIMIT: Final = 1_000_000_000_000
 _LONGEST_NAME: Final = 100
+_NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _p: Final = tables.pool.c
 _m: Final = tables.pool_member.c
@@ -225,30 +226,55 @@ def list_pools(session: Session, *, limit: int, after: UUID | None = None) -> li
 
 
 def spendable(session: Session, member_id: MemberId, pool: Pool) -> Points | None:
-    """What the member can spend from the pool now, its own and the others'; None: by the rules, nothing.
+    """What the member can spend from the pool now, its own and the others'.
 
     As the kernel will reckon: blocked members give nothing, and the others no more than the spender's limit
-    leaves in the open window.
+    leaves in the open window. Where their points go before some of its own, these are out of its reach then.
+
+    Returns:
+        None: by the pool's rules nothing, or it is blocked.
     """
-    if pool.spenders is PoolSpenders.HEAD and pool.head_id != member_id:
+    unblocked = _unblocked(session, pool)
+    if member_id not in unblocked or (pool.spenders is PoolSpenders.HEAD and pool.head_id != member_id):
         return None
-    others = givers_of(session, member_id, pool)
-    balances = get_balances(session, [member_id, *others])
-    given: int = sum(balances[one].available for one in others)
+    others = [one for one in unblocked if one != member_id]
     allowed = allowed_of_others(session, member_id, pool)
-    return Points(balances[member_id].available + (given if allowed is None else min(given, allowed)))
+    if allowed is None or pool.own_first:
+        balances = get_balances(session, unblocked)
+        given: int = sum(balances[one].available for one in others)
+        return Points(balances[member_id].available + (given if allowed is None else min(given, allowed)))
+    total = 0
+    left: int = allowed
+    for from_other, available in soonest_first(session, member_id, others):
+        if from_other and available > left:
+            return Points(total + left)
+        total += available
+        left -= available if from_other else 0
+    return Points(total)
 
 
 def givers_of(session: Session, member_id: MemberId, pool: Pool) -> list[MemberId]:
     """The others of the pool, less those who are blocked."""
-    rows = session.execute(
-        select(_h.member_id).where(
-            _h.member_id.in_([one.member_id for one in pool.members]),
-            _h.blocked.is_(False),
-            _h.member_id != member_id,
-        )
+    return [one for one in _unblocked(session, pool) if one != member_id]
+
+
+def soonest_first(
+    session: Session, member_id: MemberId, others: Collection[MemberId]
+) -> list[tuple[bool, Points]]:
+    """Points that can be spent, in the order of a pool in which a spender's own do not go first.
+
+    Whatever expires first, whoever has it; of those that expire at once the member's own.
+
+    Returns:
+        Of each lot whether it is one of the others', and what it has.
+    """
+    queue = sorted(
+        (lot.expires_at is None, lot.expires_at or _NEVER, one != member_id, one, nth, lot.available)
+        for one in (member_id, *others)
+        for nth, lot in enumerate(lots(session, one))
+        if lot.available > 0
     )
-    return [MemberId(row.member_id) for row in rows]
+    return [(from_other, available) for _, _, from_other, _, _, available in queue]
 
 
 def allowed_of_others(session: Session, member_id: MemberId, pool: Pool) -> Points | None:
@@ -260,10 +286,14 @@ def allowed_of_others(session: Session, member_id: MemberId, pool: Pool) -> Poin
 
 
 _USED: Final = text("""
-    SELECT coalesce(sum(points), 0) FROM ledger.transaction
-    WHERE member_id = :member AND kind = 'pool_in'
-      AND business_date = (SELECT business_date FROM ledger.settlement_window WHERE state = 'open')
+    SELECT ledger.taken_of_others(:member, business_date) FROM ledger.settlement_window WHERE state = 'open'
 """)
+
+
+def _unblocked(session: Session, pool: Pool) -> list[MemberId]:
+    members = [one.member_id for one in pool.members]
+    rows = session.execute(select(_h.member_id).where(_h.member_id.in_(members), _h.blocked.is_(False)))
+    return [MemberId(row.member_id) for row in rows]
 
 
 def _pool(row: Any, members: tuple[PoolMember, ...], invited: int) -> Pool:

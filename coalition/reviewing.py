@@ -136,7 +136,7 @@ def list_reviews(
             bound = tuple_(*(cast(value, column.type) for value, column in values))
             query = query.where(tuple_(*_ORDER) > bound if name == "after" else tuple_(*_ORDER) < bound)
     if state in {ReviewState.WAITING, ReviewState.RELEASED}:
-        # Not what was posted since without it, as the rule that held it was ended.
+        # Not what can be posted no more, as its key is another wish's by now.
         query = query.where(
             ~select(_i.key)
             .where(

@@ -130,7 +130,6 @@ def _authorize(session: Session, wish: Authorize, memory: Memory) -> Posting:
                 "points": wish.points,
                 "seconds_to_live": wish.seconds_to_live,
                 "occurred_at": asked_moment(wish.occurred_at),
-                "confirmation": wish.confirmation_id,
                 "from_pool": wish.from_pool,
             },
             agreement_id=None if agreement is None else agreement.agreement_id,

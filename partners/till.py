@@ -247,7 +247,7 @@ def redeem_command(session: Session, wish: Redeem, memory: Memory) -> RedeemPoin
             "amount": spelled(wish.amount),
             "receipt": wish.receipt.as_request() if wish.receipt else None,
             "occurred_at": asked_moment(wish.occurred_at),
-            "confirmation": wish.confirmation_id,
+            # Not the confirmation: it lasts minutes, and the wish may wait for an operator for longer.
             "from_pool": wish.from_pool,
         },
         agreement_id=None if agreement is None else agreement.agreement_id,

@@ -218,7 +218,7 @@ _show(
         "WAITING": "The operator has not decided.",
         "RELEASED": "It is posted when it is sent again.",
         "REJECTED": "It is refused when it is sent again: REVIEW_REJECTED.",
-        "POSTED": "It was released, sent again and posted.",
+        "POSTED": "It was sent again and posted: released, or because there was room for it by then.",
     },
 )
 

@@ -916,7 +916,7 @@ CREATE TABLE ledger.review (
     CONSTRAINT review_pkey PRIMARY KEY (member_id, review_id),
     CONSTRAINT review_member_id_partner_id_key_key UNIQUE (member_id, partner_id, key),
     CONSTRAINT review_state_check CHECK (state IN ('waiting', 'released', 'rejected', 'posted')),
-    CONSTRAINT review_decided_by_somebody_check CHECK ((state = 'waiting') = (decided_by IS NULL)),
+    CONSTRAINT review_decided_by_somebody_check CHECK (state = 'posted' OR (state = 'waiting') = (decided_by IS NULL)),
     CONSTRAINT review_decision_is_whole_check CHECK ((decided_by IS NULL) = (decided_at IS NULL)),
     CONSTRAINT review_posted_when_posted_check CHECK ((state = 'posted') = (transaction_id IS NOT NULL)),
     CONSTRAINT review_reference_is_whole_check CHECK ((transaction_id IS NULL) = (business_date IS NULL)),
@@ -932,7 +932,7 @@ COMMENT ON COLUMN ledger.review.limit_code IS 'the rule that held it';
 
 COMMENT ON COLUMN ledger.review.facts IS 'what the rule counted';
 
-COMMENT ON COLUMN ledger.review.business_date IS 'with transaction_id: what it became once it was released';
+COMMENT ON COLUMN ledger.review.business_date IS 'with transaction_id: what it became';
 
 COMMENT ON COLUMN ledger.review.posted_with IS 'whose transaction that is, where the member was merged into another';
 

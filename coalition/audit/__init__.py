@@ -95,6 +95,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     guards.limits_of_members_held,
     guards.tallies_agree_with_the_journal,
     guards.reviews_became_what_they_say,
+    guards.reviews_of_what_was_posted_say_so,
     windows.programme_has_one_open_window,
     windows.windows_follow_each_other,
     windows.postings_are_in_their_window,

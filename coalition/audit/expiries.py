@@ -14,19 +14,39 @@ if TYPE_CHECKING:
     from coalition.audit.finding import Finding
 
 
+# Lots that a grace period may have moved: those that got points back, and those of a pool's others from which
+# these had come, and to which they went on.
+_MOVED = """
+        SELECT e.member_id, e.lot_id
+          FROM ledger.transaction t
+          JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+         WHERE t.kind IN ('reverse_redemption', 'unmerge_in') AND e.lot_id IS NOT NULL
+         UNION
+        SELECT l.from_member_id, l.from_lot_id
+          FROM ledger.transaction t
+          JOIN ledger.entry e USING (member_id, business_date, transaction_id)
+          JOIN ledger.lot l ON l.member_id = e.member_id AND l.lot_id = e.lot_id
+          JOIN ledger.transaction came
+            ON (came.member_id, came.business_date, came.transaction_id)
+               = (l.member_id, l.business_date, l.transaction_id)
+         WHERE t.kind = 'reverse_redemption' AND came.kind = 'pool_in'
+"""
+
+
 def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
     """An issued lot matures and lapses when the terms say; by inactivity, counted from the last activity."""
     # Not asked of lots that got points back after a redemption or a merge was undone: a grace period may have
     # moved them. Nor of what was received, which has the date of the lot that it came from.
-    query = """
-    WITH moved AS (
+    query = f"""
+    WITH moved AS ({_MOVED}), lent AS (
         SELECT DISTINCT e.member_id, e.lot_id
           FROM ledger.transaction t
           JOIN ledger.entry e USING (member_id, business_date, transaction_id)
-         WHERE t.kind IN ('reverse_redemption', 'unmerge_in', 'unpool_in') AND e.lot_id IS NOT NULL
+         WHERE t.kind = 'unpool_in'
     ), issued AS (
         SELECT l.member_id, l.lot_id, l.issuer_id, l.sequence, l.matures_at, l.expires_at,
-               l.pending + l.available + l.held AS left_points, p.zone, a.expiry_rule, a.expiry_months,
+               CASE WHEN lent.lot_id IS NULL THEN l.pending + l.available + l.held END AS left_points,
+               p.zone, a.expiry_rule, a.expiry_months,
                a.activity, a.activity_where, t.occurred_at, t.recorded_at, a.maturity_days,
                CASE a.expiry_rule
                    WHEN 'fixed_date' THEN
@@ -38,6 +58,7 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
           JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
           JOIN partners.agreement a ON a.agreement_id = l.agreement_id
           LEFT JOIN moved m ON m.member_id = l.member_id AND m.lot_id = l.lot_id
+          LEFT JOIN lent ON lent.member_id = l.member_id AND lent.lot_id = l.lot_id
          CROSS JOIN ledger.programme p
          WHERE t.kind = 'issue' AND m.lot_id IS NULL
     ), counted AS (
@@ -81,20 +102,22 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
       LEFT JOIN active a USING (member_id, lot_id)
      WHERE c.matures_at IS DISTINCT FROM
            CASE WHEN c.maturity_days > 0 THEN c.occurred_at + make_interval(hours => 24 * c.maturity_days) END
-        -- What is spent is extended no more: then any day from the first to the last will do.
+        -- What is spent, or lent to a pool's others, is extended no more: then any day from the first to the
+        -- last will do.
         OR (c.expiry_rule <> 'inactivity' AND c.expires_at IS DISTINCT FROM c.at_first)
         OR (c.expiry_rule = 'inactivity'
             AND (c.expires_at < c.at_first OR c.expires_at > greatest(c.at_first, a.until)
                  OR (c.left_points > 0 AND c.expires_at <> greatest(c.at_first, a.until))))
      ORDER BY 1
-    """
+    """  # noqa: S608 - ours
     return findings(lots_lapse_by_their_terms, session, subject="lot", query=query)
 
 
 def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
     """A lot expires on the day it came with, which the chain seals, but where something moved that."""
     # Activity moves it, to a day counted from the activity; and giving points back may, by a grace period.
-    query = """
+    query = f"""
+    WITH moved AS ({_MOVED})
     SELECT concat_ws('/', l.member_id, l.lot_id) AS id,
            format('expires %s and came with %s, and nothing moved it there',
                   coalesce(l.expires_at::text, 'never'), coalesce(l.first_expires_at::text, 'never'))
@@ -103,11 +126,7 @@ def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
       LEFT JOIN partners.agreement a USING (agreement_id)
      CROSS JOIN ledger.programme p
      WHERE l.expires_at IS DISTINCT FROM l.first_expires_at
-       AND NOT EXISTS (
-           SELECT FROM ledger.entry e
-             JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
-            WHERE e.member_id = l.member_id AND e.lot_id = l.lot_id
-              AND t.kind IN ('reverse_redemption', 'unmerge_in', 'unpool_in'))
+       AND NOT EXISTS (SELECT FROM moved m WHERE m.member_id = l.member_id AND m.lot_id = l.lot_id)
        AND NOT EXISTS (
            SELECT FROM ledger.transaction t
             WHERE a.expiry_rule = 'inactivity' AND t.member_id = l.member_id AND t.sequence > l.sequence
@@ -116,5 +135,5 @@ def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
                                   + make_interval(months => a.expiry_months) + interval '1 day')
                                  AT TIME ZONE p.zone)
      ORDER BY 1
-    """
+    """  # noqa: S608 - ours
     return findings(lots_keep_the_day_they_came_with, session, subject="lot", query=query)

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 def limits_of_members_held(session: Session) -> Iterator[Finding]:
     """While a rule held that refuses, no posting of a member or a card went beyond it."""
     # A minute's grace after it was published: what was under way then was judged by what held before. What a
-    # void gave back counts no more, so this sees less than the guard did and never too much.
+    # void gave back counts no more, nor does a hold that is over by now, whether somebody has posted its end
+    # or not: so this sees less than the guard did and never too much.
     query = """
     WITH RECURSIVE rules AS (
         SELECT r.*, coalesce(make_interval(secs => r.period_seconds), '1000 years') AS period,
@@ -43,11 +44,14 @@ def limits_of_members_held(session: Session) -> Iterator[Finding]:
                             ELSE t.points END AS weight
                   FROM ledger.transaction t
                   LEFT JOIN ledger.hold h USING (member_id, business_date, transaction_id)
+                  LEFT JOIN (SELECT coalesce(clock_at, clock_timestamp()) AS now FROM ledger.programme) p
+                    ON true
                  WHERE CASE WHEN t.kind = 'transfer_out' THEN r.posting = 'transfer'
                             WHEN t.kind = 'issue' THEN r.posting IN ('issue', 'both')
                             WHEN t.kind = 'redeem' THEN r.posting IN ('redeem', 'both')
                             WHEN t.kind = 'authorize'
-                            THEN r.posting IN ('redeem', 'both') AND h.state IN ('open', 'captured')
+                            THEN r.posting IN ('redeem', 'both')
+                                 AND (h.state = 'captured' OR (h.state = 'open' AND h.lapses_at > p.now))
                             ELSE false END
                    AND (r.partner_id IS NULL OR t.partner_id = r.partner_id)
                    AND (r.scope = 'member' OR t.card_id IS NOT NULL)
@@ -123,6 +127,22 @@ def tallies_agree_with_the_journal(session: Session) -> Iterator[Finding]:
      ORDER BY 1
     """
     return findings(tallies_agree_with_the_journal, session, subject="tally", query=query)
+
+
+def reviews_of_what_was_posted_say_so(session: Session) -> Iterator[Finding]:
+    """A wish that was held for review and is posted by now was not rejected, and waits no more."""
+    query = """
+    SELECT concat_ws('/', r.member_id, r.review_id) AS id,
+           format('is %s, and was posted under its key', r.state) AS message
+      FROM ledger.review r
+      JOIN ledger.idempotency k
+        ON (k.member_id = r.member_id OR k.named_id = r.member_id)
+           AND coalesce(k.named_id, k.member_id) = r.member_id
+           AND k.partner_id = r.partner_id AND k.key = r.key AND k.fingerprint = r.fingerprint
+     WHERE r.state <> 'posted'
+     ORDER BY 1
+    """
+    return findings(reviews_of_what_was_posted_say_so, session, subject="review", query=query)
 
 
 def reviews_became_what_they_say(session: Session) -> Iterator[Finding]:

@@ -189,8 +189,8 @@ BEGIN
     );
 END $$;
 
--- What a member does keeps points alive that lapse by inactivity: of lots that still have points, and live.
--- The last day counts whole, so of a day's activities only the first changes anything.
+-- What a member does keeps points alive that lapse by inactivity: of lots that still have points, and live; but not
+-- what others of its pool have. The last day counts whole, so of a day's activities only the first changes anything.
 CREATE FUNCTION ledger.extend_lots(p_member uuid, p_now timestamptz, p_activity text, p_partner uuid) RETURNS void
 LANGUAGE sql AS $$
     UPDATE lot SET expires_at = extended.until
@@ -205,6 +205,10 @@ LANGUAGE sql AS $$
       AND lot.pending + lot.available + lot.held > 0
       AND lot.expires_at > p_now AND lot.expires_at < extended.until
       AND (extended.activity_where = 'anywhere' OR lot.issuer_id = p_partner)
+      AND (lot.from_member_id IS NULL OR NOT EXISTS (
+          SELECT FROM transaction came
+          WHERE came.member_id = lot.member_id AND came.business_date = lot.business_date
+            AND came.transaction_id = lot.transaction_id AND came.kind = 'pool_in'))
 $$;
 
 -- Move all that the lots have in one bucket to another, with the entries that say so: what matures becomes

@@ -37,6 +37,18 @@ BEGIN
     END IF;
 END $$;
 
+-- What a member had of others by way of a pool in one window, given back or not; it, and records that are merged into it.
+CREATE FUNCTION ledger.taken_of_others(p_member uuid, p_business_date date) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
+DECLARE
+    records uuid[] := p_member || ledger.absorbed(p_member);
+BEGIN
+    RETURN (
+        SELECT coalesce(sum(points), 0) FROM transaction
+        WHERE member_id = ANY (records) AND business_date = p_business_date AND kind = 'pool_in'
+    );
+END $$;
+
 -- Bring what the spender lacks, or what expires before its own, from the others of the pool. Blocked members
 -- give nothing. Refuses what the pool does not have, and what is beyond the spender's limit: that counts what
 -- the others gave in this window, given back or not.
@@ -79,8 +91,7 @@ BEGIN
         WHERE before < p_wish.points
         GROUP BY member_id
     ) AS shared;
-    SELECT ruling.spender_limit_points - coalesce(sum(points), 0) INTO allowed
-    FROM transaction WHERE member_id = head.member_id AND business_date = p_wish.business_date AND kind = 'pool_in';
+    allowed := ruling.spender_limit_points - ledger.taken_of_others(head.member_id, p_wish.business_date);
     IF p_wish.points - of_own > allowed THEN
         PERFORM ledger.refuse('POOL_LIMIT_EXCEEDED', jsonb_build_object('allowed', greatest(allowed, 0), 'requested', p_wish.points - of_own));
     END IF;
@@ -181,6 +192,7 @@ DECLARE
     line   uuid[];
     back   uuid[];
     moved  bigint;
+    until  timestamptz;
     out_id uuid;
     in_id  uuid;
 BEGIN
@@ -205,10 +217,12 @@ BEGIN
         LOOP
             UPDATE lot SET available = 0, transferred = lot.transferred + source.available
             WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
-            -- A grace period that it got meanwhile goes back with it.
+            -- A grace period that it got meanwhile goes back with it, where the giver's has expired.
             UPDATE lot SET available = lot.available + source.available, transferred = lot.transferred - source.available,
-                           expires_at = greatest(lot.expires_at, source.expires_at)
-            WHERE lot.member_id = one AND lot.lot_id = source.from_lot_id;
+                           expires_at = CASE WHEN lot.expires_at <= p_wish.now THEN greatest(lot.expires_at, source.expires_at)
+                                             ELSE lot.expires_at END
+            WHERE lot.member_id = one AND lot.lot_id = source.from_lot_id
+            RETURNING lot.expires_at INTO until;
             INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, lot_id, issuer_id, agreement_id, funding_plan_id)
             SELECT leg.member_id, p_wish.business_date, leg.transaction_id, 2 * cardinality(back) + leg.nth, leg.bucket, leg.points, leg.lot_id,
                    source.issuer_id, source.agreement_id, source.funding_plan_id
@@ -219,7 +233,7 @@ BEGIN
                  AS leg (member_id, transaction_id, nth, bucket, points, lot_id);
             moved := moved + source.available;
             back := back || source.from_lot_id;
-            giver.next_due_at := least(giver.next_due_at, source.expires_at);
+            giver.next_due_at := least(giver.next_due_at, until);
         END LOOP;
         head.available := head.available - moved;
         giver.available := giver.available + moved;

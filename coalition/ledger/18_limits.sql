@@ -34,7 +34,7 @@ END $$;
 
 -- The last guard of a posting, with the member's head locked: whether the rules in force let it pass. One that
 -- refuses does so at once; one that holds for review only where none refuses. A wish that the operator rejected has no
--- way back, however much room there is by now.
+-- way back, however much room there is by now; one that waits has that room, and is posted with its review.
 CREATE FUNCTION ledger.check_limits(p_wish ledger.wish, head ledger.member_head) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -63,14 +63,12 @@ BEGIN
         IF rule.action = 'refuse' THEN PERFORM ledger.refuse('LIMIT_EXCEEDED', facts); END IF;
         holding := coalesce(holding, facts);
     END LOOP;
-    IF holding IS NOT NULL THEN
-        PERFORM ledger.check_review(p_wish, head.member_id, holding);
-    ELSIF EXISTS (
+    IF holding IS NOT NULL OR EXISTS (
         SELECT FROM review
         WHERE member_id = ledger.asked_of(p_wish, head.member_id) AND partner_id = p_wish.partner_id AND key = p_wish.key
-          AND fingerprint = p_wish.fingerprint AND state = 'rejected'
+          AND fingerprint = p_wish.fingerprint
     ) THEN
-        PERFORM ledger.refuse('REVIEW_REJECTED');
+        PERFORM ledger.check_review(p_wish, head.member_id, holding);
     END IF;
 END $$;
 

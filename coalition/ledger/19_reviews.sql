@@ -6,7 +6,8 @@
 CREATE FUNCTION ledger.asked_of(p_wish ledger.wish, p_member uuid) RETURNS uuid
 LANGUAGE sql IMMUTABLE AS $$ SELECT coalesce(p_wish.named_id, p_member) $$;
 
--- The member's part: let a wish pass that was released, and say how the others stand.
+-- The member's part: let a wish pass that was released, or that no rule holds any more (no facts), and say how the
+-- others stand.
 CREATE FUNCTION ledger.check_review(p_wish ledger.wish, p_member uuid, p_facts jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -20,7 +21,7 @@ BEGIN
         PERFORM ledger.refuse('IDEMPOTENCY_CONFLICT');
     END IF;
     IF known.state = 'rejected' THEN PERFORM ledger.refuse('REVIEW_REJECTED'); END IF;
-    IF known.state IS DISTINCT FROM 'released' THEN
+    IF p_facts IS NOT NULL AND known.state IS DISTINCT FROM 'released' THEN
         -- With all that is needed to remember it, since this transaction is undone.
         PERFORM ledger.refuse('UNDER_REVIEW', p_facts || jsonb_build_object('wish', jsonb_build_object(
             'member', whose, 'partner', p_wish.partner_id, 'key', p_wish.key, 'fingerprint', encode(p_wish.fingerprint, 'hex'),
@@ -31,9 +32,9 @@ BEGIN
     WHERE member_id = whose AND review_id = known.review_id;
 END $$;
 
--- Remember a wish that was refused as UNDER_REVIEW, from that refusal's facts. Again changes nothing. Of one
--- member at most 20 wait at a time: a flood ends there, and what comes later is remembered when it is sent again.
--- Returns whether it waits.
+-- Remember a wish that was refused as UNDER_REVIEW, from that refusal's facts. Again changes nothing, nor does one that
+-- was posted since, sent at the same time. Of one member at most 20 wait at a time: a flood ends there, and what comes
+-- later is remembered when it is sent again. Returns whether it waits.
 CREATE FUNCTION ledger.queue_review(p_member uuid, p_facts jsonb, p_now timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
@@ -42,7 +43,10 @@ DECLARE
 BEGIN
     -- One at a time for a member, or many at once would each see room for one more.
     PERFORM FROM member_head WHERE member_id = p_member FOR UPDATE;
-    IF (SELECT count(*) FROM review WHERE member_id = p_member AND state = 'waiting') < 20 THEN
+    IF (SELECT count(*) FROM review WHERE member_id = p_member AND state = 'waiting') < 20 AND NOT EXISTS (
+        SELECT FROM ledger.remembered(p_member, (wish ->> 'partner')::uuid, wish ->> 'key') AS k
+        WHERE coalesce(k.named_id, k.member_id) = p_member AND k.fingerprint = decode(wish ->> 'fingerprint', 'hex')
+    ) THEN
         INSERT INTO review (member_id, review_id, partner_id, key, fingerprint, kind, points, store, terminal, receipt_number,
                             limit_code, facts, asked_at)
         VALUES (p_member, gen_random_uuid(), (wish ->> 'partner')::uuid, wish ->> 'key', decode(wish ->> 'fingerprint', 'hex'),

@@ -29,6 +29,7 @@ FUNCTIONS_FOR_THE_APPLICATION: Final = (
     "witness",
     "remembered",
     "taken_unasked",
+    "taken_of_others",
     "confirm_redemption",
     "enrol",
     "link_identifier",

@@ -766,7 +766,7 @@ review = Table(
     Column("state", Text, nullable=False, server_default=text("'waiting'")),
     Column("decided_by", Text),
     Column("decided_at", Timestamp),
-    Column("business_date", Date, comment="with transaction_id: what it became once it was released"),
+    Column("business_date", Date, comment="with transaction_id: what it became"),
     Column("transaction_id", Uuid),
     Column(
         "posted_with", Uuid, comment="whose transaction that is, where the member was merged into another"
@@ -774,7 +774,9 @@ review = Table(
     PrimaryKeyConstraint("member_id", "review_id"),
     UniqueConstraint("member_id", "partner_id", "key"),
     CheckConstraint(_one_of("state", REVIEW_STATES), name="state"),
-    CheckConstraint("(state = 'waiting') = (decided_by IS NULL)", name="decided_by_somebody"),
+    CheckConstraint(
+        "state = 'posted' OR (state = 'waiting') = (decided_by IS NULL)", name="decided_by_somebody"
+    ),
     CheckConstraint("(decided_by IS NULL) = (decided_at IS NULL)", name="decision_is_whole"),
     CheckConstraint("(state = 'posted') = (transaction_id IS NOT NULL)", name="posted_when_posted"),
     CheckConstraint("(transaction_id IS NULL) = (business_date IS NULL)", name="reference_is_whole"),

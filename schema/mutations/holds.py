@@ -47,7 +47,9 @@ class AuthorizeRedemptionInput:
     occurred_at: dt.datetime | None = strawberry.field(default=None, description="As for issuePoints.")
     confirmation: strawberry.ID | None = strawberry.field(
         default=None,
-        description="The member's own confirmation (confirmRedemption), needed beyond the limit.",
+        description="The member's own confirmation (confirmRedemption), needed beyond the limit. No part of"
+        " the request that the key stands for: where it ran out while a wish was UNDER_REVIEW, that is sent"
+        " again with a new one.",
     )
     from_pool: bool = strawberry.field(
         default=False,

@@ -157,7 +157,7 @@ class Review:
     limit: str = strawberry.field(description="The code of the limit that holds it.")
     facts: str = strawberry.field(description="What that limit had counted, as JSON.")
     asked_at: dt.datetime = strawberry.field(description="When it was first asked.")
-    decided_by: str | None = strawberry.field(description="Who decided.")
+    decided_by: str | None = strawberry.field(description="Who decided; null: nobody did.")
     decided_at: dt.datetime | None = strawberry.field(description="When.")
 
     @strawberry.field(description="Whose points.")

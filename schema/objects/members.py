@@ -90,9 +90,9 @@ class Balance:
         return self.whole.deficit if info.context.viewer.sees_whole_members() else None
 
     @strawberry.field(
-        description="What can be spent with `fromPool`: the member's own and what the others of its household"
-        " pool may give. Null where it is in none, or may not spend from it; and to a partner whose token may"
-        " not redeem.",
+        description="What can be spent with `fromPool`, the most at once: the member's own and what the"
+        " others of its household pool may give, by the pool's order and limit. Null where it is in none, or"
+        " may not spend from it, also as it is blocked; and to a partner whose token may not redeem.",
         directives=[Cost(weight=5)],
     )
     def pooled(self, info: Info) -> Points | None:

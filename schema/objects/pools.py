@@ -96,8 +96,9 @@ class Pool:
         ]
 
     @strawberry.field(
-        description="What the member through whom the pool was found can spend with it now, its own and"
-        " others'; null where it may not spend from it, or is not in it."
+        description="What the member through whom the pool was found can spend with it now, at once, its own"
+        " and others', by the pool's order and limit; null where it may not spend from it, also as it is"
+        " blocked, or is not in it."
     )
     def available(self, info: Info) -> Points | None:
         """What it is good for."""

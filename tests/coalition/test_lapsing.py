@@ -12,6 +12,7 @@ from terminal import Terminal
 from coalition import lapsing
 from coalition.audit import run_audit
 from coalition.config import get_settings
+from coalition.db import Database
 from coalition.ids import MemberId
 
 
@@ -51,6 +52,10 @@ def test_points_that_a_pool_lent_are_back_once_their_hold_is_over(household: Hou
     assert lapsing.lapse_pooled_holds(household.ledger.database) == 0
     with household.ledger.database.reading() as session:
         assert run_audit(session) == []
+
+
+def test_before_the_programme_opens_there_is_nothing_to_end(database: Database) -> None:
+    assert lapsing.lapse_pooled_holds(database) == 0
 
 
 def test_a_sandboxs_clock_that_is_set_past_the_end_lets_them_lapse(

@@ -8,9 +8,12 @@ from .programme import ZONE, Programme, Refusals
 
 
 def extend(books: Member, now: datetime, activity: str, partner: str) -> None:
-    """Lots that live, have points, and lapse by inactivity get the date that this activity gives them."""
+    """Lots that live, have points, and lapse by inactivity get the date that this activity gives them.
+
+    But not those of which a pool's others have the points.
+    """
     for lot in books.lots:
-        if lot.terms.activity not in {"any", activity} or lot.expires_at is None:
+        if lot.by_pool or lot.terms.activity not in {"any", activity} or lot.expires_at is None:
             continue
         if lot.terms.at_issuer and lot.issuer != partner:
             continue

@@ -119,8 +119,10 @@ def judge(
     wish = Review(member if whose is None else whose, partner, key, request)
     if held is not None:
         _look(p, held, wish)
-    elif (known := find(p, wish)) and (known.state, known.request) == ("rejected", request):
-        raise Refused("REVIEW_REJECTED", {})
+    elif (known := find(p, wish)) and known.request == request:
+        if known.state == "rejected":
+            raise Refused("REVIEW_REJECTED", {})
+        known.state = "posted"  # there is room for it by now
 
 
 def _uses(p: Programme, books: Member, limit: Limit, card: int | None) -> Iterator[int]:

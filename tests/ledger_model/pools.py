@@ -1,7 +1,11 @@
 """Household pools: who is in one, and how what a spender lacks comes from the others and goes back to them."""
 
+import copy
+from bisect import bisect_right
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+
+from coalition.amounts import MAX_POINTS
 
 from .books import NETWORK, NEVER, Hold, Legs, Lot, Member, in_order, shift
 from .people import go_on, hand_over
@@ -192,9 +196,9 @@ def others_of(p: Programme, pool: Pool, member: int) -> list[Member]:
 
 
 def taken_of_others(p: Programme, member: int) -> int:
-    """What it had of them in the open window."""
-    journal = p.members[member].journal
-    return sum(line.points for line in journal if (line.kind, line.window) == ("pool_in", p.window))
+    """What it had of them in the open window, with what the records had that are merged into it."""
+    journals = [line for books in p.records_of(member) for line in books.journal]
+    return sum(line.points for line in journals if (line.kind, line.window) == ("pool_in", p.window))
 
 
 def drawn_from(p: Programme, pool: Pool, member: int, points: int) -> dict[int, int]:
@@ -228,16 +232,21 @@ def drawn_from(p: Programme, pool: Pool, member: int, points: int) -> dict[int, 
 def spendable(p: Programme, member: int) -> int | None:
     """What a member can spend from its pool, as it is read; None: nothing, or it is in none."""
     pool = pool_of(p, member)
-    if pool is None or (pool.head_only and pool.head != member):
+    if pool is None or (pool.head_only and pool.head != member) or p.members[member].blocked:
         return None
-    given = sum(
-        p.as_of_now(other).balance[0]
-        for other in pool.members
-        if other != member and not p.members[other].blocked
-    )
-    if pool.limit is not None:
-        given = min(given, max(pool.limit - taken_of_others(p, member), 0))
-    return given + p.as_of_now(member).balance[0]
+    members = [p.as_of_now(number) for number in range(len(p.members))]
+    p = copy.copy(p)
+    p.members = members
+    total = sum(drawn_from(p, pool, member, MAX_POINTS).values())
+    if pool.limit is None:
+        return total
+    allowed = max(pool.limit - taken_of_others(p, member), 0)
+
+    def of_others(points: int) -> int:
+        return points - drawn_from(p, pool, member, points).get(member, 0)
+
+    # The most of which the others' part is allowed.
+    return bisect_right(range(total + 1), allowed, key=of_others) - 1
 
 
 # -- what goes back to who gave it ---------------------------------------------------------------
@@ -301,8 +310,8 @@ def give_back(p: Programme, books: Member, lots: list[Lot]) -> int:
             points = lot.at["available"]
             out += shift(lot, "available", "transferred")
             into += shift(origin, "transferred", "available", points)
-            if lot.expires_at is not None and origin.expires_at is not None:
-                origin.expires_at = max(origin.expires_at, lot.expires_at)
+            if lot.expires_at and origin.expires_at and origin.expires_at <= p.now:
+                origin.expires_at = max(origin.expires_at, lot.expires_at)  # a grace period
             reached.append(origin)
             moved += points
         books.record("unpool_out", moved, out, p.now, partner=NETWORK, other=number)

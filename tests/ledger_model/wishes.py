@@ -66,11 +66,13 @@ OPERATIONS: tuple[type[Wish], ...] = (
 def changed(wish: Wish, p: Programme, *, more: int, member: int | None) -> Wish:
     """The same wish with other points, or of another member: what a key must not be used for twice.
 
-    Where it names its member by an identifier, that is looked up again: it may have been merged or taken apart.
+    Also with the member's last word, for which no key stands. Where it names its member by an identifier, that is looked up again: it may have been merged or taken apart.
     """
     have = {field.name for field in fields(wish)}
     if more and "points" in have and isinstance(getattr(wish, "points", None), int):
         wish = replace(wish, points=wish.points + more)  # type: ignore[attr-defined]
+    if "confirmation" in have and p.confirmations:
+        wish = replace(wish, confirmation=len(p.confirmations) - 1)  # type: ignore[call-arg]
     if member is None and (known := getattr(wish, "identifier", None)) is not None and "member" in have:
         member = p.line_of(p.identifiers[known].member)[-1]
     if member is not None and "member" in have:

@@ -92,8 +92,8 @@ class Wish:
 
     @property
     def request(self) -> dict[str, object]:
-        """What the key stands for. Not the member: one who was merged is named by another id."""
-        return {name: value for name, value in asdict(self).items() if name != "member"}
+        """What the key stands for. Not the member: one who was merged is named by another id; nor its word."""
+        return {name: value for name, value in asdict(self).items() if name not in {"member", "confirmation"}}
 
 
 @dataclass(frozen=True, kw_only=True)

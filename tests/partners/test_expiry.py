@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from hypothesis import assume, given
@@ -14,6 +15,7 @@ from coalition.adjusting import AdjustmentReason
 from coalition.audit import AUDIT, TERMS, run_audit
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId
+from coalition.pooling import OpenPool, accept_invitation, invite_to_pool, open_pool
 from partners import holds
 from partners.adjustments import Adjust, adjust
 from partners.directory import Partner
@@ -219,6 +221,62 @@ def test_a_hold_is_no_activity_and_its_capture_is(coalition: Coalition, bakery: 
             holds.Capture(hold=held.ref, partner_id=bakery.partner_id, idempotency_key="c", points=10),
         )
     assert last_days(coalition, member) == [date(2026, 10, 1)]
+    audited(coalition)
+
+
+def household(coalition: Coalition, of: Partner) -> tuple[MemberId, MemberId]:
+    """Who has nothing, and who has 100 points, in a pool."""
+    spender, giver = coalition.member(of=of), coalition.member(of=of)
+    coalition.issue(giver, of, points=100)
+    pool_id = uuid4()
+    with coalition.database.unit_of_work() as session:
+        open_pool(session, OpenPool(member_id=spender, pool_id=pool_id, name="Home"))
+        invite_to_pool(session, spender, invited=giver)
+        accept_invitation(session, giver, pool_id)
+    return spender, giver
+
+
+@pytest.mark.parametrize("points", [10, 100])
+@pytest.mark.parametrize("over", [False, True], ids=["it still lives", "it has expired"])
+def test_a_spenders_activity_keeps_nothing_alive_that_others_of_its_pool_have(
+    coalition: Coalition, superuser_engine: Engine, bakery: Partner, points: int, *, over: bool
+) -> None:
+    spender, giver = household(coalition, bakery)
+    coalition.set_clock(datetime(2026, 9, 2, 8, tzinfo=UTC))  # its last day
+    with coalition.database.unit_of_work() as session:
+        asked = {"points": points, "from_pool": True, "seconds_to_live": 86_400}
+        held = holds.authorize(session, coalition.wish(holds.Authorize, spender, bakery, **asked))
+    coalition.issue(spender, bakery, points=5)
+    if over:
+        coalition.set_clock(datetime(2026, 9, 3, 7, tzinfo=UTC))
+    with coalition.database.unit_of_work() as session:
+        wish = holds.Void(hold=held.ref, partner_id=bakery.partner_id, idempotency_key="void")
+        holds.void(session, wish)
+    assert last_days(coalition, giver) == [date(2026, 9, 2)]
+    left = coalition.rows("SELECT available FROM ledger.member_head WHERE member_id = :giver", giver=giver)
+    assert left == [(0 if over else 100,)]
+    audited(coalition)
+    with superuser_engine.begin() as connection:
+        moved = "expires_at = (SELECT max(expires_at) FROM ledger.lot)"
+        connection.execute(text(f"UPDATE ledger.lot SET {moved} WHERE member_id = '{giver}'"))
+    with coalition.database.reading() as session:
+        found = {finding.check for finding in run_audit(session, checks=(*AUDIT, *TERMS))}
+    assert {"lots_lapse_by_their_terms", "lots_keep_the_day_they_came_with"} <= found
+
+
+def test_what_the_giver_did_meanwhile_keeps_alive_what_comes_back_to_a_lot_that_was_lent_in_part(
+    coalition: Coalition, bakery: Partner
+) -> None:
+    spender, giver = household(coalition, bakery)
+    coalition.set_clock(datetime(2026, 5, 10, 8, tzinfo=UTC))
+    with coalition.database.unit_of_work() as session:
+        asked = {"points": 10, "from_pool": True}
+        held = holds.authorize(session, coalition.wish(holds.Authorize, spender, bakery, **asked))
+    coalition.redeem(giver, bakery, points=1)
+    with coalition.database.unit_of_work() as session:
+        wish = holds.Void(hold=held.ref, partner_id=bakery.partner_id, idempotency_key="void")
+        holds.void(session, wish)
+    assert last_days(coalition, giver) == [date(2026, 11, 10)]
     audited(coalition)
 
 

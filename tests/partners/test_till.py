@@ -3,7 +3,7 @@
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -13,17 +13,35 @@ from operating import START, TODAY, Coalition, statements_of
 
 from coalition import clock
 from coalition.amounts import Points
+from coalition.audit import run_audit
 from coalition.db import Database
-from coalition.errors import AlreadyReversed, ConsentRequired, InsufficientPoints, InvalidInput
+from coalition.errors import (
+    AlreadyReversed,
+    ConsentRequired,
+    InsufficientPoints,
+    InvalidInput,
+    UnderReview,
+)
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
+from coalition.members import ConfirmRedemption, confirm_redemption
+from coalition.paging import PageRequest
 from coalition.programme import OpenProgramme, open_programme, set_consent_limit
 from coalition.receipts import Receipt
-from partners import till
+from coalition.reviewing import ReviewState, list_reviews, queue_review, release
+from partners import holds, till
 from partners.agreements import ReturnPolicy
 from partners.directory import Partner, PartnerState, set_partner_state
 from partners.earning import EarnRounding, EarnRule
 from partners.funding import PublishFundingPlan, publish_funding_plan
+from partners.limits import (
+    LimitAction,
+    LimitMeasure,
+    LimitPosting,
+    LimitScope,
+    PublishLimit,
+    publish_limit,
+)
 from partners.quotes import QuoteIssue, QuoteRedemption, quote_issue, quote_redemption
 from partners.terms import local_date
 
@@ -514,6 +532,70 @@ def test_a_quote_is_refused_for_what_the_posting_would_be(coalition: Coalition) 
             partner_id=grocer.partner_id, points=1, occurred_at=datetime(2026, 1, 1, tzinfo=UTC)
         )
         quote_issue(session, question)
+
+
+@pytest.mark.parametrize("first_asked", [True, False], ids=["with a confirmation", "without one"])
+@pytest.mark.parametrize(
+    ("kind", "act"), [(till.Redeem, till.redeem), (holds.Authorize, holds.authorize)], ids=["redeem", "hold"]
+)
+def test_a_wish_that_was_looked_at_for_long_is_sent_again_with_a_new_confirmation(
+    coalition: Coalition, kind: Any, act: Any, *, first_asked: bool
+) -> None:
+    grocer = coalition.trading()
+    member = coalition.member(of=grocer)
+    coalition.issue(member, grocer, points=1_000)
+    with coalition.database.unit_of_work() as session:
+        set_consent_limit(session, points=Points(100))
+
+    def confirmed() -> UUID:
+        with coalition.database.unit_of_work() as session:
+            wish = ConfirmRedemption(member_id=member, partner_id=grocer.partner_id, points=Points(100))
+            return confirm_redemption(session, wish).confirmation_id
+
+    def post(confirmation: UUID | None, **more: Any) -> Posting:
+        with coalition.database.single_call() as session:
+            asked = {"points": 100, "idempotency_key": "k", "confirmation_id": confirmation, **more}
+            posted = act(session, coalition.wish(kind, member, grocer, **asked))
+            assert isinstance(posted, Posting)
+            return posted
+
+    large = PublishLimit(
+        code="large",
+        scope=LimitScope.MEMBER,
+        posting=LimitPosting.REDEEM,
+        measure=LimitMeasure.POINTS,
+        period=None,
+        most=50,
+        action=LimitAction.REVIEW,
+        published_by="ada",
+    )
+    with coalition.database.unit_of_work() as session:
+        publish_limit(session, large)
+    first = confirmed() if first_asked else None
+    with pytest.raises(UnderReview) as held:
+        post(first)
+    with coalition.database.unit_of_work() as session:
+        assert queue_review(session, held.value)
+        [waiting] = list_reviews(session, PageRequest()).items
+    coalition.pass_time(minutes=11)
+    coalition.redeem(member, grocer, points=50)
+    with coalition.database.unit_of_work() as session:
+        release(session, member, waiting.review_id, by="ada")
+
+    with coalition.refused("CONFIRMATION_INVALID" if first_asked else "CONSENT_REQUIRED"):
+        post(first)
+    second = confirmed()
+    with coalition.refused("IDEMPOTENCY_CONFLICT"):
+        post(second, points=99)
+    posted = post(second)
+    assert (posted.points, posted.replayed) == (100, False)
+    with coalition.nothing_moves():
+        assert post(first).replayed
+        assert post(second).replayed
+    with coalition.database.reading() as session:
+        assert run_audit(session) == []
+        [decided] = list_reviews(session, PageRequest()).items
+    assert (decided.state, decided.posted) == (ReviewState.POSTED, posted.ref)
 
 
 def test_there_is_no_reason_too_long_to_store(coalition: Coalition) -> None:

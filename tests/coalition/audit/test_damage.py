@@ -530,6 +530,22 @@ CASES = (
         ),
         one("transaction", REDEEM, "concat_ws('/', member_id, transaction_id)"),
     ),
+    *(
+        Case(
+            "reviews_of_what_was_posted_say_so",
+            (
+                (
+                    "INSERT INTO ledger.review (member_id, review_id, partner_id, key, fingerprint, kind, points, limit_code,"
+                    " facts, asked_at, state, decided_by, decided_at) SELECT t.member_id, t.transaction_id, t.partner_id,"
+                    f" k.key, k.fingerprint, t.kind, t.points, 'x', '{{}}', now(), {state}"
+                    " FROM ledger.transaction t JOIN ledger.idempotency k USING (member_id, business_date, transaction_id)"
+                    f" WHERE t.{REDEEM}"
+                ),
+            ),
+            one("transaction", REDEEM, "concat_ws('/', member_id, transaction_id)"),
+        )
+        for state in ("'waiting', NULL, NULL", "'rejected', 'ada', now()")
+    ),
     voucher("vouchers_are_the_members_word", "UPDATE ledger.hold SET points = points + 1"),
     voucher("vouchers_are_the_members_word", f"UPDATE ledger.hold SET partner_id = {FLORIST}"),
     voucher(

@@ -223,6 +223,22 @@ def test_a_hold_that_is_over_is_not_counted_though_nothing_has_ended_it_yet(ledg
     ledger.issue(member, 1)
 
 
+def test_a_hold_of_a_pools_points_that_is_over_counts_no_more_to_guard_and_audit(
+    ledger: LedgerDriver,
+) -> None:
+    spender, giver = ledger.member(available=10), ledger.member(available=100)
+    ledger.pool(spender, giver)
+    ledger.limit("one", most=1)
+    ledger.pass_time(minutes=2)  # the audit's grace after that
+    ledger.authorize(spender, 50, from_pool=True, seconds_to_live=60)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(spender, 5, from_pool=True))
+    ledger.pass_time(minutes=1)
+    ledger.issue(spender, 10)
+    ledger.redeem(spender, 5)
+    assert ledger.rows("SELECT state FROM ledger.hold") == [("open",)]  # nobody has posted its end yet
+    assert clean(ledger)
+
+
 def test_of_several_holds_each_is_counted_once(ledger: LedgerDriver) -> None:
     member = ledger.member(available=100)
     ledger.limit("thrice", most=3)

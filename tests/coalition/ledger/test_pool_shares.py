@@ -52,6 +52,50 @@ def test_what_has_come_due_for_the_others_is_posted_before_they_give(ledger: Led
     assert clean(ledger)
 
 
+def test_the_limit_counts_what_merged_records_had_until_they_are_apart(ledger: LedgerDriver) -> None:
+    ada, twin, third, ben = ledger.member(), ledger.member(), ledger.member(), ledger.member(available=1_000)
+    ledger.pool(ben, ada, twin, third, spender_limit_points=Points(50))
+    for one, points in ((third, 10), (twin, 20)):
+        ledger.redeem(one, points, from_pool=True)
+        ledger.leave_pool(one)
+    ledger.merge(twin, third)
+    ledger.merge(ada, twin)
+    ledger.issue(ada, 5)
+    assert ledger.pooled(ada) == 25
+    before = ledger.snapshot()
+    with pytest.raises(errors.PoolLimitExceeded) as refusal:
+        ledger.redeem(ada, 26, from_pool=True)
+    assert refusal.value.facts == {"allowed": 20, "requested": 21}
+    assert ledger.snapshot() == before
+    ledger.redeem(ada, 25, from_pool=True)
+    assert ledger.pooled(ada) == 0
+    ledger.unmerge(ada, twin)
+    assert ledger.pooled(ada) == 30
+    ledger.redeem(ada, 30, from_pool=True)
+    assert clean(ledger)
+
+
+def test_what_a_spender_can_spend_ends_where_the_next_points_are_beyond_its_limit(
+    ledger: LedgerDriver,
+) -> None:
+    ada, ben = ledger.member(), ledger.member()
+    for owner, points, days in ((ada, 10, 5), (ben, 30, 10), (ada, 20, 15), (ben, 100, 20), (ada, 500, 30)):
+        ledger.issue(owner, points, expires_at=ledger.now + timedelta(days=days))
+    ledger.pool(ada, ben, own_first=False, spender_limit_points=Points(50))
+    assert (ledger.pooled(ada), ledger.pooled(ben)) == (80, 180)
+    with pytest.raises(errors.PoolLimitExceeded) as refusal:
+        ledger.redeem(ada, 81, from_pool=True)
+    assert refusal.value.facts == {"allowed": 50, "requested": 51}
+    ledger.redeem(ada, 80, from_pool=True)
+    # It has points of its own left, but those of the other go first.
+    assert (ledger.pooled(ada), spendable(ledger, ada)) == (0, [500])
+    with pytest.raises(errors.PoolLimitExceeded):
+        ledger.redeem(ada, 1, from_pool=True)
+    ledger.pass_time(days=20)
+    assert ledger.pooled(ada) == 500
+    assert clean(ledger)
+
+
 def test_the_limit_is_of_others_points_and_holds_from_the_first(ledger: LedgerDriver) -> None:
     ada, ben = ledger.member(available=10), ledger.member(available=100)
     ledger.pool(ada, ben, spender_limit_points=Points(30))

@@ -122,6 +122,7 @@ def test_a_blocked_member_spends_nothing_of_the_pool(ledger: LedgerDriver) -> No
     with pytest.raises(errors.MemberBlocked):
         ledger.redeem(ada, 5, from_pool=True)
     assert ledger.snapshot() == before
+    assert (ledger.pooled(ada), ledger.pooled(ben)) == (None, 10)
 
 
 def test_the_limit_counts_what_others_gave_in_the_window(ledger: LedgerDriver) -> None:

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -260,7 +261,7 @@ def test_a_decision_is_of_the_record_that_was_named_over_a_merge_and_an_un_merge
         assert run_audit(session) == []
 
 
-def test_what_was_posted_with_a_survivor_without_its_review_waits_no_more(
+def test_what_was_posted_with_a_survivor_as_the_rule_was_ended_waits_no_more(
     ledger: LedgerDriver, member: MemberId
 ) -> None:
     twin = ledger.member()
@@ -268,9 +269,70 @@ def test_what_was_posted_with_a_survivor_without_its_review_waits_no_more(
     with pytest.raises(errors.UnderReview) as refusal:
         ledger.issue(twin, 60, **by)
     assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
     ledger.merge(member, twin)
     with ledger.database.unit_of_work() as session:
         end_limit(session, code="large", published_by="ada")
-    ledger.issue(member, 60, **by)
+    posted = ledger.issue(member, 60, **by)
     with ledger.database.reading() as session:
         assert list_reviews(session, PageRequest(), state=ReviewState.WAITING).items == []
+        found = find_review(session, twin, review)
+        assert run_audit(session) == []
+    assert found is not None
+    assert (found.state, found.posted) == (ReviewState.POSTED, posted.ref)
+
+
+@pytest.mark.parametrize("kind", ["issue", "redeem", "authorize", "transfer"])
+@pytest.mark.parametrize("released", [False, True], ids=["it waits", "it is released"])
+def test_what_there_is_room_for_by_now_is_posted_with_its_review(
+    ledger: LedgerDriver, kind: str, *, released: bool
+) -> None:
+    member = ledger.member(available=100)
+    to = {"to": ledger.member()} if kind == "transfer" else {}
+    post = partial(getattr(ledger, kind), **to)
+    posting = "redeem" if kind == "authorize" else kind
+    ledger.limit("once", posting=posting, most=0, period=timedelta(hours=1), action="review")
+    with pytest.raises(errors.UnderReview) as refusal:
+        post(member, 2, key="k")
+    assert queue(ledger, refusal.value)
+    [(review,)] = ledger.rows("SELECT review_id FROM ledger.review")
+    if released:
+        decide(ledger, release, member, review)
+    ledger.limit("once", posting=posting, most=2, period=timedelta(hours=1), action="review")
+    posted = post(member, 2, key="k")
+    before = ledger.snapshot()
+    with pytest.raises(errors.ReviewDecided) as decided:
+        decide(ledger, reject, member, review)
+    assert decided.value.facts == {"state": "posted"}
+    decide(ledger, release, member, review)
+    assert not queue(ledger, refusal.value)
+    assert ledger.snapshot() == before
+    with ledger.database.reading() as session:
+        found = find_review(session, member, review)
+        assert run_audit(session) == []
+    assert found is not None
+    assert (found.state, found.posted) == (ReviewState.POSTED, posted.ref)
+    assert (found.decided_by, found.decided_at is None) == ("ada" if released else None, not released)
+
+
+def test_what_was_posted_before_it_could_wait_does_not_wait(ledger: LedgerDriver, member: MemberId) -> None:
+    refusal = ask(ledger, member, "k")
+    with ledger.database.unit_of_work() as session:
+        end_limit(session, code="large", published_by="ada")
+    ledger.issue(member, 60, key="k")
+    before = ledger.snapshot()
+    assert not queue(ledger, refusal)
+    assert ledger.snapshot() == before
+
+
+def test_a_wish_of_another_under_the_same_key_leaves_the_one_that_waits(
+    ledger: LedgerDriver, member: MemberId
+) -> None:
+    review = held(ledger, member, "k")
+    with ledger.database.unit_of_work() as session:
+        end_limit(session, code="large", published_by="ada")
+    ledger.issue(member, 61, key="k")
+    with ledger.database.reading() as session:
+        assert list_reviews(session, PageRequest(), state=ReviewState.WAITING).items == []
+        assert run_audit(session) == []
+    decide(ledger, reject, member, review)
