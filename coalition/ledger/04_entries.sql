@@ -60,10 +60,11 @@ BEGIN
 END $$;
 
 -- Draw points from the member's available lots, soonest expiry first, then oldest lot, to be burned, held or
--- reversed; from the named lots only, where some are named. Reads no more lots than it needs. Returns how many
--- entries it made.
-CREATE FUNCTION ledger.draw(p_member uuid, p_business_date date, p_id uuid, p_points bigint, p_to text, p_only uuid[])
-RETURNS integer LANGUAGE plpgsql AS $$
+-- reversed; from the named lots only, where some are named, and of each what it has beyond p_keeps. Reads no more
+-- lots than it needs. Returns how many entries it made.
+CREATE FUNCTION ledger.draw(
+    p_member uuid, p_business_date date, p_id uuid, p_points bigint, p_to text, p_only uuid[], p_keeps bigint[] DEFAULT NULL
+) RETURNS integer LANGUAGE plpgsql AS $$
 DECLARE
     spendable refcursor;
     candidate lot;
@@ -84,7 +85,8 @@ BEGIN
     WHILE rest > 0 LOOP
         FETCH spendable INTO candidate;
         ASSERT FOUND, 'the head promised more points than the lots have';
-        take := least(rest, candidate.available);
+        take := least(rest, candidate.available - coalesce(p_keeps[array_position(p_only, candidate.lot_id)], 0));
+        CONTINUE WHEN take = 0;
         rest := rest - take;
         lots := lots || candidate.lot_id;
         takes := takes || take;
@@ -108,10 +110,11 @@ BEGIN
 END $$;
 
 -- Points that become available pay the member's deficits off first, the oldest claim first: so many
--- fresh points, in these lots. What else a lot has, the member had before; it is not touched.
+-- fresh points, in these lots. What else a lot has (p_had), the member had before; it is not touched.
 -- It is a redemption at the claimant: the paying lots burn, and the claim shrinks by as much.
-CREATE FUNCTION ledger.pay_deficits(INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[], p_fresh bigint)
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION ledger.pay_deficits(
+    INOUT head ledger.member_head, p_wish ledger.wish, p_lots uuid[], p_fresh bigint, p_had bigint[] DEFAULT NULL
+) LANGUAGE plpgsql AS $$
 DECLARE
     claim   deficit;
     fresh   bigint := p_fresh;
@@ -126,7 +129,7 @@ BEGIN
         paid := least(fresh, claim.open_points);
         EXIT WHEN paid = 0;
         id := gen_random_uuid();
-        ordinal := ledger.draw(head.member_id, p_wish.business_date, id, paid, 'burned', p_lots);
+        ordinal := ledger.draw(head.member_id, p_wish.business_date, id, paid, 'burned', p_lots, p_had);
         UPDATE deficit SET open_points = open_points - paid
         WHERE member_id = head.member_id AND deficit_id = claim.deficit_id;
         INSERT INTO entry (member_id, business_date, transaction_id, ordinal, bucket, points, deficit_id)

@@ -27,6 +27,7 @@ DECLARE
     moved   bigint;
     kept    bigint;
     back    uuid[];
+    had     bigint[];
 BEGIN
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
 
@@ -90,6 +91,15 @@ BEGIN
     ELSE
         moved := undone;
         back := ledger.give_back(p_member, p_wish, target, undone, gone);
+        IF head.deficit > 0 THEN
+            had := ARRAY(
+                SELECT lot.available - e.points
+                FROM unnest(back) WITH ORDINALITY AS u (lot_id, nth)
+                JOIN lot ON lot.member_id = p_member AND lot.lot_id = u.lot_id AND lot.lot_id = ANY (back)
+                JOIN entry e ON e.member_id = p_member AND e.business_date = p_wish.business_date
+                            AND e.transaction_id = p_wish.transaction_id AND e.lot_id = u.lot_id AND e.bucket = 'available'
+                ORDER BY u.nth);
+        END IF;
         head.available := head.available + undone;
         head.next_due_at := least(head.next_due_at, (
             SELECT min(expires_at) FROM lot WHERE member_id = p_member AND lot_id = ANY (back)));
@@ -101,7 +111,7 @@ BEGIN
             head := ledger.return_to_givers(head, p_wish, back);
             kept := kept + (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));
         END IF;
-        head := ledger.pay_deficits(head, p_wish, back, kept);
+        head := ledger.pay_deficits(head, p_wish, back, kept, had);
         -- Where there is no grace, what came back to an expired lot lapses at once.
         head := ledger.bring_up_to_date(head, p_wish);
     END IF;

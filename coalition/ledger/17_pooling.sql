@@ -191,6 +191,7 @@ DECLARE
     giver  member_head;
     line   uuid[];
     back   uuid[];
+    had    bigint[];
     moved  bigint;
     until  timestamptz;
     out_id uuid;
@@ -209,12 +210,14 @@ BEGIN
         in_id := gen_random_uuid();
         moved := 0;
         back := '{}';
+        had := '{}';
         FOR source IN
             SELECT l.* FROM lot l JOIN transaction t USING (member_id, business_date, transaction_id)
             WHERE l.member_id = head.member_id AND l.lot_id = ANY (p_lots) AND l.available > 0 AND t.kind = 'pool_in'
               AND l.from_member_id = one
             ORDER BY l.ordinal  -- They came at once.
         LOOP
+            had := had || (SELECT available FROM lot WHERE lot.member_id = one AND lot.lot_id = source.from_lot_id);
             UPDATE lot SET available = 0, transferred = lot.transferred + source.available
             WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
             -- A grace period that it got meanwhile goes back with it, where the giver's has expired.
@@ -241,7 +244,7 @@ BEGIN
                                           p_other_member => one, p_other_id => in_id);
         giver := ledger.append_transaction(giver, p_wish, in_id, 'unpool_in', '00000000-0000-0000-0000-000000000000', NULL, moved,
                                            p_other_member => head.member_id, p_other_id => out_id);
-        giver := ledger.pay_deficits(giver, p_wish, back, moved);
+        giver := ledger.pay_deficits(giver, p_wish, back, moved, had);
         giver := ledger.bring_up_to_date(giver, p_wish);
         PERFORM ledger.store_head(giver);
         IF cardinality(line) > 1 THEN

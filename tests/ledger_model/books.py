@@ -173,13 +173,12 @@ class Member:
         )
         return len(self.journal) - 1
 
-    def draw(self, points: int, bucket: str, among: Iterable[Lot] | None = None) -> list[tuple[Lot, int]]:
-        """Move available points to a bucket, in the order in which points are spent."""
-        wanted = None if among is None else set(among)
+    def draw(self, points: int, bucket: str, most: Mapping[Lot, int] | None = None) -> list[tuple[Lot, int]]:
+        """Move available points to a bucket, in the order in which points are spent; of each so many."""
         drawn = []
         for lot in self.spendable():
-            take = min(points, lot.at["available"])
-            if take and (wanted is None or lot in wanted):
+            take = min(points, lot.at["available"] if most is None else most.get(lot, 0))
+            if take:
                 shift(lot, "available", bucket, take)
                 drawn.append((lot, take))
                 points -= take
@@ -196,15 +195,15 @@ class Member:
         self.claims.append(Claim(len(self.claims), lot.issuer, terms, lot.number, points, points))
         return owing(self.claims[-1], points)
 
-    def pay(self, lots: Iterable[Lot], fresh: int, now: datetime) -> None:
+    def pay(self, fresh: Mapping[Lot, int], now: datetime) -> None:
         """Points that became available pay what is owed: the oldest claim first, each a redemption there."""
-        lots = list(lots)
+        left = Counter(fresh)
         for claim in self.claims:
-            paid = min(claim.open, fresh)
+            paid = min(claim.open, left.total())
             if paid:
-                drawn = self.draw(paid, "burned", lots)
+                drawn = self.draw(paid, "burned", left)
+                left -= Counter(dict(drawn))
                 claim.open -= paid
-                fresh -= paid
                 legs = drawing(drawn, "burned") + owing(claim, -paid)
                 self.record("recovery", paid, legs, now, partner=claim.claimant)
 
@@ -216,7 +215,7 @@ class Member:
             legs = [leg for lot in due for leg in shift(lot, "pending", "available")]
             fresh = sum(moved for _, bucket, moved in legs if bucket == "available")
             self.record("mature", fresh, legs, now)
-            self.pay(due, fresh, now)
+            self.pay({lot: lot.at["available"] for lot in due}, now)
         # One with points of others lapses where those are at hand, too.
         dying = [
             hold for hold in self.holds if hold.state == "open" and hold.lapses_at <= now and not hold.pooled

@@ -115,6 +115,18 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
             Issue(member=1, points=20, **HARD),
             Unmerge(survivor=1, merged=0),
         ),
+        "what came back pays, and not what its lot had before": (
+            Issue(member=0, points=40, **HARD),
+            Redeem(member=0, points=40, **HARD),
+            Issue(member=0, points=50, expires=5, **HARD),
+            Issue(member=0, points=20, expires=9, **HARD),
+            Redeem(member=0, points=30, **HARD),
+            Redeem(member=0, points=40, **HARD),
+            Reverse(nth=1),
+            Reverse(nth=5, points=30),
+            Reverse(nth=5),
+            Reverse(nth=0, points=35),
+        ),
         "who was merged is not parted from what a pool has set aside": (
             Issue(member=0, points=100, **HARD),
             Merge(survivor=1, merged=0),

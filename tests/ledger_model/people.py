@@ -173,7 +173,7 @@ def hand_over(
     left = giver.record(f"{kind}_out", moved, out, p.now, other=taker.number, by=gave)
     came = taker.record(f"{kind}_in", moved, into, p.now, other=giver.number, by=took)
     if kind != "pool" and pays:  # what comes for a purchase pays nothing else
-        taker.pay(arrived, sum(available for *_, available in given), p.now)
+        taker.pay({lot: lot.at["available"] for lot in arrived}, p.now)
     return left, came
 
 

@@ -2,6 +2,7 @@
 
 import copy
 from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -289,19 +290,18 @@ def end_hold(p: Programme, member: int, hold: Hold, kind: str, captured: int, **
     return books.end_hold(hold, kind, captured, p.now, back=back, **more)
 
 
-def give_back(p: Programme, books: Member, lots: list[Lot]) -> int:
-    """What is available in lots that a pool gave goes to the lots it came from. Returns how much that was.
+def give_back(p: Programme, books: Member, lots: list[Lot]) -> None:
+    """What is available in lots that a pool gave goes to the lots it came from.
 
     Where their owner was merged into another since, it goes on to that one, but not beyond who has them back.
     """
-    total = 0
     returning = in_order(lot for lot in lots if lot.by_pool and lot.at["available"])
     for number in sorted({lot.origin[0] for lot in returning if lot.origin}):
         giver = p.members[number]
         giver.bring_up_to_date(p.now)
         out: Legs = []
         into: Legs = []
-        reached = []
+        reached: Counter[Lot] = Counter()
         moved = 0
         for lot in returning:
             if lot.origin is None or lot.origin[0] != number:
@@ -312,13 +312,11 @@ def give_back(p: Programme, books: Member, lots: list[Lot]) -> int:
             into += shift(origin, "transferred", "available", points)
             if lot.expires_at and origin.expires_at and origin.expires_at <= p.now:
                 origin.expires_at = max(origin.expires_at, lot.expires_at)  # a grace period
-            reached.append(origin)
+            reached[origin] += points
             moved += points
         books.record("unpool_out", moved, out, p.now, partner=NETWORK, other=number)
         giver.record("unpool_in", moved, into, p.now, partner=NETWORK, other=books.number)
-        giver.pay(reached, moved, p.now)
+        giver.pay(reached, p.now)
         giver.bring_up_to_date(p.now)
         path = p.line_of(number)
         go_on(p, path[: path.index(books.number) + 1] if books.number in path else path)
-        total += moved
-    return total

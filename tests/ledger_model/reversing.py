@@ -1,5 +1,6 @@
 """Issues and redemptions taken back, in parts and of members who were merged since."""
 
+from collections import Counter
 from datetime import datetime
 from typing import Any
 
@@ -109,7 +110,7 @@ def _give_back(p: Programme, books: Member, line: int, undone: int, more: dict[s
     """To the lots that were drawn, the last of them first; an expired one gets its grace period."""
     rest = undone
     legs: Legs = []
-    lots = []
+    lots: Counter[Lot] = Counter()
     for lot, left in reversed(_open(p, books, line, reached=True)):
         back = min(rest, left)
         if back:
@@ -117,11 +118,11 @@ def _give_back(p: Programme, books: Member, line: int, undone: int, more: dict[s
             legs += shift(lot, "burned", "available", back)
             if lot.expires_at is not None and lot.expires_at <= p.now:
                 lot.expires_at = p.now + lot.terms.grace
-            lots.append(lot)
+            lots[lot] = back
     assert rest == 0
     made = books.record("reverse_redemption", undone, legs, p.now, **more)
-    kept = undone - pools.give_back(p, books, lots)
-    books.pay(lots, kept, p.now)
+    pools.give_back(p, books, list(lots))
+    books.pay({lot: back for lot, back in lots.items() if not lot.by_pool}, p.now)
     books.bring_up_to_date(p.now)
     return made
 

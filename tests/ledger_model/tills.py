@@ -93,7 +93,7 @@ def issue(
         store=store_of(receipt),
     )
     if matured:
-        books.pay(lots, points, p.now)
+        books.pay({lot: lot.at["available"] for lot in lots}, p.now)
     books.bring_up_to_date(p.now)
     p.claim_receipt(partner, "issue", receipt, member, line)
     return p.conclude(

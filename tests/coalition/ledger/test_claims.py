@@ -248,3 +248,41 @@ def test_a_claim_is_paid_by_the_terms_that_hold_when_it_is_made(ledger: LedgerDr
         (now_in_force,)
     ]
     _clean(ledger)
+
+
+def test_what_came_back_pays_and_not_what_its_lots_had_before(ledger: LedgerDriver) -> None:
+    first, second, member = ledger.partner(), ledger.partner(), ledger.member()
+    taken = [(ledger.issue(member, points, by=by), by) for points, by in ((15, first), (20, second))]
+    ledger.redeem(member, 35)
+    for points, days in ((50, 10), (20, 20)):
+        ledger.issue(member, points, expires_at=ledger.now + timedelta(days=days))
+    before = ledger.redeem(member, 30)
+    bought = ledger.redeem(member, 40)  # twenty of the one, and all of the other
+    ledger.reverse(before.ref)
+    for posting, by in taken:
+        ledger.reverse(posting.ref, by=by)
+    ledger.reverse(bought.ref)
+    lots = ledger.rows("SELECT available, burned FROM ledger.lot WHERE points IN (50, 20) ORDER BY sequence")
+    assert lots[-2:] == [(30, 20), (5, 15)]
+    assert ledger.balance(member).deficit == 0
+    _clean(ledger)
+
+
+def test_what_a_pool_gives_back_pays_and_not_what_its_lots_had_before(ledger: LedgerDriver) -> None:
+    claimant, giver, spender = ledger.partner(), ledger.member(), ledger.member()
+    owed = ledger.issue(giver, 35, by=claimant)
+    ledger.redeem(giver, 35)
+    for points, days in ((50, 10), (20, 20)):
+        ledger.issue(giver, points, expires_at=ledger.now + timedelta(days=days))
+    before = ledger.redeem(giver, 30)
+    ledger.pool(spender, giver)
+    bought = ledger.redeem(spender, 40, from_pool=True)
+    ledger.reverse(before.ref)
+    ledger.reverse(owed.ref, by=claimant)
+    ledger.reverse(bought.ref)
+    lots = ledger.rows(
+        "SELECT available, burned FROM ledger.lot WHERE member_id = :giver ORDER BY sequence", giver=giver
+    )
+    assert lots[-2:] == [(30, 20), (5, 15)]
+    assert ledger.balance(giver).deficit == 0
+    _clean(ledger)
