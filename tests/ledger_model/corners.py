@@ -235,6 +235,13 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
             PassTime(minutes=24 * 60),
             Lapse(),
         ),
+        "where points do not suffice no limit is asked": (
+            Issue(member=0, points=10, **HARD),
+            Limit(number=0, scope="member", **{**HELD, "posting": "redeem"}),
+            QuoteRedemption(member=0, points=11, **HARD),
+            QuoteRedemption(member=0, points=10, **HARD),
+            Redeem(member=0, points=11, **HARD),
+        ),
         "nothing is said of who was erased, whichever record is named": (
             Profile(member=4, said=(("name", 0), ("email", 0))),
             Profile(member=4, said=(("name", None), ("email", 1))),
