@@ -235,6 +235,17 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
             PassTime(minutes=24 * 60),
             Lapse(),
         ),
+        "a card's uses count though its member was part of another": (
+            Link(member=0, kind="card", print=1, **HARD),
+            Issue(member=0, points=100, **HARD),
+            Limit(number=0, scope="card", **{**ONE, "posting": "redeem", "partner": None}),
+            Merge(survivor=1, merged=0),
+            Redeem(member=0, points=5, nth_identifier=0, **HARD),
+            Unmerge(survivor=1, merged=0),
+            Redeem(member=0, points=5, nth_identifier=0, **HARD),
+            Redeem(member=0, points=5, nth_identifier=0, partner="harder"),
+            Redeem(member=0, points=5, **HARD),
+        ),
         "where points do not suffice no limit is asked": (
             Issue(member=0, points=10, **HARD),
             Limit(number=0, scope="member", **{**HELD, "posting": "redeem"}),
