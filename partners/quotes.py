@@ -164,22 +164,27 @@ def quote_redemption(session: Session, question: QuoteRedemption) -> RedemptionQ
         from_pool=question.from_pool,
     )
     draw = draw_of(session, question.member_id, points) if question.from_pool else None
+    available = get_balance(session, question.member_id).available if draw is None else draw.total
     if draw is not None and draw.allowed is not None and draw.asked_of_others > draw.allowed:
         check_identifier(session, member_id=question.member_id, identifier_id=question.identifier_id)
         raise PoolLimitExceeded(allowed=draw.allowed, requested=draw.asked_of_others)
-    check_limits(
-        session,
-        member_id=question.member_id,
-        partner_id=question.partner_id,
-        posting="redeem",
-        points=points,
-        identifier_id=question.identifier_id,
-    )
+    if points > available:
+        # The posting would not come to the limits.
+        check_identifier(session, member_id=question.member_id, identifier_id=question.identifier_id)
+    else:
+        check_limits(
+            session,
+            member_id=question.member_id,
+            partner_id=question.partner_id,
+            posting="redeem",
+            points=points,
+            identifier_id=question.identifier_id,
+        )
     limit = get_programme(session).consent_limit_points
     taken = _taken_unasked(session, question)
     return RedemptionQuote(
         points=points,
-        available=get_balance(session, question.member_id).available if draw is None else draw.total,
+        available=available,
         of_pool=Points(0) if draw is None else draw.of_others,
         allowed_without_confirmation=Points(max(limit - taken, 0)),
         agreement=agreement,

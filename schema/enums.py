@@ -178,7 +178,7 @@ _show(
     "Whose postings a limit counts together.",
     {
         "MEMBER": "A member's, and of the records that are merged into it. Exact.",
-        "CARD": "Those that named the member by one card. Exact, likewise.",
+        "CARD": "Those that named the member by one card, whomever it was merged into then. Exact, likewise.",
         "STORE": "Those whose receipt names one store of a partner: no authorisation does. Acts on a figure"
         " at most 3 seconds old, and may be overshot by what is posted meanwhile (LimitFigure.overshot).",
         "PARTNER": "A partner's. Acts on a figure, likewise.",

@@ -32,7 +32,9 @@ def limits_of_members_held(session: Session) -> Iterator[Finding]:
           FROM rules r
          CROSS JOIN LATERAL (
             SELECT member_id, business_date, transaction_id, recorded_at, card, day, weight,
-                   sum(weight) OVER (PARTITION BY member_id, card, day ORDER BY recorded_at
+                   -- A card's in whatever journals they stand: its member may have been part of others.
+                   sum(weight) OVER (PARTITION BY CASE WHEN card IS NULL THEN member_id END, card, day
+                                     ORDER BY recorded_at
                                      RANGE BETWEEN r.period - interval '1 microsecond' PRECEDING
                                                AND CURRENT ROW) AS own
               FROM (
@@ -74,14 +76,14 @@ def limits_of_members_held(session: Session) -> Iterator[Finding]:
           JOIN ledger.transaction t ON t.member_id = m.holder AND t.kind = 'merge_out'
          WHERE m.since < m.until
     ), brought AS (
-        -- What a record did counts for its holder as long as it is merged into it.
+        -- What a record did, by whatever card, counts for its holder as long as it is merged into it.
         SELECT p.code, p.version, p.member_id, p.business_date, p.transaction_id, sum(q.weight) AS weight
           FROM merged m
           JOIN used q ON q.member_id = m.record
           JOIN used p ON p.member_id = m.holder AND (p.code, p.version) = (q.code, q.version)
          WHERE p.recorded_at > m.since AND p.recorded_at < m.until
            AND q.recorded_at > p.recorded_at - p.period AND q.recorded_at <= p.recorded_at
-           AND (q.card, q.day) IS NOT DISTINCT FROM (p.card, p.day)
+           AND q.card IS NULL AND q.day IS NOT DISTINCT FROM p.day
          GROUP BY 1, 2, 3, 4, 5
     )
     SELECT concat_ws('/', u.member_id, u.business_date, u.transaction_id) AS id,

@@ -2,8 +2,8 @@
 -- partners.limit_rule, a version each, the last of which holds.
 --
 -- What a member or a card did is counted from the member's own journal, and from those of the records that are
--- merged into it, under the member's lock: exact. What a
--- store or a partner did is a figure that was derived some seconds ago, read without a lock: so members never
+-- merged into it, under the member's lock: exact. What a card did while its member was part of another stands in that
+-- one's journal, where nothing is added to it once the two are apart. What a store or a partner did is a figure that was derived some seconds ago, read without a lock: so members never
 -- wait for each other, and a limit is overshot by what was posted since. Nobody counts while posting.
 
 CREATE FUNCTION ledger.rules_in_force() RETURNS SETOF partners.limit_rule
@@ -44,6 +44,7 @@ DECLARE
     facts   jsonb;
     holding jsonb;
     records uuid[];
+    counted uuid[];
 BEGIN
     ASSERT p_wish.limits IS NOT NULL, 'the rules are read when the window is entered';
     IF cardinality(p_wish.limits) > 0 THEN
@@ -52,14 +53,15 @@ BEGIN
     p_wish.now := greatest(p_wish.now, head.last_recorded_at);
     FOREACH rule IN ARRAY p_wish.limits LOOP
         CONTINUE WHEN NOT ledger.concerns(rule, p_wish);
-        used := ledger.used_under(rule, p_wish, records);
+        counted := ledger.journals_of(rule, records);
+        used := ledger.used_under(rule, p_wish, counted);
         asked := CASE rule.measure WHEN 'count' THEN 1 ELSE p_wish.points END;
         CONTINUE WHEN used + asked <= rule.most;
         -- `own`: it counted the acting partner's postings only, so that the partner may be told the rest.
         facts := jsonb_build_object(
             'limit', rule.code, 'scope', rule.scope, 'measure', rule.measure, 'most', rule.most, 'used', used, 'asked', asked,
             'own', rule.scope IN ('store', 'partner') OR rule.partner_id IS NOT NULL,
-            'over', greatest(used - rule.most, 0), 'again_at', ledger.again_at(rule, p_wish, records, used + asked - rule.most));
+            'over', greatest(used - rule.most, 0), 'again_at', ledger.again_at(rule, p_wish, counted, used + asked - rule.most));
         IF rule.action = 'refuse' THEN PERFORM ledger.refuse('LIMIT_EXCEEDED', facts); END IF;
         holding := coalesce(holding, facts);
     END LOOP;
@@ -72,15 +74,23 @@ BEGIN
     END IF;
 END $$;
 
+-- The journals in which a rule counts: those of the member's records; and for a card those of whom one of these was
+-- part when its card was used, and is no more.
+CREATE FUNCTION ledger.journals_of(p_rule partners.limit_rule, p_records uuid[]) RETURNS uuid[]
+LANGUAGE sql STABLE AS $$
+    SELECT p_records || CASE p_rule.scope
+        WHEN 'card' THEN ARRAY(SELECT DISTINCT member_id FROM idempotency WHERE named_id = ANY (p_records)) END
+$$;
+
 -- What counts under a rule already, of the member with its merged records or the card, or of the partner or its store.
-CREATE FUNCTION ledger.used_under(p_rule partners.limit_rule, p_wish ledger.wish, p_records uuid[]) RETURNS numeric
+CREATE FUNCTION ledger.used_under(p_rule partners.limit_rule, p_wish ledger.wish, p_journals uuid[]) RETURNS numeric
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     used numeric;
 BEGIN
     IF p_rule.scope IN ('member', 'card') THEN
         SELECT CASE p_rule.measure WHEN 'count' THEN count(*) ELSE sum(u.points) END INTO used
-        FROM ledger.uses(p_rule, p_wish, p_records) u;
+        FROM ledger.uses(p_rule, p_wish, p_journals) u;
     ELSE
         SELECT f.used INTO used FROM partners.limit_figure f
         WHERE f.code = p_rule.code AND f.version = p_rule.version AND f.partner_id = p_wish.partner_id
@@ -90,7 +100,8 @@ BEGIN
 END $$;
 
 -- Whether some rule might not let all of so many postings pass, of so many points together, of which the wish is one.
--- Where none does, each of them passes in whatever order. Of a member into whom nobody was merged. By the wish's own
+-- Where none does, each of them passes in whatever order. Of a member that has no record but itself, and no card that
+-- was used while it was part of another. By the wish's own
 -- time: the posting's may be later, and then no more counts.
 CREATE FUNCTION ledger.may_exceed(p_wish ledger.wish, head ledger.member_head, p_postings bigint, p_points numeric) RETURNS boolean
 LANGUAGE plpgsql AS $$
@@ -143,12 +154,12 @@ $$;
 
 -- What a rule of a member or a card counts: of a hold what it took or still may, whenever it is captured;
 -- what was reversed all the same.
-CREATE FUNCTION ledger.uses(p_rule partners.limit_rule, p_wish ledger.wish, p_records uuid[])
+CREATE FUNCTION ledger.uses(p_rule partners.limit_rule, p_wish ledger.wish, p_journals uuid[])
 RETURNS TABLE (recorded_at timestamptz, points bigint) LANGUAGE sql STABLE AS $$
     SELECT t.recorded_at, CASE WHEN h.state = 'open' THEN h.points WHEN h.state = 'captured' THEN h.captured ELSE t.points END
     FROM transaction t LEFT JOIN hold h
       ON t.kind = 'authorize' AND h.member_id = t.member_id AND h.business_date = t.business_date AND h.transaction_id = t.transaction_id
-    WHERE t.member_id = ANY (p_records)
+    WHERE t.member_id = ANY (p_journals)
       AND t.business_date >= CASE WHEN p_rule.period_seconds IS NULL THEN p_wish.business_date ELSE p_wish.limits_from END
       AND (p_rule.period_seconds IS NULL OR t.recorded_at > p_wish.now - make_interval(secs => p_rule.period_seconds))
       AND CASE t.kind WHEN 'issue' THEN p_rule.posting IN ('issue', 'both')
@@ -162,12 +173,12 @@ $$;
 
 -- When so much of what a rule counted will be out of its period. Not known of a figure; never, where more is
 -- asked than is ever allowed.
-CREATE FUNCTION ledger.again_at(p_rule partners.limit_rule, p_wish ledger.wish, p_records uuid[], p_excess numeric) RETURNS timestamptz
+CREATE FUNCTION ledger.again_at(p_rule partners.limit_rule, p_wish ledger.wish, p_journals uuid[], p_excess numeric) RETURNS timestamptz
 LANGUAGE sql STABLE AS $$
     SELECT min(u.recorded_at) + make_interval(secs => p_rule.period_seconds)
     FROM (
         SELECT recorded_at, sum(CASE p_rule.measure WHEN 'count' THEN 1 ELSE points END) OVER (ORDER BY recorded_at) AS freed
-        FROM ledger.uses(p_rule, p_wish, p_records)
+        FROM ledger.uses(p_rule, p_wish, p_journals)
     ) AS u
     WHERE p_rule.scope IN ('member', 'card') AND u.freed >= p_excess
 $$;

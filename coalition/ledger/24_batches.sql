@@ -176,7 +176,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
     fit     boolean[] := ledger.fit_by_terms(p_lines, p_wish);
     members uuid[]    := ARRAY(SELECT DISTINCT member_id FROM unnest(p_lines));
-    special uuid[]; -- members who took in others, or of whom this partner asked something that was held for review
+    special uuid[]; -- members who took in others, or were part of one, or of whom this partner asked what was held for review
     plain   boolean[];
 BEGIN
     -- A pool's member may spend what another line's member has.
@@ -184,7 +184,7 @@ BEGIN
 
     special := ARRAY(
         SELECT merged_into FROM member_head WHERE merged_into = ANY (members)
-        UNION SELECT named_id FROM idempotency WHERE named_id = ANY (members) AND partner_id = p_wish.partner_id
+        UNION SELECT named_id FROM idempotency WHERE named_id = ANY (members)
         UNION SELECT member_id FROM review WHERE member_id = ANY (members) AND partner_id = p_wish.partner_id);
     SELECT array_agg(judged.plain ORDER BY judged.nth) INTO plain FROM (
         SELECT l.nth, bool_and(

@@ -103,9 +103,10 @@ def judge(
         if limit.of_figures:
             used = p.figures.used.get((limit.number, partner, store if limit.scope == "store" else None), 0)
         else:
+            # A card's in whatever books: its member may have been part of others.
             used = sum(
                 uses if limit.by_points else 1
-                for books in p.records_of(member)
+                for books in (p.members if limit.scope == "card" else p.records_of(member))
                 for uses in _uses(p, books, limit, card)
             )
         asked = points if limit.by_points else 1

@@ -116,7 +116,8 @@ def redemption(
             allowed = max(pool.limit - pools.taken_of_others(p, member), 0)
             no("POOL_LIMIT_EXCEEDED", when=points - own > allowed, allowed=allowed, requested=points - own)
     no.end()
-    _judge_limits(p, member=member, partner=partner, kind="redeem", points=points, identifier=identifier)
+    if points <= available:
+        _judge_limits(p, member=member, partner=partner, kind="redeem", points=points, identifier=identifier)
     return RedemptionQuote(
         points=points,
         available=available,

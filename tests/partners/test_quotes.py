@@ -245,6 +245,38 @@ def test_points_that_nobody_has_count_against_a_pools_limit(coalition: Coalition
     assert home.redeem(460) == "INSUFFICIENT_POINTS"
 
 
+@pytest.mark.parametrize("action", LimitAction)
+@pytest.mark.parametrize("from_pool", [False, True])
+def test_where_points_do_not_suffice_no_limit_is_asked(
+    coalition: Coalition, action: LimitAction, *, from_pool: bool
+) -> None:
+    home = household(coalition)
+    with coalition.database.unit_of_work() as session:
+        publish_limit(
+            session,
+            PublishLimit(
+                code="none",
+                scope=LimitScope.MEMBER,
+                posting=LimitPosting.REDEEM,
+                measure=LimitMeasure.COUNT,
+                most=0,
+                period=None,
+                action=action,
+                published_by="test",
+            ),
+        )
+    have = 450 if from_pool else 150
+    quote = home.quote(have + 1, from_pool=from_pool)
+    assert isinstance(quote, RedemptionQuote)
+    assert (quote.available, quote.sufficient) == (have, False)
+    with coalition.refused("INSUFFICIENT_POINTS"):
+        coalition.redeem(home.ada, home.grocer, points=have + 1, from_pool=from_pool)
+    limited = {LimitAction.REFUSE: "LIMIT_EXCEEDED", LimitAction.REVIEW: "UNDER_REVIEW"}[action]
+    assert home.quote(have, from_pool=from_pool) == limited
+    with coalition.refused(limited):
+        coalition.redeem(home.ada, home.grocer, points=have, from_pool=from_pool)
+
+
 def test_a_blocked_identifier_comes_before_a_pools_limit(coalition: Coalition) -> None:
     home = household(coalition, spender_limit_points=Points(10))
     card = Identifier(kind=IdentifierKind.CARD, value="CARD1")
@@ -271,6 +303,8 @@ def test_a_blocked_identifier_comes_before_a_pools_limit(coalition: Coalition) -
     )
     assert asked(coalition, question) == "IDENTIFIER_BLOCKED"
     assert asked(coalition, replace(question, identifier_id=None)) == "POOL_LIMIT_EXCEEDED"
+    # Nor is it passed over where points do not suffice.
+    assert asked(coalition, replace(question, points=1_000, from_pool=False)) == "IDENTIFIER_BLOCKED"
 
 
 def test_a_hold_that_is_over_leaves_room_before_anything_was_posted(coalition: Coalition) -> None:

@@ -86,6 +86,59 @@ def test_what_merged_records_did_counts_for_the_member_until_they_are_apart(
     assert clean(ledger)
 
 
+@pytest.mark.parametrize("period", [None, 2 * HOUR])
+def test_what_a_card_did_while_its_member_was_merged_counts_when_they_are_apart(
+    ledger: LedgerDriver, period: timedelta | None
+) -> None:
+    member, survivor = ledger.member(available=100), ledger.member(available=100)
+    card, other = ledger.card(member), ledger.card(survivor)
+    ledger.limit("card", scope="card", posting="both", measure="points", most=10, period=period)
+    ledger.pass_time(minutes=5)
+    ledger.merge(survivor, member)
+    ledger.redeem(survivor, 6, identifier_id=card, by=ledger.partner())
+    ledger.redeem(survivor, 10, identifier_id=other)
+    ledger.pass_time(minutes=5)
+    ledger.unmerge(survivor, member)
+    ledger.pass_time(minutes=5)
+    before = ledger.snapshot()
+    facts = refused(ledger, LimitExceeded, lambda: ledger.redeem(member, 5, identifier_id=card))
+    assert (facts["used"], facts["asked"]) == (6, 5)
+    if period:
+        assert facts["again_at"] == (ledger.now - timedelta(minutes=10) + period).isoformat()
+    [told] = ledger.batch(ledger.to_issue(member, 5, identifier_id=card))
+    assert isinstance(told, LimitExceeded)
+    assert ledger.snapshot() == before
+    third = ledger.member()
+    ledger.redeem(member, 3, identifier_id=card)
+    ledger.merge(third, member)
+    refused(ledger, LimitExceeded, lambda: ledger.redeem(third, 2, identifier_id=card))
+    ledger.redeem(third, 1, identifier_id=card)
+    ledger.redeem(third, 50)
+    assert clean(ledger)
+
+
+def test_the_audit_counts_what_a_card_did_in_all_journals(ledger: LedgerDriver) -> None:
+    member, survivor = ledger.member(available=100), ledger.member(available=100)
+    card, other = ledger.card(member), ledger.card(survivor)
+    ledger.merge(survivor, member)
+    ledger.redeem(survivor, 6, identifier_id=card)
+    ledger.redeem(survivor, 6, identifier_id=other)
+    ledger.pass_time(minutes=5)
+    ledger.unmerge(survivor, member)
+    beyond = ledger.redeem(member, 5, identifier_id=card)
+    with ledger.database.unit_of_work() as session:
+        session.execute(
+            text("""
+                INSERT INTO partners.limit_rule
+                VALUES ('ten', 1, 'card', 'redeem', 'points', NULL, 10, 'refuse', NULL, '2026-03-01', 'test')
+            """)
+        )
+    with ledger.database.reading() as session:
+        [finding] = run_audit(session)
+    assert finding.id.endswith(str(beyond.ref.transaction_id))
+    assert "11 were used" in finding.message
+
+
 def test_the_audit_counts_what_merged_records_did(ledger: LedgerDriver) -> None:
     first, second, third = (ledger.member(available=100) for _ in range(3))
     for member in (first, second, third):
