@@ -58,7 +58,7 @@ BEGIN
         PERFORM ledger.refuse('ALREADY_REVERSED');
     END IF;
     gone := ledger.given_by_erased(p_wish, p_member, p_date, p_id);
-    rest := target.points - before.points - ledger.burned_of(p_member, p_date, p_id, gone);
+    rest := target.points - before.points - (SELECT coalesce(sum(burned), 0) FROM lot WHERE member_id = p_member AND lot_id = ANY (gone));
     undone := coalesce(p_points, rest);
     -- What says nothing of money has none to give back.
     IF undone > rest OR p_wish.amount > coalesce(target.amount, 0) - before.amount OR (p_points IS NULL AND rest = 0 AND gone <> '{}') THEN
@@ -215,29 +215,18 @@ BEGIN
     END IF;
 END $$;
 
--- Of the lots that a redemption or a capture drew on, those that came by a pool from somebody who was erased since.
+-- Of the lots that a redemption or a capture drew on, those that came by a pool from somebody who was erased since. (It
+-- alone drew on them: they came for it.)
 CREATE FUNCTION ledger.given_by_erased(p_wish ledger.wish, p_member uuid, p_date date, p_id uuid) RETURNS uuid[]
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
     erased uuid[] := ARRAY(SELECT member_id FROM member_head WHERE member_id = ANY (p_wish.givers) AND erased_at IS NOT NULL);
-    drawn  uuid[];
 BEGIN
     IF erased = '{}' THEN RETURN '{}'; END IF;
-    drawn := ARRAY(SELECT lot_id FROM entry WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id AND bucket = 'burned');
     RETURN ARRAY(
         SELECT l.lot_id FROM lot l JOIN transaction came USING (member_id, business_date, transaction_id)
-        WHERE l.member_id = p_member AND l.lot_id = ANY (drawn) AND came.kind = 'pool_in' AND ledger.line_of(l.from_member_id) && erased);
-END $$;
-
--- How many points of these lots a redemption or a capture burned, less what its reversals gave back.
-CREATE FUNCTION ledger.burned_of(p_member uuid, p_date date, p_id uuid, p_lots uuid[]) RETURNS bigint
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-    IF p_lots = '{}' THEN RETURN 0; END IF;
-    RETURN (
-        SELECT sum(e.points) FROM transaction t JOIN entry e USING (member_id, business_date, transaction_id)
-        WHERE t.member_id = p_member AND ((t.business_date = p_date AND t.transaction_id = p_id) OR t.reverses_id = p_id)
-          AND e.bucket = 'burned' AND e.lot_id = ANY (p_lots));
+        WHERE l.member_id = p_member AND came.kind = 'pool_in' AND ledger.line_of(l.from_member_id) && erased AND l.lot_id IN (
+            SELECT lot_id FROM entry WHERE member_id = p_member AND business_date = p_date AND transaction_id = p_id));
 END $$;
 
 -- Give points of a redemption or a capture back to the lots they came from, the last drawn first; to some lots nothing.

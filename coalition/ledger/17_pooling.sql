@@ -129,7 +129,7 @@ CREATE FUNCTION ledger.lent(p_members uuid[], p_lots uuid[] DEFAULT NULL) RETURN
 LANGUAGE sql STABLE AS $$
     SELECT coalesce(sum(l.held), 0)::bigint
     FROM lot l JOIN transaction came USING (member_id, business_date, transaction_id)
-    WHERE l.from_member_id = ANY (p_members) AND (p_lots IS NULL OR l.from_lot_id = ANY (p_lots)) AND l.held > 0 AND came.kind = 'pool_in'
+    WHERE l.from_member_id = ANY (p_members) AND (p_lots IS NULL OR l.from_lot_id = ANY (p_lots)) AND came.kind = 'pool_in'
       AND member_id IN (SELECT gave.other_member_id FROM transaction gave WHERE gave.member_id = ANY (p_members) AND gave.kind = 'pool_out')
 $$;
 

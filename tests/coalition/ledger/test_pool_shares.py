@@ -245,6 +245,24 @@ def test_what_somebody_gave_who_was_erased_since_stays_redeemed_and_the_rest_is_
     assert clean(ledger)
 
 
+def test_a_gift_of_who_was_erased_since_and_what_it_gave_for_another_purchase_are_no_part_of_it(
+    ledger: LedgerDriver,
+) -> None:
+    spender, giver = ledger.member(), ledger.member(available=30)
+    ledger.transfer(giver, 10, to=spender)
+    ledger.pool(spender, giver)
+    first, second = (ledger.redeem(spender, points, from_pool=True) for points in (15, 15))
+    ledger.leave_pool(giver)
+    with ledger.database.unit_of_work() as session:
+        erase_member(session, giver)
+    assert ledger.reverse(first.ref).points == 10
+    with pytest.raises(errors.ReversalExceeded) as refusal:
+        ledger.reverse(second.ref)
+    assert refusal.value.facts == {"left": 0, "requested": 15}
+    assert spendable(ledger, spender) == [10]
+    assert clean(ledger)
+
+
 def test_whose_survivor_was_erased_gets_nothing_back_either(ledger: LedgerDriver) -> None:
     spender, giver, survivor = ledger.member(available=1), ledger.member(available=10), ledger.member()
     ledger.pool(spender, giver)
