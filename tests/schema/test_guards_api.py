@@ -157,7 +157,8 @@ def test_a_partners_figure_and_by_how_much_it_was_overshot_are_shown(api: Api, t
 def test_a_quote_asks_the_limits_and_moves_nothing(api: Api, till: Caller) -> None:
     operator = api.operator()
     operator.do(LIMIT, **RULE)
-    operator.do(LIMIT, **(RULE | {"code": "spend", "posting": "REDEEM", "scope": "CARD"}), action="REVIEW")
+    on_card = RULE | {"code": "spend", "posting": "REDEEM", "scope": "CARD", "most": 49}
+    operator.do(LIMIT, **on_card, action="REVIEW")
     operator.do(LIMIT, **(RULE | {"code": "shop", "posting": "BOTH", "scope": "PARTNER", "most": 1000}))
     member = enrolled(till)
     card = {"identifier": {"kind": "CARD", "value": "CARD-0001"}}
@@ -173,8 +174,11 @@ def test_a_quote_asks_the_limits_and_moves_nothing(api: Api, till: Caller) -> No
         assert ask(issue, member=named(member), points=50)["quote"] == {"points": "50"}
         assert codes(ask(issue, member=named(member), points=51)) == ["LIMIT_EXCEEDED"]
         assert ask(issue, points=51)["quote"] == {"points": "51"}  # for any member
-        assert codes(ask(spend, member=card, points=51)) == ["UNDER_REVIEW"]
-        assert ask(spend, member=named(member), points=51)["quote"] == {"points": "51"}
+        assert ask(spend, member=card, points=50)["quote"] == {"points": "50"}  # there are too few for it
+    till.do(ISSUE, member=named(member), points=50)
+    with api.nothing_moves():
+        assert codes(ask(spend, member=card, points=50)) == ["UNDER_REVIEW"]
+        assert ask(spend, member=named(member), points=50)["quote"] == {"points": "50"}
 
 
 def test_a_wish_under_review_waits_is_released_and_posted(api: Api, till: Caller) -> None:
