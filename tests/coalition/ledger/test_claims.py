@@ -3,6 +3,7 @@
 from datetime import timedelta
 from decimal import Decimal
 
+import pytest
 from driver import LedgerDriver
 
 from coalition.audit import AUDIT, CHAIN, run_audit
@@ -250,20 +251,23 @@ def test_a_claim_is_paid_by_the_terms_that_hold_when_it_is_made(ledger: LedgerDr
     _clean(ledger)
 
 
-def test_what_came_back_pays_and_not_what_its_lots_had_before(ledger: LedgerDriver) -> None:
-    first, second, member = ledger.partner(), ledger.partner(), ledger.member()
-    taken = [(ledger.issue(member, points, by=by), by) for points, by in ((15, first), (20, second))]
+@pytest.mark.parametrize("claims", [(15, 20), (20, 15)])
+def test_what_came_back_pays_and_not_what_its_lots_had_before(
+    ledger: LedgerDriver, claims: tuple[int, int]
+) -> None:
+    partners, member = (ledger.partner(), ledger.partner()), ledger.member()
+    taken = [(ledger.issue(member, points, by=by), by) for points, by in zip(claims, partners, strict=True)]
     ledger.redeem(member, 35)
-    for points, days in ((50, 10), (20, 20)):
+    for points, days in ((50, 10), (25, 20)):
         ledger.issue(member, points, expires_at=ledger.now + timedelta(days=days))
     before = ledger.redeem(member, 30)
-    bought = ledger.redeem(member, 40)  # twenty of the one, and all of the other
+    bought = ledger.redeem(member, 45)  # twenty of the one, and all of the other
     ledger.reverse(before.ref)
     for posting, by in taken:
         ledger.reverse(posting.ref, by=by)
     ledger.reverse(bought.ref)
-    lots = ledger.rows("SELECT available, burned FROM ledger.lot WHERE points IN (50, 20) ORDER BY sequence")
-    assert lots[-2:] == [(30, 20), (5, 15)]
+    lots = ledger.rows("SELECT available, burned FROM ledger.lot WHERE points IN (50, 25) ORDER BY sequence")
+    assert lots[-2:] == [(30, 20), (10, 15)]
     assert ledger.balance(member).deficit == 0
     _clean(ledger)
 

@@ -167,6 +167,8 @@ def test_what_a_record_is_known_by_is_linked_to_its_survivor_already(ledger: Led
     assert ledger.snapshot() == before
     ledger.unmerge(ada, cleo)
     refused(ledger, errors.IdentifierTaken, lambda: link(ledger, ada, card("1111")))
+    link(ledger, cleo, card("1111"))
+    assert ledger.snapshot() != before  # of the un-merge alone
 
 
 def test_a_card_that_was_replaced_is_not_linked_again(ledger: LedgerDriver) -> None:

@@ -217,6 +217,41 @@ def test_the_lots_of_one_giver_go_back_in_the_order_in_which_they_came(ledger: L
     ]
 
 
+def test_at_the_very_end_of_its_day_what_comes_back_has_its_grace_period(ledger: LedgerDriver) -> None:
+    ada, ben = ledger.member(), ledger.member()
+    ledger.issue(ben, 10, expires_at=ledger.now + timedelta(hours=1))
+    ledger.pool(ada, ben)
+    spent = ledger.redeem(ada, 10, from_pool=True)
+    ledger.pass_time(hours=1)
+    ledger.reverse(spent.ref)
+    assert spendable(ledger, ben) == [10]
+    assert clean(ledger)
+
+
+def test_of_two_givers_each_pays_with_what_came_back_to_it(ledger: LedgerDriver) -> None:
+    first, second = sorted(ledger.member() for _ in range(2))
+    spender, issuer = ledger.member(), ledger.partner(return_policy="unlimited")
+    owed = ledger.issue(second, 6, by=issuer)
+    ledger.redeem(second, 6)
+    for days, points in ((1, 3), (2, 3)):
+        ledger.issue(first, points, expires_at=ledger.now + timedelta(days=days))
+    for days, points in ((3, 11), (4, 6)):
+        ledger.issue(second, points, expires_at=ledger.now + timedelta(days=days))
+    bought = ledger.redeem(second, 7)
+    ledger.pool(spender, first, second)
+    lent = ledger.redeem(spender, 16, from_pool=True)
+    ledger.reverse(bought.ref)
+    ledger.reverse(owed.ref, by=issuer)
+    ledger.reverse(lent.ref)
+    lots = ledger.rows(
+        "SELECT available, burned FROM ledger.lot WHERE member_id = :second ORDER BY expires_at LIMIT 2",
+        second=second,
+    )
+    # Four of the one and two of the other; the seven of before are there still.
+    assert lots == [(7, 4), (4, 2)]
+    assert clean(ledger)
+
+
 def test_what_somebody_gave_who_was_erased_since_stays_redeemed_and_the_rest_is_given_back(
     ledger: LedgerDriver,
 ) -> None:

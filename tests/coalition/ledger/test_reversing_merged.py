@@ -17,7 +17,7 @@ from coalition.db import Database
 from coalition.ids import MemberId
 from coalition.ledger.posting import TermsSuperseded
 
-LATER = START + timedelta(days=30)
+SOON, LATER = START + timedelta(days=10), START + timedelta(days=30)
 
 
 def clean(ledger: LedgerDriver) -> bool:
@@ -224,10 +224,37 @@ def test_what_the_survivor_has_set_aside_of_its_own_is_in_nobodys_way(ledger: Le
     issued = ledger.issue(ben, 10, by=issuer, expires_at=LATER)
     merged(ledger, ben, ada)
     ledger.redeem(ada, 10)
+    # Of what it has had itself, and of what another record brought.
     ledger.issue(ada, 5)
-    ledger.authorize(ada, 5)
+    merged(ledger, ledger.member(available=5), ada)
+    ledger.authorize(ada, 10)
     ledger.reverse(issued.ref, by=issuer)
     assert ledger.balance(ada).deficit == 10
+    assert clean(ledger)
+
+
+def test_a_gift_that_expired_with_who_got_it_is_claimed_of_the_giver(ledger: LedgerDriver) -> None:
+    issuer = ledger.partner(return_policy="unlimited")
+    ben, ada, friend = (ledger.member() for _ in range(3))
+    ledger.issue(ben, 1, by=issuer)
+    issued = ledger.issue(ben, 10, by=issuer, expires_at=SOON)
+    ledger.transfer(ben, 10, to=friend)
+    merged(ledger, ben, ada)
+    ledger.pass_time(days=20)
+    ledger.bring_up_to_date(friend)
+    ledger.reverse(issued.ref, by=issuer)
+    assert ledger.balance(ada).deficit == 10
+    assert clean(ledger)
+
+
+def test_a_single_point_that_expired_at_the_survivor_is_nobodys_claim(ledger: LedgerDriver) -> None:
+    issuer = ledger.partner(return_policy="unlimited")
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 1, by=issuer, expires_at=SOON)
+    merged(ledger, ben, ada)
+    ledger.pass_time(days=20)
+    ledger.reverse(issued.ref, by=issuer)
+    assert ledger.balance(ada).deficit == 0
     assert clean(ledger)
 
 
