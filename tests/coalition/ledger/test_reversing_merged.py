@@ -233,6 +233,21 @@ def test_what_the_survivor_has_set_aside_of_its_own_is_in_nobodys_way(ledger: Le
     assert clean(ledger)
 
 
+def test_what_the_survivor_has_set_aside_of_another_issue_is_in_nobodys_way_either(
+    ledger: LedgerDriver,
+) -> None:
+    issuer = ledger.partner(return_policy="unlimited")
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10, by=issuer, expires_at=SOON)
+    ledger.issue(ben, 10, by=issuer, expires_at=LATER)
+    merged(ledger, ben, ada)
+    ledger.redeem(ada, 10)
+    ledger.authorize(ada, 5)
+    ledger.reverse(issued.ref, by=issuer)
+    assert ledger.balance(ada).deficit == 10
+    assert clean(ledger)
+
+
 def test_a_gift_that_expired_with_who_got_it_is_claimed_of_the_giver(ledger: LedgerDriver) -> None:
     issuer = ledger.partner(return_policy="unlimited")
     ben, ada, friend = (ledger.member() for _ in range(3))
