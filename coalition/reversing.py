@@ -52,8 +52,8 @@ def reverse_transaction(session: Session, command: ReverseTransaction) -> Postin
 
     Raises:
         PointsInvalid, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive, TransactionUnknown,
-        NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids,
-        MemberHasHolds: nothing has moved.
+        NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids, MemberHasHolds: nothing has
+        moved.
         IdempotencyConflict: the key was used for a different request.
         TermsSuperseded: another reversal took back money meanwhile; work the points out again.
     """

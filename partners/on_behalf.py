@@ -72,8 +72,7 @@ def reverse(session: Session, wish: Reverse) -> Done:
 
     Raises:
         InvalidInput, PointsInvalid, PartnerNotActive, TransactionUnknown, MemberErased, NotReversible,
-        AlreadyReversed, ReversalExceeded, ReturnPolicyForbids,
-        MemberHasHolds: nothing has moved.
+        AlreadyReversed, ReversalExceeded, ReturnPolicyForbids, MemberHasHolds: nothing has moved.
         IdempotencyConflict: the key was used for something else.
     """
     found = history.find_transaction(session, wish.reference)

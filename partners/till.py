@@ -135,8 +135,7 @@ def reverse(session: Session, wish: Reverse) -> Posting:
     Raises:
         InvalidInput, PointsInvalid, OccurredInFuture, OccurredTooLongAgo, PartnerNotActive,
         TransactionUnknown, NotReversible, AlreadyReversed, ReversalExceeded, ReturnPolicyForbids,
-        MemberHasHolds: nothing
-        has moved.
+        MemberHasHolds: nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
     check_reason(wish.reason)

@@ -3,8 +3,9 @@
 --
 -- What a member or a card did is counted from the member's own journal, and from those of the records that are
 -- merged into it, under the member's lock: exact. What a card did while its member was part of another stands in that
--- one's journal, where nothing is added to it once the two are apart. What a store or a partner did is a figure that was derived some seconds ago, read without a lock: so members never
--- wait for each other, and a limit is overshot by what was posted since. Nobody counts while posting.
+-- one's journal, where nothing is added to it once the two are apart. What a store or a partner did is a figure that was
+-- derived some seconds ago, read without a lock: so members never wait for each other, and a limit is overshot by what
+-- was posted since. Nobody counts while posting.
 
 CREATE FUNCTION ledger.rules_in_force() RETURNS SETOF partners.limit_rule
 LANGUAGE sql STABLE AS $$
