@@ -32,6 +32,17 @@ BEGIN
     RETURN line;
 END $$;
 
+-- The lots that a merged record brought along, into the merge as it stands: what came in one that was undone since,
+-- and is there again, by a return, is the survivor's own. Of those, which came from the named lots (p_from).
+CREATE FUNCTION ledger.brought_along(p_member uuid, p_merged uuid, p_from uuid[] DEFAULT NULL) RETURNS SETOF ledger.lot
+LANGUAGE sql STABLE AS $$
+    SELECT lot.* FROM lot JOIN transaction came USING (member_id, business_date, transaction_id)
+    WHERE member_id = p_member AND lot.from_member_id = p_merged AND came.kind = 'merge_in' AND (p_from IS NULL OR lot.from_lot_id = ANY (p_from))
+      AND came.sequence > coalesce((
+          SELECT max(parted.sequence) FROM transaction parted
+          WHERE parted.member_id = p_member AND parted.other_member_id = p_merged AND parted.kind = 'unmerge_out' AND parted.idempotency_key IS NOT NULL), 0)
+$$;
+
 CREATE FUNCTION ledger.post_merge(
     p_member uuid, p_merged uuid, p_key text, p_fingerprint bytea, p_by text, p_reason text, p_now timestamptz
 ) RETURNS ledger.posting
@@ -124,8 +135,7 @@ BEGIN
     wish.occurred_at := wish.now;
     survivor := ledger.bring_up_to_date(survivor, wish);
     -- Of what came along, by the survivor or, from a pool, by others; what else the survivor has set aside is its own.
-    SELECT coalesce(array_agg(lot.lot_id), '{}'), coalesce(sum(lot.held), 0) INTO along, held FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
-    WHERE member_id = p_member AND lot.from_member_id = p_merged AND t.kind = 'merge_in';
+    SELECT coalesce(array_agg(lot.lot_id), '{}'), coalesce(sum(lot.held), 0) INTO along, held FROM ledger.brought_along(p_member, p_merged) AS lot;
     held := held + ledger.lent(ARRAY[p_member], along);
     IF held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', held, 'merged', true)); END IF;
     -- From here on nothing is refused.
@@ -151,10 +161,9 @@ DECLARE
     ordinal   integer := 0;
 BEGIN
     FOR source IN
-        SELECT l.* FROM lot l JOIN transaction t USING (member_id, business_date, transaction_id)
-        WHERE l.member_id = giver.member_id AND l.from_member_id = taker.member_id AND t.kind = 'merge_in'
-          AND (l.pending > 0 OR l.available > 0) AND (p_lots IS NULL OR l.from_lot_id = ANY (p_lots))
-        ORDER BY l.expires_at, l.sequence, l.ordinal
+        SELECT * FROM ledger.brought_along(giver.member_id, taker.member_id, p_lots) AS along
+        WHERE along.pending > 0 OR along.available > 0
+        ORDER BY along.expires_at, along.sequence, along.ordinal
     LOOP
         UPDATE lot SET pending = 0, available = 0, transferred = lot.transferred + source.pending + source.available
         WHERE lot.member_id = source.member_id AND lot.lot_id = source.lot_id;
@@ -242,18 +251,10 @@ BEGIN
     FOR step IN REVERSE cardinality(line) - 1 .. 1 LOOP
         lots := wanted;
         FOR deeper IN 2 .. step LOOP
-            lots := ARRAY(
-                SELECT lot_id FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
-                WHERE member_id = line[deeper] AND from_member_id = line[deeper - 1] AND from_lot_id = ANY (lots) AND t.kind = 'merge_in');
+            lots := ARRAY(SELECT lot_id FROM ledger.brought_along(line[deeper], line[deeper - 1], lots));
         END LOOP;
-        held := held + (
-            SELECT coalesce(sum(lot.held), 0) FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
-            WHERE member_id = line[step + 1] AND from_member_id = line[step] AND from_lot_id = ANY (lots) AND t.kind = 'merge_in');
-        IF EXISTS (
-            SELECT FROM lot JOIN transaction t USING (member_id, business_date, transaction_id)
-            WHERE member_id = line[step + 1] AND from_member_id = line[step] AND from_lot_id = ANY (lots)
-              AND (pending > 0 OR available > 0) AND t.kind = 'merge_in'
-        ) THEN
+        held := held + (SELECT coalesce(sum(along.held), 0) FROM ledger.brought_along(line[step + 1], line[step], lots) AS along);
+        IF EXISTS (SELECT FROM ledger.brought_along(line[step + 1], line[step], lots) WHERE pending > 0 OR available > 0) THEN
             SELECT * INTO sides FROM ledger.hand_back(
                 ledger.head_of(line[step + 1]), ledger.head_of(line[step]), p_wish, gen_random_uuid(), gen_random_uuid(), lots);
             PERFORM ledger.store_head(sides.giver);

@@ -105,8 +105,11 @@ def unmerge(p: Programme, *, survivor: int, merged: int, key: str, request: Any,
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
-    line = hand_back(p, giver, taker, brought(giver, taker), by=by)
+    along = brought(giver, taker)
+    line = hand_back(p, giver, taker, along, by=by)
     taker.merged_into = None
+    for lot in along:
+        lot.by_merge = False  # what a return brings back to it is the survivor's own from now on
     points = giver.journal[line].points
     return p.conclude(survivor, NETWORK, key, request, line=line, points=points, late=False)
 

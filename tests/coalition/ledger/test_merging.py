@@ -17,6 +17,7 @@ from coalition.blocking import set_blocked
 from coalition.db import Database
 from coalition.erasing import erase_member
 from coalition.ids import MemberId
+from coalition.ledger.posting import Posting
 from coalition.merging import merges_of
 
 SOON, LATE = START + timedelta(days=5), START + timedelta(days=50)
@@ -430,4 +431,46 @@ def test_what_a_return_makes_of_debt_goes_back_to_whose_purchase_it_was(ledger: 
     ledger.unmerge(cleo, ben)
     ledger.unmerge(ben, ada)
     assert owed(ledger, ada, ben, cleo) == [100, 0, 0]
+    assert clean(ledger)
+
+
+def parted_and_paid_back(ledger: LedgerDriver) -> tuple[Posting, MemberId, MemberId]:
+    """Ada spent 70 of Ben's 100 while they were one, and has them back now that they are two."""
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 100)
+    ledger.merge(ada, ben)
+    spent = ledger.redeem(ada, 70)
+    ledger.unmerge(ada, ben)
+    ledger.reverse(spent.ref)
+    assert [ledger.balance(one).available for one in (ada, ben)] == [70, 30]
+    return issued, ada, ben
+
+
+def test_what_came_back_after_an_unmerge_is_the_survivors_own_in_the_next_merge(ledger: LedgerDriver) -> None:
+    _, ada, ben = parted_and_paid_back(ledger)
+    ledger.merge(ada, ben)
+    ledger.unmerge(ada, ben)
+    assert [ledger.balance(one).available for one in (ada, ben)] == [70, 30]
+    # Nor is it in the way of the next un-merge.
+    ledger.merge(ada, ben)
+    ledger.authorize(ada, 100)
+    assert refused(ledger, errors.MemberHasHolds, lambda: ledger.unmerge(ada, ben)) == {
+        "held": 30,
+        "merged": True,
+    }
+    assert clean(ledger)
+
+
+@pytest.mark.parametrize("again", [False, True])
+def test_a_return_to_a_record_takes_what_it_brought_along_this_time(
+    ledger: LedgerDriver, *, again: bool
+) -> None:
+    """Whether they are one again or not, Ben has 30 of his 100, and Ada 70 of her own."""
+    issued, ada, ben = parted_and_paid_back(ledger)
+    if again:
+        ledger.merge(ada, ben)
+    ledger.reverse(issued.ref, 10)
+    if again:
+        ledger.unmerge(ada, ben)
+    assert [ledger.balance(one).available for one in (ada, ben)] == [70, 20]
     assert clean(ledger)
