@@ -7,6 +7,7 @@ the caller's is not found, by the same statement that does not find what does no
 from __future__ import annotations
 
 import contextlib
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
@@ -261,19 +262,22 @@ def reversals_of(session: Session, refs: Collection[TransactionRef]) -> dict[Tra
     return found
 
 
-def operator_of(session: Session, transaction: Transaction) -> str | None:
-    """Which of the operator's people merged, un-merged or, on the giver's behalf, transferred; else None.
+def operators_of(session: Session, transactions: Iterable[Transaction]) -> dict[TransactionRef, str]:
+    """Which of the operator's people merged, un-merged or, on the giver's behalf, transferred.
 
-    Either side's transaction tells.
+    Either side's transaction tells; of all of them in one statement.
     """
-    if transaction.other_id is None:
-        return None
-    ref = transaction.ref
-    sides = [(ref.member_id, ref.transaction_id), (transaction.other_member_id, transaction.other_id)]
-    query = select(_o.acted_by).where(
-        _o.business_date == ref.business_date, tuple_(_o.member_id, _o.transaction_id).in_(sides)
-    )
-    return session.execute(query).scalar_one_or_none()
+    told_by: dict[tuple[object, ...], list[TransactionRef]] = defaultdict(list)
+    for one in transactions:
+        if one.other_id is not None:
+            ref = one.ref
+            told_by[ref.member_id, ref.business_date, ref.transaction_id].append(ref)
+            told_by[one.other_member_id, ref.business_date, one.other_id].append(ref)
+    if not told_by:
+        return {}
+    side = (_o.member_id, _o.business_date, _o.transaction_id)
+    rows = session.execute(select(_o.acted_by, *side).where(tuple_(*side).in_(told_by)))
+    return {ref: acted_by for acted_by, *named in rows for ref in told_by[tuple(named)]}
 
 
 def amount_returned(session: Session, ref: TransactionRef) -> Decimal:

@@ -20,7 +20,7 @@ from coalition.keys import MAX_KEY, check_key
 from partners import holds, operations, till
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from sqlalchemy.orm import Session
 
@@ -124,21 +124,29 @@ def void(session: Session, wish: Void) -> Done:
     )
 
 
-def who_did(session: Session, transaction: history.Transaction) -> str | None:
-    """Which of the operator's people posted it, in the partner's name or between members; None: none of them.
+def who_did(session: Session, transactions: Iterable[history.Transaction]) -> dict[TransactionRef, str]:
+    """Which of the operator's people posted each, in the partner's name or between members.
 
-    Who adjusted is said by the adjustment.
+    Of transactions that none of them posted nothing is said. Who adjusted is said by the adjustment.
     """
-    if transaction.partner_id == NETWORK:
-        return history.operator_of(session, transaction)
-    key = transaction.idempotency_key
-    if key is None or not key.startswith(_PREFIX):
-        return None
-    result = operations.find_result(session, caller=COMMAND_LINE, key=key.removeprefix(_PREFIX))
-    # A partner may call its own keys so, too.
-    if result is None or result.get("transaction") != spell_reference(transaction.ref):
-        return None
-    return str(result["by"])
+    own: dict[str, list[TransactionRef]] = {}
+    between: list[history.Transaction] = []
+    for one in transactions:
+        key = one.idempotency_key
+        if one.partner_id == NETWORK:
+            between.append(one)
+        elif key is not None and key.startswith(_PREFIX):
+            own.setdefault(key.removeprefix(_PREFIX), []).append(one.ref)
+    found = history.operators_of(session, between)
+    if own:
+        for key, result in operations.find_results(session, caller=COMMAND_LINE, keys=own).items():
+            # A partner may call its own keys so, too.
+            found.update(
+                (ref, str(result["by"]))
+                for ref in own[key]
+                if result.get("transaction") == spell_reference(ref)
+            )
+    return found
 
 
 def _once(

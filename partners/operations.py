@@ -4,7 +4,7 @@ The scope of a key is its caller. The answer is stored in the operation's own tr
 good, so that a retry gets it again and two at once have one effect.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import insert, select, text
@@ -66,12 +66,12 @@ def once(
     return result, False
 
 
-def find_result(session: Session, *, caller: str, key: str) -> dict[str, Any] | None:
-    """What came of what this caller had done under this key; None: nothing was."""
-    result: dict[str, Any] | None = session.execute(
-        select(_table.c.result).where(_table.c.caller == caller, _table.c.key == key)
-    ).scalar_one_or_none()
-    return result
+def find_results(session: Session, *, caller: str, keys: Collection[str]) -> dict[str, dict[str, Any]]:
+    """What came of what this caller had done under each of these keys, where anything was."""
+    rows = session.execute(
+        select(_table.c.key, _table.c.result).where(_table.c.caller == caller, _table.c.key.in_(keys))
+    )
+    return {row.key: row.result for row in rows}
 
 
 def forget_requests(session: Session, generation: int) -> int:

@@ -9,7 +9,7 @@ from uuid import UUID
 from coalition import history, holding, members, pooling, reasons
 from coalition.ids import AgreementId, FundingPlanId, MemberId, PartyId
 from coalition.ledger import Balance, TransactionRef
-from partners import agreements, directory, funding
+from partners import agreements, directory, funding, on_behalf
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -71,6 +71,9 @@ class Loaded:
             lambda refs: holding.get_holds(session(), refs)
         )
         self.words: Batch[tuple[MemberId, str], str] = Batch(lambda named: reasons.words_of(session(), named))
+        self.operators: Batch[TransactionRef, str] = Batch(
+            lambda refs: on_behalf.who_did(session(), filter(None, map(self.transactions.get, refs)))
+        )
         self.reversals: Batch[TransactionRef, list[history.Reversal]] = Batch(
             lambda refs: history.reversals_of(session(), refs)
         )
@@ -81,6 +84,7 @@ class Loaded:
             self.transactions.put(transaction.ref, transaction)
             self.entries.want([transaction.ref])
             self.reversals.want([transaction.ref])
+            self.operators.want([transaction.ref])
             self.balances.want([transaction.ref.member_id])
             self.partners.want([transaction.partner_id])
             if transaction.words is not None:

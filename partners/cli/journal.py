@@ -109,7 +109,7 @@ def whole(session: Session, found: history.Transaction) -> dict[str, Any]:
     undone = history.reversals_of(session, [found.ref]).get(found.ref, [])
     proof = prove_inclusion(session, found.ref)
     return row | {
-        "operator": who_did(session, found),
+        "operator": who_did(session, [found]).get(found.ref),
         "reversiblePoints": found.reversible_points(undone),
         "reversedBy": [{"transaction": spell_reference(one.ref), "points": one.points} for one in undone],
         "reimbursement": _reimbursement(session, found),

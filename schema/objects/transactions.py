@@ -13,7 +13,6 @@ from coalition.amounts import Points
 from coalition.ids import LotId, PartyId
 from coalition.ledger import Posting, TransactionRef
 from coalition.programme import get_programme
-from partners import on_behalf
 from schema.context import Info
 from schema.cost import FEW, Cost
 from schema.enums import TransactionKind
@@ -168,7 +167,7 @@ class Transaction(Node):
     )
     def by_operator(self, info: Info) -> bool:
         """Who really acted."""
-        return on_behalf.who_did(info.context.session, self._record(info)) is not None
+        return info.context.loaded.operators.get(self.ref) is not None
 
     @strawberry.field(
         description="Which of the operator's clients or people that was (byOperator), to the operator; to"
@@ -179,7 +178,7 @@ class Transaction(Node):
         """Who it was by name."""
         if not info.context.viewer.is_operator:
             return None
-        return on_behalf.who_did(info.context.session, self._record(info))
+        return info.context.loaded.operators.get(self.ref)
 
     @strawberry.field(description="Whose points moved.")
     def member(self) -> Annotated["Member", strawberry.lazy("schema.objects.members")]:

@@ -1,10 +1,14 @@
 """Merges over the API: points go along and come back, rings are refused, and a refusal moves nothing."""
 
+from collections import Counter
 from typing import Any
+from uuid import uuid4
 
 from api_driver import ANSWER, ISSUE, Api, Caller, codes, named
+from sqlalchemy import event
 
 from coalition.ids import NETWORK, MemberId
+from partners import on_behalf
 from schema.ids import to_global
 
 _BODY = """ { replayed transaction { kind points reason } balance { available } userErrors { code field retryable } } }"""
@@ -76,6 +80,34 @@ def test_the_operator_is_told_which_of_its_clients_it_was_the_member_that_it_was
     assert told(second, twin)[1:] == [("MERGE_OUT", True, one), ("UNMERGE_IN", True, two)]
     assert told(api.member(ada), ada) == [("MERGE_IN", True, None), ("UNMERGE_OUT", True, None)]
     assert told(api.client_of(grocer), ada) == []
+
+
+def test_who_did_it_is_read_of_a_whole_page_at_once(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    ada, twin = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    operator = api.operator()
+    for _ in range(3):
+        operator.do(MERGE, **_pair(ada, twin))
+        operator.do(UNMERGE, **_pair(ada, twin))
+    issued = api.coalition.issue(ada, grocer, points=40)
+    for _ in range(3):
+        with api.coalition.database.unit_of_work() as session:
+            on_behalf.reverse(
+                session, on_behalf.Reverse(reference=issued.ref, key=str(uuid4()), by="eve", points=1)
+            )
+    statements: list[str] = []
+
+    @event.listens_for(api.coalition.database.engine, "before_cursor_execute")
+    def _(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        statements.append(statement)
+
+    # Of both sides, in one page.
+    nodes = operator.ask("{ transactions { nodes { kind byOperator operator } } }")["transactions"]["nodes"]
+    names = Counter(node["operator"] for node in nodes)
+    assert (names["eve"], names[None], len(nodes)) == (3, 1, 16)
+    assert {node["kind"] for node in nodes if not node["byOperator"]} == {"ISSUE"}
+    assert sum("operator_act" in one for one in statements) == 1
+    assert sum("partners.operation" in one for one in statements) == 1
 
 
 def test_rings_oneself_strangers_and_what_was_not_merged_are_refused_and_nothing_moves(api: Api) -> None:
