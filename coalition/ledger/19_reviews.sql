@@ -32,8 +32,8 @@ BEGIN
     WHERE member_id = whose AND review_id = known.review_id;
 END $$;
 
--- Remember a wish that was refused as UNDER_REVIEW, from that refusal's facts. Again changes nothing, nor does one that
--- was posted since, sent at the same time. Of one member at most 20 wait at a time: a flood ends there, and what comes
+-- Remember a wish that was refused as UNDER_REVIEW, from that refusal's facts. Again changes nothing, nor does one
+-- whose key was used since, by the same or another wish sent at the same time. Of one member at most 20 wait at a time: a flood ends there, and what comes
 -- later is remembered when it is sent again. Returns whether it waits.
 CREATE FUNCTION ledger.queue_review(p_member uuid, p_facts jsonb, p_now timestamptz) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
@@ -41,11 +41,11 @@ DECLARE
     wish   jsonb := p_facts -> 'wish';
     moment timestamptz := ledger.programme_time(p_now);
 BEGIN
-    -- One at a time for a member, or many at once would each see room for one more.
-    PERFORM FROM member_head WHERE member_id = p_member FOR UPDATE;
+    -- One at a time for a member, or many at once would each see room for one more; and not while one of them is posted.
+    PERFORM ledger.lock_heads(ledger.line_of(p_member));
     IF (SELECT count(*) FROM review WHERE member_id = p_member AND state = 'waiting') < 20 AND NOT EXISTS (
         SELECT FROM ledger.remembered(p_member, (wish ->> 'partner')::uuid, wish ->> 'key') AS k
-        WHERE coalesce(k.named_id, k.member_id) = p_member AND k.fingerprint = decode(wish ->> 'fingerprint', 'hex')
+        WHERE coalesce(k.named_id, k.member_id) = p_member
     ) THEN
         INSERT INTO review (member_id, review_id, partner_id, key, fingerprint, kind, points, store, terminal, receipt_number,
                             limit_code, facts, asked_at)

@@ -315,11 +315,14 @@ def test_what_there_is_room_for_by_now_is_posted_with_its_review(
     assert (found.decided_by, found.decided_at is None) == ("ada" if released else None, not released)
 
 
-def test_what_was_posted_before_it_could_wait_does_not_wait(ledger: LedgerDriver, member: MemberId) -> None:
+@pytest.mark.parametrize("points", [60, 40], ids=["it", "another wish"])
+def test_what_cannot_be_posted_any_more_as_its_key_was_used_before_it_could_wait_does_not_wait(
+    ledger: LedgerDriver, member: MemberId, points: int
+) -> None:
     refusal = ask(ledger, member, "k")
     with ledger.database.unit_of_work() as session:
         end_limit(session, code="large", published_by="ada")
-    ledger.issue(member, 60, key="k")
+    ledger.issue(member, points, key="k")
     before = ledger.snapshot()
     assert not queue(ledger, refusal)
     assert ledger.snapshot() == before
