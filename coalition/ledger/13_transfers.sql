@@ -96,7 +96,7 @@ BEGIN
                                        pending + available, p_reason => p_reason, p_other_member => taker.member_id, p_other_id => p_in);
     taker := ledger.append_transaction(taker, p_wish, p_in, p_kind || '_in', '00000000-0000-0000-0000-000000000000', NULL,
                                        pending + available, p_reason => p_reason, p_other_member => giver.member_id, p_other_id => p_out);
-    -- What becomes available to a member pays what that member owes, unless it came for a purchase.
+    -- What becomes available to a member pays what that member owes, unless it came for a purchase or was its person's.
     IF p_pays THEN taker := ledger.pay_deficits(taker, p_wish, arrived, available); END IF;
 END $$;
 

@@ -88,7 +88,9 @@ BEGIN
     IF merged.held > 0 THEN PERFORM ledger.refuse('MEMBER_HAS_HOLDS', jsonb_build_object('held', merged.held, 'merged', true)); END IF;
     -- From here on nothing is refused.
 
-    SELECT * INTO sides FROM ledger.hand_over(merged, survivor, wish, 'merge', gen_random_uuid(), wish.transaction_id, NULL, p_reason);
+    -- Nothing that comes along pays a debt: the two had it all before, and are to have it again when they part.
+    SELECT * INTO sides FROM ledger.hand_over(merged, survivor, wish, 'merge', gen_random_uuid(), wish.transaction_id, NULL, p_reason,
+                                              p_pays => false);
     PERFORM ledger.store_head(sides.giver);
     UPDATE member_head SET merged_into = p_member WHERE member_id = p_merged;
     INSERT INTO operator_act VALUES (p_member, wish.business_date, wish.transaction_id, p_by);

@@ -83,7 +83,7 @@ def merge(p: Programme, *, survivor: int, merged: int, key: str, request: Any, b
     no("MEMBER_HAS_HOLDS", when=held > 0, held=held)
     no.end()
 
-    _, line = hand_over(p, giver, taker, "merge", None, by=by)
+    _, line = hand_over(p, giver, taker, "merge", None, by=by, pays=False)
     giver.merged_into = survivor
     points = taker.journal[line].points
     return p.conclude(survivor, NETWORK, key, request, line=line, points=points, late=False)

@@ -8,6 +8,7 @@ from driver import LedgerDriver
 
 from coalition.audit import AUDIT, CHAIN, run_audit
 from coalition.ids import MemberId, PartnerId
+from coalition.ledger import Balance
 
 
 def _clean(ledger: LedgerDriver) -> None:
@@ -161,18 +162,47 @@ def test_claims_are_paid_lot_by_lot_and_what_is_used_up_pays_no_more(ledger: Led
     _clean(ledger)
 
 
-def test_lots_that_a_merge_brings_pay_what_the_survivor_owes_the_first_of_them_first(
+def test_lots_that_a_transfer_brings_pay_what_its_taker_owes_the_first_of_them_first(
     ledger: LedgerDriver,
 ) -> None:
-    survivor, merged = ledger.member(), ledger.member()
+    giver, taker = ledger.member(), ledger.member()
     for points in (10, 20, 30):
-        ledger.issue(merged, points)
-    _owing(ledger, survivor, (12, ledger.partner()))
-    ledger.merge(survivor, merged)
+        ledger.issue(giver, points)
+    _owing(ledger, taker, (12, ledger.partner()))
+    ledger.transfer(giver, 60, to=taker)
     assert ledger.rows(
         "SELECT points, burned FROM ledger.lot WHERE member_id = :m AND from_lot_id IS NOT NULL ORDER BY ordinal",
-        m=survivor,
+        m=taker,
     ) == [(10, 10), (20, 2), (30, 0)]
+    _clean(ledger)
+
+
+def test_a_merge_pays_no_debt_so_that_two_who_are_parted_at_once_are_as_they_were(
+    ledger: LedgerDriver,
+) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    for one in (ben, ada):
+        # Each has points from before that its debt has not taken.
+        spent = ledger.issue(one, 50)
+        ledger.redeem(one, 50)
+        ledger.issue(one, 30)
+        ledger.issue(one, 7, matures_at=ledger.now + timedelta(days=3))
+        ledger.reverse(spent.ref, 20)
+
+    def stand() -> list[Balance]:
+        return [ledger.balance(one) for one in (ben, ada)]
+
+    before = stand()
+    assert {(one.available, one.pending, one.deficit) for one in before} == {(30, 7, 20)}
+    both = ledger.merge(ada, ben).balance
+    assert (both.available, both.pending, both.deficit) == (60, 14, 40)
+    ledger.unmerge(ada, ben)
+    assert stand() == before
+    # What comes later pays, its own and what came along.
+    ledger.merge(ada, ben)
+    assert ledger.issue(ada, 25).balance.deficit == 15
+    ledger.unmerge(ada, ben)
+    assert [one.deficit for one in stand()] == [15, 0]
     _clean(ledger)
 
 
