@@ -25,9 +25,6 @@ DECLARE
     rest    bigint;
     undone  bigint;
     moved   bigint;
-    kept    bigint;
-    back    uuid[];
-    had     bigint[];
 BEGIN
     SELECT * INTO head FROM member_head WHERE member_id = p_member FOR UPDATE;
 
@@ -90,32 +87,43 @@ BEGIN
                                           moved, p_reason => p_reason, p_reverses_date => p_date, p_reverses_id => p_id, p_undone => undone);
     ELSE
         moved := undone;
-        back := ledger.give_back(p_member, p_wish, target, undone, gone);
-        IF head.deficit > 0 THEN
-            had := ARRAY(
-                SELECT lot.available - e.points
-                FROM unnest(back) WITH ORDINALITY AS u (lot_id, nth)
-                JOIN lot ON lot.member_id = p_member AND lot.lot_id = u.lot_id AND lot.lot_id = ANY (back)
-                JOIN entry e ON e.member_id = p_member AND e.business_date = p_wish.business_date
-                            AND e.transaction_id = p_wish.transaction_id AND e.lot_id = u.lot_id AND e.bucket = 'available'
-                ORDER BY u.nth);
-        END IF;
-        head.available := head.available + undone;
-        head.next_due_at := least(head.next_due_at, (
-            SELECT min(expires_at) FROM lot WHERE member_id = p_member AND lot_id = ANY (back)));
-        head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_redemption', p_wish.partner_id, target.agreement_id,
-                                          undone, p_reason => p_reason, p_reverses_date => p_date, p_reverses_id => p_id, p_undone => undone);
-        kept := undone;
-        IF p_wish.givers IS NOT NULL AND undone > 0 THEN
-            kept := undone - (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));
-            head := ledger.return_to_givers(head, p_wish, back);
-            kept := kept + (SELECT sum(available) FROM lot WHERE member_id = p_member AND lot_id = ANY (back));
-        END IF;
-        head := ledger.pay_deficits(head, p_wish, back, kept, had);
-        -- Where there is no grace, what came back to an expired lot lapses at once.
-        head := ledger.bring_up_to_date(head, p_wish);
+        head := ledger.undo_redemption(head, p_wish, target, undone, gone, p_reason);
     END IF;
     RETURN ledger.conclude(head, p_wish, moved);
+END $$;
+
+-- Give points of a redemption back, on to those of a pool who had given them, and let what stays pay what is owed.
+CREATE FUNCTION ledger.undo_redemption(
+    INOUT head ledger.member_head, p_wish ledger.wish, p_target ledger.transaction, p_points bigint, p_but_to uuid[], p_reason text
+) LANGUAGE plpgsql AS $$
+DECLARE
+    back uuid[] := ledger.give_back(head.member_id, p_wish, p_target, p_points, p_but_to);
+    had  bigint[];
+    kept bigint := p_points;
+BEGIN
+    IF head.deficit > 0 THEN
+        had := ARRAY(
+            SELECT lot.available - e.points
+            FROM unnest(back) WITH ORDINALITY AS u (lot_id, nth)
+            JOIN lot ON lot.member_id = head.member_id AND lot.lot_id = u.lot_id AND lot.lot_id = ANY (back)
+            JOIN entry e ON e.member_id = head.member_id AND e.business_date = p_wish.business_date
+                        AND e.transaction_id = p_wish.transaction_id AND e.lot_id = u.lot_id AND e.bucket = 'available'
+            ORDER BY u.nth);
+    END IF;
+    head.available := head.available + p_points;
+    head.next_due_at := least(head.next_due_at, (
+        SELECT min(expires_at) FROM lot WHERE member_id = head.member_id AND lot_id = ANY (back)));
+    head := ledger.append_transaction(head, p_wish, p_wish.transaction_id, 'reverse_redemption', p_wish.partner_id, p_target.agreement_id, p_points,
+                                      p_reason => p_reason, p_reverses_date => p_target.business_date, p_reverses_id => p_target.transaction_id,
+                                      p_undone => p_points);
+    IF p_wish.givers IS NOT NULL AND p_points > 0 THEN
+        kept := p_points - (SELECT sum(available) FROM lot WHERE member_id = head.member_id AND lot_id = ANY (back));
+        head := ledger.return_to_givers(head, p_wish, back);
+        kept := kept + (SELECT sum(available) FROM lot WHERE member_id = head.member_id AND lot_id = ANY (back));
+    END IF;
+    head := ledger.pay_deficits(head, p_wish, back, kept, had);
+    -- Where there is no grace, what came back to an expired lot lapses at once.
+    head := ledger.bring_up_to_date(head, p_wish);
 END $$;
 
 CREATE FUNCTION ledger.return_policy(p_agreement uuid) RETURNS text
