@@ -82,6 +82,11 @@ def local_date(moment: datetime, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
+def last_date(expires_at: datetime, zone: ZoneInfo) -> date:
+    """The last calendar day of points that lapse at a moment: the day before, where a day begins with it."""
+    return local_date(expires_at - timedelta(microseconds=1), zone)
+
+
 def _matures_at(agreement: Agreement, occurred_at: datetime) -> datetime | None:
     if agreement.maturity_days == 0:
         return None
