@@ -1,9 +1,10 @@
 """When points lapse: each rule's last day, what makes no sense, and lots that activity keeps alive."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given
@@ -12,10 +13,13 @@ from operating import START, Coalition
 from sqlalchemy import Engine, text
 
 from coalition.adjusting import AdjustmentReason
+from coalition.amounts import Points
 from coalition.audit import AUDIT, TERMS, run_audit
+from coalition.db import Database
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId
 from coalition.pooling import OpenPool, accept_invitation, invite_to_pool, open_pool
+from coalition.programme import OpenProgramme, open_programme
 from partners import holds
 from partners.adjustments import Adjust, adjust
 from partners.directory import Partner
@@ -330,6 +334,40 @@ def test_to_the_audit_too_what_the_operator_gives_is_an_issue_and_keeps_points_a
     with coalition.database.unit_of_work() as session:
         adjust(session, goodwill)
     assert last_days(coalition, member) == [date(2026, 9, 12), date(2026, 9, 12)]
+    audited(coalition)
+
+
+@pytest.mark.parametrize(
+    ("zone", "last"),
+    [
+        ("Atlantic/Azores", date(2026, 10, 24)),  # whose next midnight comes twice
+        ("America/Havana", date(2026, 10, 31)),
+        ("Atlantic/Azores", date(2026, 3, 28)),  # and these have none
+        ("Africa/Cairo", date(2026, 4, 23)),
+        ("America/Santiago", date(2026, 9, 5)),
+    ],
+)
+def test_points_lapse_as_the_next_day_begins_also_where_the_clocks_change_at_midnight(
+    database: Database, zone: str, last: date
+) -> None:
+    day = last.replace(month=last.month - 2)
+    began = datetime.combine(day - timedelta(days=1), time(12), tzinfo=ZoneInfo(zone))
+    with database.unit_of_work() as session:
+        opened = OpenProgramme(
+            name="Test", mode="sandbox", consent_limit_points=Points(1_000), zone=zone, starts_at=began
+        )
+        open_programme(session, opened)
+    coalition = Coalition(database)
+    fixed = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=last)
+    grocer = coalition.trading("grocer", valid_from=began.date(), expiry=fixed)
+    quiet = replace(idle(), expiry_months=2)
+    bakery = coalition.trading("bakery", valid_from=began.date(), expiry=quiet, maturity_days=0)
+    member = coalition.member(of=bakery)
+    coalition.issue(member, bakery, points=5)
+    coalition.set_clock(began + timedelta(days=1))
+    coalition.issue(member, grocer, points=5)
+    begins = datetime.combine(last + timedelta(days=1), time.min, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    assert {lapses for (lapses,) in coalition.rows("SELECT expires_at FROM ledger.lot")} == {begins}
     audited(coalition)
 
 
