@@ -84,11 +84,12 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
                    WHEN 'end_of_year' THEN date_trunc('year', term) + interval '1 year'
                    WHEN 'fixed_date' THEN
                        -- The date itself, or its first return in a year in which points reach it.
-                       expiry_date + interval '1 day'
+                       expiry_date
                        + (SELECT make_interval(years => min(n)::int) FROM generate_series(
                               greatest(0, extract(year FROM term)::int - extract(year FROM expiry_date)::int),
                               extract(year FROM term)::int - extract(year FROM expiry_date)::int + 1) AS n
                            WHERE (expiry_date + make_interval(years => n::int))::date >= term)
+                       + interval '1 day'
                    ELSE term + interval '1 day'
                END AS day_after
           FROM issued

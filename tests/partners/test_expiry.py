@@ -321,6 +321,17 @@ def test_the_audit_counts_each_rule_as_the_terms_do(coalition: Coalition) -> Non
         audited(coalition)
 
 
+def test_to_the_audit_too_a_last_of_february_stays_the_28th_in_a_leap_year(coalition: Coalition) -> None:
+    rule = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2026, 2, 28))
+    grocer = coalition.trading("grocer", expiry=rule)
+    member = coalition.member(of=grocer)
+    for year in range(2026, 2029):
+        coalition.set_clock(datetime(year, 6, 1, 12, tzinfo=UTC))
+        coalition.issue(member, grocer, points=7)
+    assert last_days(coalition, member) == [date(year, 2, 28) for year in (2027, 2028, 2029)]
+    audited(coalition)
+
+
 def test_to_the_audit_too_what_the_operator_gives_is_an_issue_and_keeps_points_alive(
     coalition: Coalition,
 ) -> None:
