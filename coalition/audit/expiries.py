@@ -65,7 +65,8 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
                a.activity, a.activity_where, t.occurred_at, t.recorded_at, a.maturity_days,
                CASE a.expiry_rule
                    WHEN 'fixed_date' THEN
-                       greatest(a.expiry_date, (t.occurred_at AT TIME ZONE p.zone)::date + a.maturity_days)
+                       greatest(a.expiry_date, ((t.occurred_at + make_interval(hours => 24 * a.maturity_days))
+                                                AT TIME ZONE p.zone)::date)
                    ELSE (t.occurred_at AT TIME ZONE p.zone)::date + make_interval(months => a.expiry_months)
                END AS term,
                a.expiry_date

@@ -332,6 +332,19 @@ def test_to_the_audit_too_a_last_of_february_stays_the_28th_in_a_leap_year(coali
     audited(coalition)
 
 
+def test_points_reach_a_fixed_date_though_the_clocks_change_before_they_mature(coalition: Coalition) -> None:
+    rule = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2026, 3, 31))
+    grocer = coalition.trading("grocer", expiry=rule, maturity_days=14)
+    member = coalition.member(of=grocer)
+    # Half past eleven in Berlin: 14 days of 24 hours later it is half past midnight, in summer time.
+    coalition.set_clock(datetime(2026, 3, 17, 22, 30, tzinfo=UTC))
+    coalition.issue(member, grocer, points=7)
+    assert last_days(coalition, member) == [date(2027, 3, 31)]
+    audited(coalition)
+    coalition.set_clock(datetime(2026, 4, 1, 8, tzinfo=UTC))
+    assert coalition.issue(member, grocer, points=1).balance.available == 7
+
+
 def test_to_the_audit_too_what_the_operator_gives_is_an_issue_and_keeps_points_alive(
     coalition: Coalition,
 ) -> None:
