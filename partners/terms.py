@@ -82,6 +82,11 @@ def local_date(moment: datetime, zone: ZoneInfo) -> date:
     return moment.astimezone(zone).date()
 
 
+def last_date(expires_at: datetime, zone: ZoneInfo) -> date:
+    """The last calendar day of points that lapse at a moment: the day before, where a day begins with it."""
+    return local_date(expires_at - timedelta(microseconds=1), zone)
+
+
 def _matures_at(agreement: Agreement, occurred_at: datetime) -> datetime | None:
     if agreement.maturity_days == 0:
         return None
@@ -89,9 +94,10 @@ def _matures_at(agreement: Agreement, occurred_at: datetime) -> datetime | None:
 
 
 def _expires_at(agreement: Agreement, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
-    return _end_of_points(
-        agreement.expiry, local_date(occurred_at, zone), maturity_days=agreement.maturity_days, zone=zone
-    )
+    issued_on = local_date(occurred_at, zone)
+    # So many times 24 hours may end in the calendar's next day, or the one before, where the clocks change.
+    matures_on = local_date(occurred_at + timedelta(days=agreement.maturity_days), zone)
+    return _end_of_points(agreement.expiry, issued_on, maturity_days=(matures_on - issued_on).days, zone=zone)
 
 
 # Remembered, since a batch asks the same of a thousand lines.

@@ -126,9 +126,9 @@ def _reversed(transaction: Transaction, entries: list[Entry]) -> list[str]:
             f" {_counted(transaction.points)} moved back."
         )
     # The claim is the acting partner's own: it may know of it.
-    owed = sum(-entry.points for entry in entries if entry.bucket == "reversed" and entry.lot_id is None)
+    owed = sum(entry.points for entry in entries if entry.bucket == "reversed" and entry.lot_id is None)
     if owed > 0:
-        said.append(f"{_counted(owed)} had been spent already and are owed.")
+        said.append(f"{_counted(owed)} had been spent already and {'is' if owed == 1 else 'are'} owed.")
     return said
 
 
@@ -146,6 +146,10 @@ def _funded(entry: Entry, loaded: Loaded) -> str:
 def _lapse(expires_at: dt.datetime | None, zone: ZoneInfo, *, past: str = "expire") -> str:
     if expires_at is None:
         return "They never expire."
+    ends = expires_at.astimezone(zone)
+    if ends.time() != dt.time.min:
+        # What came back to an expired lot lives so many times 24 hours, and ends within a day.
+        return f"They {past} on {_day(ends, zone)} at {ends:%H:%M}."
     # They lapse at the first moment of a day; people count the day before it as the last.
     return f"They {past} at the end of {_day(expires_at - dt.timedelta(microseconds=1), zone)}."
 

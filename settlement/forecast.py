@@ -1,7 +1,7 @@
 """What will expire and mature, by issuer and month: what finance asks before it happens.
 
-Of now: it knows no redemption of tomorrow. Points under review or held are counted where they are: what is
-held may come back and lapse.
+Of now: it knows no redemption of tomorrow. What is held may come back and lapse, and counts: where its lot
+has expired meanwhile, in this month. Not so what a reversal of its issue waits for: that leaves, or is taken.
 """
 
 from __future__ import annotations
@@ -62,15 +62,18 @@ def _of(row: Any, currency: str) -> Forecast:
 
 _FORECAST: Final = text("""
     WITH living AS (
-        SELECT issuer_id, agreement_id, matures_at, expires_at, pending, pending + available + held AS points
+        SELECT issuer_id, agreement_id, matures_at, pending,
+               CASE WHEN expires_at <= :now THEN 0 ELSE pending + available END + held - recalled AS points,
+               -- The whole of the last day counts: a lot that ends as a month begins is the month before's.
+               CASE WHEN expires_at <= :now THEN :now ELSE expires_at - interval '1 microsecond' END
+                   AS last_moment
         FROM ledger.lot
-        WHERE pending + available + held > 0 AND (expires_at IS NULL OR expires_at > :now)
+        WHERE pending + available + held > 0 AND (expires_at IS NULL OR expires_at > :now OR held > recalled)
           AND (CAST(:issuer AS uuid) IS NULL OR issuer_id = :issuer)
     ), due AS (
-        -- The whole of the last day counts: a lot that ends as a month begins is the month before's.
         SELECT issuer_id, agreement_id, points AS expiring, 0 AS maturing,
-               date_trunc('month', (expires_at - interval '1 microsecond') AT TIME ZONE :zone)::date AS month
-        FROM living
+               date_trunc('month', last_moment AT TIME ZONE :zone)::date AS month
+        FROM living WHERE points > 0
         UNION ALL
         SELECT issuer_id, agreement_id, 0, pending, date_trunc('month', matures_at AT TIME ZONE :zone)::date
         FROM living WHERE pending > 0 AND matures_at > :now

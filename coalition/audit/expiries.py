@@ -33,6 +33,21 @@ _MOVED = """
 """
 
 
+def _begins(day: str, zone: str) -> str:
+    """The moment at which a day begins in a zone, in SQL; of two midnights the first."""
+    midnight = f"(({day}) AT TIME ZONE {zone})"
+    return (
+        f"(CASE WHEN ({midnight} - interval '1 hour') AT TIME ZONE {zone} = ({day})"
+        f" THEN {midnight} - interval '1 hour' ELSE {midnight} END)"
+    )
+
+
+def _kept_until(activity: str, months: str, zone: str) -> str:
+    """When points lapse that an activity at a moment kept alive for so many months, in SQL."""
+    day = f"({activity} AT TIME ZONE {zone})::date + make_interval(months => {months}) + interval '1 day'"
+    return _begins(day, zone)
+
+
 def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
     """An issued lot matures and lapses when the terms say; by inactivity, counted from the last activity."""
     # Not asked of lots that got points back after a redemption or a merge was undone: a grace period may have
@@ -50,7 +65,8 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
                a.activity, a.activity_where, t.occurred_at, t.recorded_at, a.maturity_days,
                CASE a.expiry_rule
                    WHEN 'fixed_date' THEN
-                       greatest(a.expiry_date, (t.occurred_at AT TIME ZONE p.zone)::date + a.maturity_days)
+                       greatest(a.expiry_date, ((t.occurred_at + make_interval(hours => 24 * a.maturity_days))
+                                                AT TIME ZONE p.zone)::date)
                    ELSE (t.occurred_at AT TIME ZONE p.zone)::date + make_interval(months => a.expiry_months)
                END AS term,
                a.expiry_date
@@ -61,7 +77,7 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
           LEFT JOIN lent ON lent.member_id = l.member_id AND lent.lot_id = l.lot_id
          CROSS JOIN ledger.programme p
          WHERE t.kind = 'issue' AND m.lot_id IS NULL
-    ), counted AS (
+    ), ended AS (
         SELECT *,
                CASE expiry_rule
                    WHEN 'end_of_month' THEN date_trunc('month', term) + interval '1 month'
@@ -69,18 +85,20 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
                    WHEN 'end_of_year' THEN date_trunc('year', term) + interval '1 year'
                    WHEN 'fixed_date' THEN
                        -- The date itself, or its first return in a year in which points reach it.
-                       expiry_date + interval '1 day'
+                       expiry_date
                        + (SELECT make_interval(years => min(n)::int) FROM generate_series(
                               greatest(0, extract(year FROM term)::int - extract(year FROM expiry_date)::int),
                               extract(year FROM term)::int - extract(year FROM expiry_date)::int + 1) AS n
                            WHERE (expiry_date + make_interval(years => n::int))::date >= term)
+                       + interval '1 day'
                    ELSE term + interval '1 day'
-               END AT TIME ZONE zone AS at_first
+               END AS day_after
           FROM issued
+    ), counted AS (
+        SELECT *, {_begins("day_after", "zone")} AS at_first FROM ended
     ), active AS (
         SELECT c.member_id, c.lot_id,
-               max((((e.recorded_at AT TIME ZONE c.zone)::date + make_interval(months => c.expiry_months)
-                     + interval '1 day')) AT TIME ZONE c.zone) AS until
+               max({_kept_until("e.recorded_at", "c.expiry_months", "c.zone")}) AS until
           FROM counted c
           JOIN ledger.transaction e
             ON e.member_id = c.member_id AND e.sequence > c.sequence AND e.recorded_at < c.expires_at
@@ -131,9 +149,7 @@ def lots_keep_the_day_they_came_with(session: Session) -> Iterator[Finding]:
            SELECT FROM ledger.transaction t
             WHERE a.expiry_rule = 'inactivity' AND t.member_id = l.member_id AND t.sequence > l.sequence
               AND t.kind IN ('issue', 'adjust_in', 'redeem', 'capture')
-              AND l.expires_at = ((t.recorded_at AT TIME ZONE p.zone)::date
-                                  + make_interval(months => a.expiry_months) + interval '1 day')
-                                 AT TIME ZONE p.zone)
+              AND l.expires_at = {_kept_until("t.recorded_at", "a.expiry_months", "p.zone")})
      ORDER BY 1
     """  # noqa: S608 - ours
     return findings(lots_keep_the_day_they_came_with, session, subject="lot", query=query)

@@ -192,6 +192,13 @@ BEGIN
     );
 END $$;
 
+-- The moment at which a day begins in a zone: the first, where the clocks go back over midnight and there are two.
+CREATE FUNCTION ledger.day_begins(p_day timestamp, p_zone text) RETURNS timestamptz
+LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN (last - interval '1 hour') AT TIME ZONE p_zone = p_day THEN last - interval '1 hour' ELSE last END
+    FROM (SELECT p_day AT TIME ZONE p_zone AS last) AS found
+$$;
+
 -- What a member does keeps points alive that lapse by inactivity: of lots that still have points, and live; but not
 -- what others of its pool have. The last day counts whole, so of a day's activities only the first changes anything.
 CREATE FUNCTION ledger.extend_lots(p_member uuid, p_now timestamptz, p_activity text, p_partner uuid) RETURNS void
@@ -199,8 +206,8 @@ LANGUAGE sql AS $$
     UPDATE lot SET expires_at = extended.until
     FROM (
         SELECT terms.agreement_id, terms.activity_where,
-               ((p_now AT TIME ZONE zone)::date + make_interval(months => terms.expiry_months) + interval '1 day')
-                   AT TIME ZONE zone AS until
+               ledger.day_begins(
+                   (p_now AT TIME ZONE zone)::date + make_interval(months => terms.expiry_months) + interval '1 day', zone) AS until
         FROM partners.agreement terms, programme
         WHERE terms.expiry_rule = 'inactivity' AND terms.activity IN ('any', p_activity)
     ) AS extended

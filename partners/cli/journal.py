@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from coalition import history
@@ -14,10 +15,12 @@ from partners.cli.parameters import NETWORK_CODE
 from partners.directory import get_partners
 from partners.funding import get_funding_plans
 from partners.on_behalf import who_did
+from partners.terms import last_date, local_date
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import date
+    from zoneinfo import ZoneInfo
 
     from sqlalchemy.orm import Session
 
@@ -152,11 +155,14 @@ def _entries(session: Session, legs: Sequence[history.Entry]) -> list[dict[str, 
     ]
 
 
-def entry_lines(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Legs as a table has them: who pays in per cent, moments as days, and a leg that is owed by name."""
+def entry_lines(entries: Iterable[dict[str, Any]], zone: ZoneInfo) -> list[dict[str, Any]]:
+    """Legs as a table has them: who pays in per cent, moments as days, and a leg that is owed by name.
 
-    def day(moment: str | None) -> str | None:
-        return None if moment is None else moment[:10]
+    Days are of the programme's zone; the one of expiry is the last on which points are good.
+    """
+
+    def day(moment: str | None, within: Callable[[datetime, ZoneInfo], date] = local_date) -> str | None:
+        return None if moment is None else within(datetime.fromisoformat(moment), zone).isoformat()
 
     return [
         one
@@ -165,7 +171,7 @@ def entry_lines(entries: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             "funders": None if one["funders"] is None else _shares(one["funders"]),
             "issued": day(one["issued"]),
             "matures": day(one["matures"]),
-            "expires": day(one["expires"]),
+            "expires": day(one["expires"], last_date),
         }
         for one in entries
     ]

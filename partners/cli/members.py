@@ -15,7 +15,9 @@ from coalition.cli.members import blocks_of
 from coalition.cli.naming import identifier_of, member_named
 from coalition.ids import NETWORK, PartnerId
 from coalition.merging import merges_of
+from coalition.programme import get_programme
 from partners.directory import get_partners
+from partners.terms import last_date, local_date
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -76,19 +78,22 @@ def link(who: str, identifier: str, as_json: bool) -> None:
 
 
 def show_member(session: Session, member_id: MemberId, *, as_json: bool) -> None:
-    """Print a member."""
+    """Print a member. Days are of the programme's zone; of expiry the last on which points are good."""
+    zone = get_programme(session).tz
     balance = members.get_balance(session, member_id)
     lots = members.lots(session, member_id)
     issuers = get_partners(session, {lot.issuer_id for lot in lots})
     rows = [
         {
             "issuer": issuers[lot.issuer_id].code,
-            "issued": lot.issued_at.date().isoformat(),
+            "issued": local_date(lot.issued_at, zone).isoformat(),
             "available": lot.available,
             "pending": lot.pending,
             "held": lot.held,
-            "matures": lot.matures_at.date().isoformat() if lot.matures_at and lot.pending else None,
-            "expires": lot.expires_at.date().isoformat() if lot.expires_at else None,
+            "matures": None
+            if lot.matures_at is None or not lot.pending
+            else local_date(lot.matures_at, zone).isoformat(),
+            "expires": None if lot.expires_at is None else last_date(lot.expires_at, zone).isoformat(),
         }
         for lot in lots
     ]

@@ -14,6 +14,7 @@ from coalition.global_ids import spell_reference
 from coalition.history import Transactions
 from coalition.ledger.tables import KINDS
 from coalition.paging import PageRequest
+from coalition.programme import get_programme
 from partners.cli import journal
 from partners.cli.parameters import party_id
 from partners.cli.receipts import by_receipt, which_one
@@ -22,6 +23,7 @@ from partners.cli.reversing import reverse
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
+    from zoneinfo import ZoneInfo
 
     from sqlalchemy.orm import Session
 
@@ -119,10 +121,11 @@ def show(which: TransactionRef | None, as_json: bool, **receipt: Any) -> None:
         if found is None:
             raise TransactionUnknown
         shown = journal.whole(session, found)
+        zone = get_programme(session).tz
     if as_json:
         console.print_json(shown)
     else:
-        _print(shown)
+        _print(shown, zone)
 
 
 by_receipt(show)
@@ -170,7 +173,7 @@ def _list(
         click.echo(f"There are more: --after {spell_reference(page.items[-1].ref)}", err=True)
 
 
-def _print(shown: dict[str, Any]) -> None:
+def _print(shown: dict[str, Any], zone: ZoneInfo) -> None:
     click.echo(f"transaction {shown['transaction']}")
     click.echo(journal.headline(shown))
     reimbursed = shown["reimbursement"]
@@ -194,7 +197,7 @@ def _print(shown: dict[str, Any]) -> None:
         if fact is not None:
             click.echo(f"  {name}: {fact}")
     console.print_table(
-        journal.entry_lines(shown["entries"]), columns=journal.ENTRIES, title="Legs; they sum to zero"
+        journal.entry_lines(shown["entries"], zone), columns=journal.ENTRIES, title="Legs; they sum to zero"
     )
     if shown["reversedBy"]:
         console.print_table(

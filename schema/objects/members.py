@@ -50,7 +50,8 @@ class ExpiringPoints:
     issuer_id: strawberry.Private[PartnerId]
     points: Points = strawberry.field(description="How many.")
     on: dt.date = strawberry.field(
-        description="When they lapse: as this day begins, in the programme's zone."
+        description="When they lapse: as this day begins, in the programme's zone; in the course of it where"
+        " they came back to a lot that had expired (Agreement.graceDays)."
     )
 
     @strawberry.field(description="Who issued them.")

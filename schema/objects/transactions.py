@@ -240,7 +240,8 @@ class Transaction(Node):
         return [Transaction.of_ref(one.ref) for one in found]
 
     @strawberry.field(
-        description="How many of its points can still be reversed; null where nothing of it ever could."
+        description="How many of its points were not reversed yet, and can be: of an issue as far as your"
+        " agreement's ReturnPolicy lets. Null where nothing of it ever could."
     )
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""

@@ -1,9 +1,10 @@
 """When points lapse: each rule's last day, what makes no sense, and lots that activity keeps alive."""
 
 from dataclasses import replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 from uuid import uuid4
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import assume, given
@@ -12,10 +13,13 @@ from operating import START, Coalition
 from sqlalchemy import Engine, text
 
 from coalition.adjusting import AdjustmentReason
+from coalition.amounts import Points
 from coalition.audit import AUDIT, TERMS, run_audit
+from coalition.db import Database
 from coalition.errors import InvalidInput
 from coalition.ids import MemberId
 from coalition.pooling import OpenPool, accept_invitation, invite_to_pool, open_pool
+from coalition.programme import OpenProgramme, open_programme
 from partners import holds
 from partners.adjustments import Adjust, adjust
 from partners.directory import Partner
@@ -317,6 +321,30 @@ def test_the_audit_counts_each_rule_as_the_terms_do(coalition: Coalition) -> Non
         audited(coalition)
 
 
+def test_to_the_audit_too_a_last_of_february_stays_the_28th_in_a_leap_year(coalition: Coalition) -> None:
+    rule = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2026, 2, 28))
+    grocer = coalition.trading("grocer", expiry=rule)
+    member = coalition.member(of=grocer)
+    for year in range(2026, 2029):
+        coalition.set_clock(datetime(year, 6, 1, 12, tzinfo=UTC))
+        coalition.issue(member, grocer, points=7)
+    assert last_days(coalition, member) == [date(year, 2, 28) for year in (2027, 2028, 2029)]
+    audited(coalition)
+
+
+def test_points_reach_a_fixed_date_though_the_clocks_change_before_they_mature(coalition: Coalition) -> None:
+    rule = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=date(2026, 3, 31))
+    grocer = coalition.trading("grocer", expiry=rule, maturity_days=14)
+    member = coalition.member(of=grocer)
+    # Half past eleven in Berlin: 14 days of 24 hours later it is half past midnight, in summer time.
+    coalition.set_clock(datetime(2026, 3, 17, 22, 30, tzinfo=UTC))
+    coalition.issue(member, grocer, points=7)
+    assert last_days(coalition, member) == [date(2027, 3, 31)]
+    audited(coalition)
+    coalition.set_clock(datetime(2026, 4, 1, 8, tzinfo=UTC))
+    assert coalition.issue(member, grocer, points=1).balance.available == 7
+
+
 def test_to_the_audit_too_what_the_operator_gives_is_an_issue_and_keeps_points_alive(
     coalition: Coalition,
 ) -> None:
@@ -330,6 +358,40 @@ def test_to_the_audit_too_what_the_operator_gives_is_an_issue_and_keeps_points_a
     with coalition.database.unit_of_work() as session:
         adjust(session, goodwill)
     assert last_days(coalition, member) == [date(2026, 9, 12), date(2026, 9, 12)]
+    audited(coalition)
+
+
+@pytest.mark.parametrize(
+    ("zone", "last"),
+    [
+        ("Atlantic/Azores", date(2026, 10, 24)),  # whose next midnight comes twice
+        ("America/Havana", date(2026, 10, 31)),
+        ("Atlantic/Azores", date(2026, 3, 28)),  # and these have none
+        ("Africa/Cairo", date(2026, 4, 23)),
+        ("America/Santiago", date(2026, 9, 5)),
+    ],
+)
+def test_points_lapse_as_the_next_day_begins_also_where_the_clocks_change_at_midnight(
+    database: Database, zone: str, last: date
+) -> None:
+    day = last.replace(month=last.month - 2)
+    began = datetime.combine(day - timedelta(days=1), time(12), tzinfo=ZoneInfo(zone))
+    with database.unit_of_work() as session:
+        opened = OpenProgramme(
+            name="Test", mode="sandbox", consent_limit_points=Points(1_000), zone=zone, starts_at=began
+        )
+        open_programme(session, opened)
+    coalition = Coalition(database)
+    fixed = Expiry(expiry_rule=ExpiryRule.FIXED_DATE, expiry_months=None, expiry_date=last)
+    grocer = coalition.trading("grocer", valid_from=began.date(), expiry=fixed)
+    quiet = replace(idle(), expiry_months=2)
+    bakery = coalition.trading("bakery", valid_from=began.date(), expiry=quiet, maturity_days=0)
+    member = coalition.member(of=bakery)
+    coalition.issue(member, bakery, points=5)
+    coalition.set_clock(began + timedelta(days=1))
+    coalition.issue(member, grocer, points=5)
+    begins = datetime.combine(last + timedelta(days=1), time.min, tzinfo=ZoneInfo(zone)).astimezone(UTC)
+    assert {lapses for (lapses,) in coalition.rows("SELECT expires_at FROM ledger.lot")} == {begins}
     audited(coalition)
 
 

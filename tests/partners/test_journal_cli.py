@@ -1,15 +1,21 @@
 """The journal, as the operator reads it."""
 
 import base64
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from operating import Coalition
 from terminal import Terminal
 
+from coalition.amounts import Points
+from coalition.db import Database
 from coalition.ids import MemberId
+from coalition.programme import OpenProgramme, open_programme
 from coalition.receipts import Receipt
+from partners.cli import journal
 from partners.directory import Partner
 from partners.funding import PublishFundingPlan, publish_funding_plan
 
@@ -162,6 +168,35 @@ def test_one_transaction_is_shown_with_all_that_it_moved(
     assert sealed["leaves"] == 3
     assert sealed["leaf"] == 2
     assert sealed["root"] in terminal("transaction", "show", which).stdout
+
+
+@pytest.mark.parametrize(
+    ("zone", "issued", "last"),
+    # 03:30 UTC of the third of March: still the second in New York.
+    [("America/New_York", "2026-03-02", "2026-05-02"), ("Europe/Berlin", "2026-03-03", "2026-05-03")],
+)
+def test_days_are_the_programmes_and_that_of_expiry_is_the_last(
+    database: Database, terminal: Terminal, zone: str, issued: str, last: str
+) -> None:
+    with database.unit_of_work() as session:
+        opened = OpenProgramme(
+            name="Test",
+            mode="sandbox",
+            consent_limit_points=Points(1_000),
+            zone=zone,
+            starts_at=datetime(2026, 3, 3, 3, 30, tzinfo=UTC),
+        )
+        open_programme(session, opened)
+    coalition = Coalition(database)
+    grocer = coalition.trading("grocer", valid_from=date.fromisoformat(issued), expiry_months=2)
+    member = coalition.member(of=grocer)
+    posting = coalition.issue(member, grocer, points=7)
+    [lot] = terminal.data("member", "show", str(member))["lots"]
+    assert (lot["issued"], lot["expires"]) == (issued, last)
+    which = f"{member}/{posting.business_date}/{posting.transaction_id}"
+    legs = journal.entry_lines(terminal.data("transaction", "show", which)["entries"], ZoneInfo(zone))
+    assert {(leg["issued"], leg["expires"]) for leg in legs} == {(issued, last)}
+    assert last[-5:] in terminal("transaction", "show", which).stdout
 
 
 def test_what_is_not_there_is_said_to_be_unknown(member: MemberId, terminal: Terminal) -> None:

@@ -90,6 +90,11 @@ def test_a_reversal_says_how_many_points_were_not_there_any_more(
         "query($by: MemberBy!) { member(by: $by) { balance { deficit } } }", by=named(member)
     )
     assert seen["member"]["balance"] == {"deficit": deficit}
+    [told] = till.ask("{ transactions(filter: {kinds: [REVERSE_ISSUE]}) { nodes { explanation } } }")[
+        "transactions"
+    ]["nodes"]
+    owed = " 60 points had been spent already and are owed." if deficit != "0" else ""
+    assert told["explanation"] == f"100 points of an issue were undone: 40 points moved back.{owed}"
     back = till.do(reverse, transactionId=spent["transaction"]["id"])["transaction"]
     assert back == {"undonePoints": "60", "points": "60", "missingPoints": "0"}
     seen = till.ask(
@@ -271,3 +276,23 @@ def test_a_quote_is_what_the_mutation_then_does_and_moves_nothing(api: Api) -> N
         wrong = till.ask(ask, i={"member": named("nonsense"), "amount": "9.99"})["quoteIssue"]
     assert quote["quote"]["points"] == till.issue(member, amount="9.99")["transaction"]["points"] == "9"
     assert wrong == {"quote": None, "userErrors": [{"code": "MEMBER_UNKNOWN"}]}
+
+
+def test_points_that_came_back_to_an_expired_lot_are_said_to_lapse_when_they_do(api: Api) -> None:
+    grocer = api.coalition.trading("grocer", expiry_months=1, grace_days=5)
+    member, till = api.enrolled(grocer), api.client_of(grocer)
+    given = till.issue(member, points=100)["transaction"]["id"]
+    spent = till.redeem(member, points=60)["transaction"]["id"]
+    query = "query($id: ID!) { transaction(by: {id: $id}) { explanation } }"
+
+    def told() -> str:
+        return str(api.operator().ask(query, id=given)["transaction"]["explanation"])
+
+    assert "They expire at the end of 2026-04-02." in told()
+    api.coalition.pass_time(days=40)
+    api.client_of(grocer).reverse(spent, points=20, idempotencyKey="back")
+    assert "They expire on 2026-04-16 at 13:00." in told()
+    seen = api.operator().ask(
+        "query($id: ID!) { member(by: {id: $id}) { balance { expiring { points on } } } }", id=member
+    )
+    assert seen["member"]["balance"]["expiring"] == [{"points": "20", "on": "2026-04-16"}]

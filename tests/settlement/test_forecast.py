@@ -12,7 +12,9 @@ from operating import START, Coalition
 from coalition.amounts import Points
 from coalition.cli import cli
 from coalition.db import Database
+from coalition.ledger import TransactionRef
 from coalition.programme import OpenProgramme, open_programme
+from partners import holds, till
 from partners.expiry import Expiry, ExpiryRule
 from settlement.forecast import Forecast, expiry_forecast
 
@@ -61,6 +63,36 @@ def test_points_are_counted_in_the_month_of_their_last_day(coalition: Coalition)
     # What has lapsed and is not posted yet is gone.
     coalition.set_clock(datetime(2026, 5, 1, 8, tzinfo=UTC))
     assert [row.month for row in forecast(coalition, issuer_id=grocer.partner_id)] == [date(2026, 5, 1)]
+
+
+def test_what_is_held_counts_as_long_as_it_can_lapse(coalition: Coalition) -> None:
+    grocer = coalition.trading("grocer", expiry=Expiry(expiry_months=1))
+    member = coalition.member(of=grocer)
+    issued = coalition.issue(member, grocer, points=100)
+
+    def held(points: int) -> TransactionRef:
+        with coalition.database.single_call() as session:
+            wish = coalition.wish(holds.Authorize, member, grocer, points=points, seconds_to_live=86_400)
+            return holds.authorize(session, wish).ref
+
+    def told() -> list[tuple[date | None, int]]:
+        return [(row.month, row.expiring) for row in forecast(coalition)]
+
+    held(10)
+    assert told() == [(date(2026, 4, 1), 100)]
+    # It expires with April's second, and what is held then may come back.
+    coalition.set_clock(datetime(2026, 4, 2, 12, tzinfo=UTC))
+    hold = held(30)
+    coalition.pass_time(hours=20)
+    assert told() == [(date(2026, 4, 1), 30)]
+    # The issue is undone: what is held leaves with the hold, or is taken.
+    with coalition.database.single_call() as session:
+        undo = till.Reverse(reference=issued.ref, partner_id=grocer.partner_id, idempotency_key="undo")
+        till.reverse(session, undo)
+    assert told() == []
+    with coalition.database.single_call() as session:
+        holds.void(session, holds.Void(hold=hold, partner_id=grocer.partner_id, idempotency_key="void"))
+    assert coalition.rows("SELECT held, expired, reversed FROM ledger.lot") == [(0, 70, 30)]
 
 
 def test_the_command_prints_it(coalition: Coalition, test_database: TestDatabase, monkeypatch: Any) -> None:
