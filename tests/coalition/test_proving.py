@@ -121,6 +121,23 @@ def test_a_proof_with_anything_changed_proves_nothing(ledger: LedgerDriver, tmp_
         assert verify(tmp_path, broken, root)[0] == 2
 
 
+def test_a_console_that_cannot_show_the_store_makes_no_proof_fail(
+    ledger: LedgerDriver, tmp_path: Path
+) -> None:
+    posting = ledger.issue(ledger.member(), 30, receipt=receipt("1", store="Łódź"))
+    ledger.close_window()
+    file = tmp_path / "proof.json"
+    file.write_text(proved(ledger, posting).document(), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, VERIFIER, file, "--root", published(ledger, posting)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, "\\u0141" in done.stdout) == (0, True), done.stderr
+
+
 def test_what_is_told_to_be_proved_is_no_more_than_that(ledger: LedgerDriver, tmp_path: Path) -> None:
     for _ in range(3):
         posting = ledger.issue(ledger.member(), 30)
