@@ -243,6 +243,27 @@ def test_the_chain_shows_what_was_rewritten(
     assert all(re.fullmatch(r"[0-9a-f-]{36}(/.*)?|\d{4}-\d\d-\d\d(/\d+)?", finding.id) for finding in found)
 
 
+def test_a_root_that_was_taken_away_is_a_finding(ledger: LedgerDriver, superuser_engine: Engine) -> None:
+    day = ledger.issue(ledger.member(), 30).ref.business_date
+    ledger.close_window()
+    with superuser_engine.begin() as connection:
+        connection.execute(
+            text(
+                "ALTER TABLE ledger.settlement_window DROP CONSTRAINT settlement_window_root_when_sealed_check"
+            )
+        )
+        connection.execute(
+            text("UPDATE ledger.settlement_window SET merkle_root = NULL WHERE state = 'sealed'")
+        )
+    with ledger.database.reading() as session:
+        [found] = run_audit(session, checks=CHAIN)
+    assert (found.check, found.id, "its root is gone" in found.message) == (
+        "roots_are_of_their_windows",
+        str(day),
+        True,
+    )
+
+
 def test_a_forged_row_with_a_forged_digest_still_misses_the_published_root(
     ledger: LedgerDriver, superuser_engine: Engine
 ) -> None:
