@@ -144,8 +144,9 @@ def _post(
             if refused is None:
                 attempt.member_id = who.member_id
             try:
-                check_form(line)
+                # The receipt first: it is kept from the lines after this one, whatever else is wrong.
                 attempt.receipt = line.receipt.receipt() if line.receipt else None
+                check_form(line)
             except CoalitionError as refusal:
                 refused = refusal
             wish = wish_of(line, who, attempt.receipt)
