@@ -78,19 +78,25 @@ def expected(kind: IdentifierKind) -> str:
 
 
 def _card(value: str) -> str | None:
-    digits = value.replace(" ", "").replace("-", "").upper()
-    return digits if _CARD.fullmatch(digits) else None
+    # Capitals last: those of a letter such as ß are others, and the card another's.
+    digits = value.replace(" ", "").replace("-", "")
+    return digits.upper() if _CARD.fullmatch(digits) else None
 
 
 def _phone(value: str) -> str | None:
     # E.164. Without a country's code, in the programme's region; where none is set it could be anyone's. What
     # is possible is taken and not what the library's tables know as given out: these change from version to
     # version, and a number that was linked must be found by the next one.
+    # Letters would be read as the digits of their keys, and words beside a number as more of it.
+    if any(letter.isalpha() for letter in value.removeprefix("tel:")):
+        return None
     try:
         number = phonenumbers.parse(value, get_settings().phone_region)
     except phonenumbers.NumberParseException:
         return None
-    if number.extension is not None or not phonenumbers.is_possible_number(number):
+    # Not what is dialled within a town, without its code: that is somebody in each of them.
+    possible = phonenumbers.is_possible_number_with_reason(number)
+    if number.extension is not None or possible != phonenumbers.ValidationResult.IS_POSSIBLE:
         return None
     return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
 
@@ -109,7 +115,7 @@ def _reference(value: str) -> str | None:
     return value if 1 <= len(value) <= _MAX_REFERENCE and value.isprintable() else None
 
 
-_CARD: Final = re.compile(r"[0-9A-Z]{4,32}")
+_CARD: Final = re.compile(r"[0-9A-Za-z]{4,32}")
 _MAX_REFERENCE: Final = 128
 _LONGEST: Final = 1_024
 """Characters, as they are written; no normal form has more than 320, however it is composed."""

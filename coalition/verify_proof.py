@@ -22,6 +22,7 @@ import argparse
 import json
 import sys
 from hashlib import sha256
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,9 @@ def main() -> int:
     if found != asked.root.strip().lower():
         print(f"NOT PROVED: it leads to the root {found}, and not to yours.")
         return 1
+    # What a console cannot show, such as a store's name in another script, makes no proof fail.
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
     # Which of how many it is, is not proved: a path can lead to the root by other numbers, too.
     print(f"Proved: in the window of {proof['window']} is this transaction.\n{proof['public']}")
     return 0

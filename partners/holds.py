@@ -94,9 +94,9 @@ def capture(session: Session, wish: Capture) -> Posting:
         nothing has moved.
         IdempotencyConflict: the key was used for a different request.
     """
+    check_money(wish.amount)
     if wish.points is not None:
         check_points(wish.points)
-    check_money(wish.amount)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _capture(session, wish, memory))
 
 

@@ -58,10 +58,7 @@ class Memory:
         """
         if occurred_at is None:
             return self._now(session)
-        if occurred_at.tzinfo is None:
-            raise InvalidInput("occurredAt must name its zone", field=("input", "occurredAt"))
-        if occurred_at < _EARLIEST:
-            raise InvalidInput("occurredAt lies too far back", field=("input", "occurredAt"))
+        check_moment(occurred_at)
         # Clocks only move forward, so one look from earlier often tells enough.
         if occurred_at > self._not_before + _TOLERANCE and occurred_at > self._now(session) + _TOLERANCE:
             raise OccurredInFuture(occurred_at=occurred_at, now=self._not_before)
@@ -96,6 +93,18 @@ class Memory:
         now = clock.wall() if self._production else clock.now(session)
         self._not_before = max(now, self._not_before)
         return now
+
+
+def check_moment(occurred_at: datetime) -> None:
+    """See that a time is one at which something can have occurred.
+
+    Raises:
+        InvalidInput: it has no zone, or lies before there were such programmes.
+    """
+    if occurred_at.tzinfo is None:
+        raise InvalidInput("occurredAt must name its zone", field=("input", "occurredAt"))
+    if occurred_at < _EARLIEST:
+        raise InvalidInput("occurredAt lies too far back", field=("input", "occurredAt"))
 
 
 def _keep(kept: dict[_Key, _Value], key: _Key, value: _Value) -> None:

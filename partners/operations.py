@@ -32,13 +32,15 @@ def once(
     request: Mapping[str, object],
     former: Sequence[Mapping[str, object]] = (),
     blinded_by: int | None = None,
+    forget: bool = False,
     work: Callable[[], dict[str, Any]],
 ) -> tuple[dict[str, Any], bool]:
     """Do the work unless this caller had it done under this key; returns its result, and whether it was.
 
     A request that tells of a person comes blinded, by a key of the vault's index: `former` are the same
     request by another key, while that one is being replaced. Once a key is gone, what it blinded is forgotten
-    (`forget_requests`), and of such an operation the key alone counts.
+    (`forget_requests`), and of such an operation the key alone counts. So it is once the person was erased,
+    and from the start with `forget`, of the erasure itself.
 
     The result is JSON (ids of what was made) and holds no secret: a replay would show it again. The
     session is a unit of work, since the answer must be stored with the effect or not at all.
@@ -60,8 +62,9 @@ def once(
             raise IdempotencyConflict
         return stored.result, True
     result = work()
+    kept = None if forget and blinded_by is not None else asked
     session.execute(
-        insert(_table).values(caller=caller, key=key, fingerprint=asked, result=result, blinded_by=blinded_by)
+        insert(_table).values(caller=caller, key=key, fingerprint=kept, result=result, blinded_by=blinded_by)
     )
     return result, False
 

@@ -200,7 +200,7 @@ operation = Table(
     Column(
         "fingerprint",
         LargeBinary,
-        comment="of what was asked; NULL: forgotten, with the index key that it was blinded by",
+        comment="of what was asked; NULL: forgotten, with the index key that blinded it, or with the person",
     ),
     Column("result", JSONB, nullable=False, comment="ids of what was made; never a secret"),
     Column("created_at", Timestamp, nullable=False, server_default=text("now()")),
@@ -210,6 +210,11 @@ operation = Table(
     Index(
         "operation_blind",
         "blinded_by",
+        postgresql_where=text("blinded_by IS NOT NULL AND fingerprint IS NOT NULL"),
+    ),
+    Index(
+        "operation_of_member",
+        text("(result ->> 'member_id')"),
         postgresql_where=text("blinded_by IS NOT NULL AND fingerprint IS NOT NULL"),
     ),
     schema=SCHEMA,

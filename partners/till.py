@@ -141,9 +141,9 @@ def reverse(session: Session, wish: Reverse) -> Posting:
     check_reason(wish.reason)
     if wish.points is not None and wish.amount is not None:
         raise InvalidInput("give points, an amount of money, or neither for all", field=("input", "points"))
+    check_money(wish.amount)
     if wish.points is not None:
         check_points(wish.points)
-    check_money(wish.amount)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _reverse(session, wish, memory))
 
 
@@ -156,10 +156,10 @@ def checked_value(*, points: int | None, amount: Decimal | None) -> None:
     """
     if (points is None) == (amount is None):
         raise InvalidInput("give points or an amount of money, one of the two", field=("input", "points"))
-    if points is not None:
-        check_points(points)
     if amount is not None:
         check_amount(amount)
+    if points is not None:
+        check_points(points)
 
 
 def check_money(amount: Decimal | None) -> None:
@@ -231,8 +231,8 @@ def redeem_command(session: Session, wish: Redeem, memory: Memory) -> RedeemPoin
     Raises:
         PointsInvalid, InvalidInput, OccurredInFuture: it is nothing that could be posted.
     """
-    check_points(wish.points)
     check_money(wish.amount)
+    check_points(wish.points)
     zone = memory.zone(session)
     occurred_at = memory.moment(session, wish.occurred_at)
     agreement = memory.agreement(session, partner_id=wish.partner_id, on=local_date(occurred_at, zone))

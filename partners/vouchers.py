@@ -114,9 +114,9 @@ def redeem(session: Session, wish: Redeem) -> Posting:
         has moved.
         IdempotencyConflict: the key was used for a different request.
     """
+    check_money(wish.amount)
     if wish.points is not None:
         check_points(wish.points)
-    check_money(wish.amount)
     return at_terms_in_force(session, wish.partner_id, lambda memory: _redeem(session, wish, memory))
 
 

@@ -50,7 +50,9 @@ CREATE TABLE partners.operation (
 
 CREATE INDEX operation_blind ON partners.operation (blinded_by) WHERE blinded_by IS NOT NULL AND fingerprint IS NOT NULL;
 
-COMMENT ON COLUMN partners.operation.fingerprint IS 'of what was asked; NULL: forgotten, with the index key that it was blinded by';
+CREATE INDEX operation_of_member ON partners.operation ((result ->> 'member_id')) WHERE blinded_by IS NOT NULL AND fingerprint IS NOT NULL;
+
+COMMENT ON COLUMN partners.operation.fingerprint IS 'of what was asked; NULL: forgotten, with the index key that blinded it, or with the person';
 
 COMMENT ON COLUMN partners.operation.blinded_by IS 'which key of the blind index; NULL: it asked nothing personal';
 

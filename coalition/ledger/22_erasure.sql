@@ -41,6 +41,9 @@ BEGIN
 
     PERFORM ledger.store_head(head);
     DELETE FROM identifier WHERE member_id = ANY (records);
+    -- What stands for a request that named the person could be tried out, as the identifier's blind index could.
+    UPDATE partners.operation SET fingerprint = NULL
+    WHERE result ->> 'member_id' = ANY (records::text[]) AND blinded_by IS NOT NULL AND fingerprint IS NOT NULL;
     UPDATE pool_member SET ended_at = greatest(wish.now, invited_at) WHERE member_id = ANY (records) AND ended_at IS NULL;
     UPDATE member_head SET erased_at = wish.now WHERE member_id = ANY (records);
     RETURN QUERY SELECT one, wish.now, true FROM unnest(records) AS one;

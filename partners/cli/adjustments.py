@@ -84,7 +84,7 @@ def adjust(
                     funding_plan=plan,
                 ),
             )
-            return {"member": str(made.member_id), "adjustment": str(made.adjustment_id)}
+            return {"member_id": str(made.member_id), "adjustment_id": str(made.adjustment_id)}
 
         # Blindly: it has a note of somebody, and whom it is about may be named by a phone number.
         blind = blind_request(session, asked)
@@ -98,7 +98,7 @@ def adjust(
             blinded_by=blind.blinded_by,
             work=work,
         )
-        row = _shown(session, MemberId(UUID(result["member"])), UUID(result["adjustment"]))
+        row = _shown(session, MemberId(UUID(result["member_id"])), UUID(result["adjustment_id"]))
     if as_json:
         console.print_json(row)
     elif row["state"] == AdjustmentState.PROPOSED.value:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import IO, Any
 
 import click
+from joserfc.errors import JoseError
 
 from coalition.cli import console
 from coalition.errors import CoalitionError
@@ -66,7 +67,7 @@ def verify(token: str, partner_code: str, keys_file: IO[str], at: datetime | Non
         )
     except VoucherRejected as rejected:
         raise VoucherNotGood(why=str(rejected)) from rejected
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, JoseError) as error:
         raise click.UsageError("--keys must name a JSON Web Key Set, as the network publishes it") from error
     facts = {
         "voucher": found.voucher_id,

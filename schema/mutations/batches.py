@@ -17,7 +17,7 @@ from schema.cost import BATCH, OF_LINE, ONE, WRITES, WRITES_LINE
 from schema.ids import member_in
 from schema.inputs import NOBODY, IssuePointsInput, MemberBy, RedeemPointsInput
 from schema.mutations.payloads import Payload
-from schema.mutations.points import confirmation_in
+from schema.mutations.points import check_form, confirmation_in
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
 from schema.refusals import UserError, as_user_error
@@ -144,9 +144,11 @@ def _post(
             if refused is None:
                 attempt.member_id = who.member_id
             try:
+                # The receipt first: it is kept from the lines after this one, whatever else is wrong.
                 attempt.receipt = line.receipt.receipt() if line.receipt else None
+                check_form(line)
             except CoalitionError as refusal:
-                refused = refused or refusal
+                refused = refusal
             wish = wish_of(line, who, attempt.receipt)
             wishes.append(wish if refused is None else Refused(wish, refused))
         try:

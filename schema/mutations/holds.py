@@ -18,7 +18,7 @@ from schema.cost import WRITES
 from schema.ids import hold_in
 from schema.inputs import NOBODY, MemberBy, ReceiptInput
 from schema.mutations.payloads import Payload
-from schema.mutations.points import confirmation_in, noted
+from schema.mutations.points import check_form, confirmation_in, noted
 from schema.objects.holds import Hold
 from schema.objects.members import Balance
 from schema.objects.transactions import Transaction
@@ -126,6 +126,7 @@ def authorize(context: Context, partner_id: PartnerId, wish: AuthorizeRedemption
     attempt = context.attempt("authorize", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         named = noted(session, attempt, partner_id, wish.member, None)
         return holds.authorize(
             session,
@@ -150,6 +151,7 @@ def capture(context: Context, partner_id: PartnerId, wish: CaptureRedemptionInpu
     attempt = context.attempt("capture", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         hold = hold_in(str(wish.hold_id)) or _NO_HOLD
         noted(session, attempt, partner_id, None, wish.receipt)
         attempt.member_id = hold.member_id
@@ -174,6 +176,7 @@ def void(context: Context, partner_id: PartnerId, wish: VoidRedemptionInput) -> 
     attempt = context.attempt("void")
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         hold = hold_in(str(wish.hold_id)) or _NO_HOLD
         attempt.member_id = hold.member_id
         return holds.void(

@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 
 def once(
-    context: Context, wish: Any, work: Callable[[Session], dict[str, Any]]
+    context: Context, wish: Any, work: Callable[[Session], dict[str, Any]], *, forget: bool = False
 ) -> Outcome[tuple[dict[str, Any], bool]]:
     """Do it in one database transaction unless this caller had it done under its key.
 
     The request is the whole input under its type's name, so that a key used for another mutation conflicts.
-    Where the input has personal data, what is kept of the request cannot be guessed from its fingerprint.
-    Returns what the work stored, and whether it was stored before.
+    Where the input has personal data, what is kept of the request cannot be guessed from its fingerprint;
+    nothing is, with `forget`. Returns what the work stored, and whether it was stored before.
     """
     asked = dataclasses.asdict(wish)
     key = str(asked.pop("idempotency_key"))
@@ -40,6 +40,7 @@ def once(
             request=request,
             former=former,
             blinded_by=None if blind is None else blind.blinded_by,
+            forget=forget,
             work=lambda: work(session) | {_OPERATION: operation},
         )
         # Also where the request was forgotten with its index key: another mutation's answer is no answer.

@@ -142,7 +142,7 @@ class PeopleMutations:
             erasure = erase_member(session, member_id)
             return {"member_id": str(member_id), "erased_at": erasure.erased_at.isoformat()}
 
-        outcome = once(info.context, input, erase)
+        outcome = once(info.context, input, erase, forget=True)
         if outcome.value is None:
             return EraseMemberPayload(
                 replayed=False, user_errors=outcome.user_errors, member=None, erased_at=None

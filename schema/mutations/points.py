@@ -1,18 +1,22 @@
 """Points that move: what a partner does in its own name, with its own token."""
 
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 from uuid import UUID
 
 import strawberry
 
 from coalition.errors import InvalidInput
 from coalition.ids import PartnerId, TransactionId
+from coalition.keys import check_key
 from coalition.ledger import Posting, TransactionRef
 from coalition.members import Named, get_balance, survivor_of
+from coalition.reasons import check_reason
 from partners import till
+from partners.memory import check_moment
 from partners.refusals import Attempt
 from partners.scopes import Scope
+from partners.terms import check_amount
 from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.ids import transaction_in, uuid_in
@@ -70,6 +74,21 @@ def confirmation_in(given: strawberry.ID | None) -> UUID | None:
     return None if given is None else uuid_in(str(given), "Confirmation") or _NOTHING
 
 
+def check_form(wish: Any) -> None:
+    """See that what any posting asks has the form that it must have, whoever it is about.
+
+    What INVALID_INPUT is said of comes first in the published order; the rest is looked at later.
+    """
+    check_key(str(wish.idempotency_key))
+    if (amount := getattr(wish, "amount", None)) is not None:
+        check_amount(amount)
+    if (occurred_at := getattr(wish, "occurred_at", None)) is not None:
+        check_moment(occurred_at)
+    if not (getattr(wish, "funding_plan", None) or "").isprintable():
+        raise InvalidInput("a code has printable characters", field=("input", "fundingPlan"))
+    check_reason(getattr(wish, "reason", None))
+
+
 def noted(
     session: "Session",
     attempt: Attempt,
@@ -77,10 +96,10 @@ def noted(
     member: MemberBy | None,
     receipt: ReceiptInput | None,
 ) -> Named:
-    """Understand whom a wish names and its receipt, and note both in the attempt."""
+    """Understand a wish's receipt and whom it names, and note both in the attempt."""
+    attempt.receipt = receipt.receipt() if receipt else None
     named = Named(member_id=NOBODY) if member is None else member.named(session, partner_id=partner_id)
     attempt.member_id = named.member_id
-    attempt.receipt = receipt.receipt() if receipt else None
     return named
 
 
@@ -89,6 +108,7 @@ def issue(context: Context, partner_id: PartnerId, wish: IssuePointsInput) -> Ou
     attempt = context.attempt("issue", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         named = noted(session, attempt, partner_id, wish.member, wish.receipt)
         return till.issue(
             session,
@@ -113,6 +133,7 @@ def redeem(context: Context, partner_id: PartnerId, wish: RedeemPointsInput) -> 
     attempt = context.attempt("redeem", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         named = noted(session, attempt, partner_id, wish.member, wish.receipt)
         return till.redeem(
             session,
@@ -138,6 +159,7 @@ def reverse(context: Context, partner_id: PartnerId, wish: ReverseTransactionInp
     attempt = context.attempt("reverse", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         reference = _reversed(session, wish, partner_id) or _NO_TRANSACTION
         attempt.member_id = reference.member_id
         command = till.Reverse(

@@ -11,7 +11,6 @@ from coalition.history import find_by_key
 from coalition.ids import NETWORK, MemberId
 from coalition.ledger import Posting
 from coalition.members import Named
-from coalition.reasons import check_reason
 from coalition.transferring import TransferPoints, transfer_points
 from partners.scopes import Scope
 from partners.terms import check_points
@@ -19,7 +18,7 @@ from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.inputs import MemberBy
 from schema.mutations.acting import acting_as, unknown_to_members
-from schema.mutations.points import PointsPayload
+from schema.mutations.points import PointsPayload, check_form
 from schema.paths import placed
 from schema.viewer import Requires
 
@@ -57,9 +56,9 @@ def transfer(context: Context, wish: TransferPointsInput) -> Outcome[Posting]:
     attempt = context.attempt("transfer", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         giver = acting_as(context, session, wish.from_member, field="from", in_use=False)
         attempt.member_id = giver.member_id
-        check_reason(wish.reason)
         check_points(wish.points)
         with placed("from"):
             named = _receiver(context, session, wish, giver)

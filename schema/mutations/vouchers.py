@@ -18,7 +18,7 @@ from schema.inputs import ReceiptInput
 from schema.mutations.holds import HoldPayload
 from schema.mutations.members import NO_PARTNER
 from schema.mutations.payloads import Payload
-from schema.mutations.points import noted
+from schema.mutations.points import check_form, noted
 from schema.objects.holds import Hold
 from schema.objects.members import Balance
 from schema.viewer import Requires
@@ -99,6 +99,7 @@ def issue(context: Context, member_id: MemberId, wish: IssueVoucherInput) -> Out
     attempt.member_id = member_id
 
     def post(session: "Session") -> tuple[Posting, Voucher]:
+        check_form(wish)
         partner = directory.find_partner(session, wish.partner)
         posting = vouchers.issue(
             session,
@@ -130,6 +131,7 @@ def redeem(
     attempt = context.attempt("voucher", points=wish.points)
 
     def post(session: "Session") -> Posting:
+        check_form(wish)
         noted(session, attempt, partner_id, None, wish.receipt)
         attempt.member_id = hold.member_id
         return vouchers.redeem(

@@ -121,6 +121,23 @@ def test_a_proof_with_anything_changed_proves_nothing(ledger: LedgerDriver, tmp_
         assert verify(tmp_path, broken, root)[0] == 2
 
 
+def test_a_console_that_cannot_show_the_store_makes_no_proof_fail(
+    ledger: LedgerDriver, tmp_path: Path
+) -> None:
+    posting = ledger.issue(ledger.member(), 30, receipt=receipt("1", store="Łódź"))
+    ledger.close_window()
+    file = tmp_path / "proof.json"
+    file.write_text(proved(ledger, posting).document(), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, VERIFIER, file, "--root", published(ledger, posting)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={"PYTHONIOENCODING": "ascii"},
+    )
+    assert (done.returncode, "\\u0141" in done.stdout) == (0, True), done.stderr
+
+
 def test_what_is_told_to_be_proved_is_no_more_than_that(ledger: LedgerDriver, tmp_path: Path) -> None:
     for _ in range(3):
         posting = ledger.issue(ledger.member(), 30)
@@ -224,6 +241,27 @@ def test_the_chain_shows_what_was_rewritten(
         found = run_audit(session, checks=CHAIN)
     assert found
     assert all(re.fullmatch(r"[0-9a-f-]{36}(/.*)?|\d{4}-\d\d-\d\d(/\d+)?", finding.id) for finding in found)
+
+
+def test_a_root_that_was_taken_away_is_a_finding(ledger: LedgerDriver, superuser_engine: Engine) -> None:
+    day = ledger.issue(ledger.member(), 30).ref.business_date
+    ledger.close_window()
+    with superuser_engine.begin() as connection:
+        connection.execute(
+            text(
+                "ALTER TABLE ledger.settlement_window DROP CONSTRAINT settlement_window_root_when_sealed_check"
+            )
+        )
+        connection.execute(
+            text("UPDATE ledger.settlement_window SET merkle_root = NULL WHERE state = 'sealed'")
+        )
+    with ledger.database.reading() as session:
+        [found] = run_audit(session, checks=CHAIN)
+    assert (found.check, found.id, "its root is gone" in found.message) == (
+        "roots_are_of_their_windows",
+        str(day),
+        True,
+    )
 
 
 def test_a_forged_row_with_a_forged_digest_still_misses_the_published_root(

@@ -6,6 +6,7 @@ it says of a field, whichever mutation was asked, is a path that leads somewhere
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from api_driver import Api, Caller, named, serving_api
 from databases import TestCluster
 from graphql import GraphQLInputObjectType, GraphQLList, get_nullable_type
 
+from coalition.errors import REFUSALS
 from coalition.ids import MemberId
 from coalition.paging import cursor_of
 from partners.directory import Partner
@@ -253,6 +255,32 @@ def test_what_no_posting_takes_is_refused_by_each_and_nothing_moves(
     _, given, refusal = BAD[bad]
     with scene.api.nothing_moves():
         assert POSTINGS[posting](scene, given) == [refusal]
+
+
+NO_POINTS: tuple[set[str], dict[str, Any], Refusal] = (
+    set(POSTINGS) - {"voidRedemption"},
+    {"points": 0},
+    ("POINTS_INVALID", ["input", "points"]),
+)
+
+
+@pytest.mark.parametrize("posting", POSTINGS)
+def test_where_two_things_are_wrong_the_first_in_the_published_order_is_said(
+    scene: Scene, posting: str
+) -> None:
+    place = {refusal.code: nth for nth, refusal in enumerate(REFUSALS)}
+    faults = [
+        (given, code) for postings, given, (code, _) in [*BAD.values(), NO_POINTS] if posting in postings
+    ]
+    otherwise = []
+    for (one, first), (other, second) in combinations(faults, 2):
+        wish = {"idempotencyKey": f"two of {posting}"} | one | other
+        if one.keys() & other.keys():
+            continue
+        said = [code for code, _ in POSTINGS[posting](scene, wish)]
+        if said != [min(first, second, key=place.__getitem__)]:
+            otherwise.append((one, other, said))
+    assert otherwise == []
 
 
 @pytest.mark.parametrize(

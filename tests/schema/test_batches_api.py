@@ -123,6 +123,8 @@ def test_a_line_that_was_refused_at_once_keeps_its_receipt_and_its_key_from_thos
             line(member, "d", 0, receipt=receipt("3")),
             line(member, "e", receipt=receipt("3")),
             line(nobody, "f", receipt=receipt("") | {"store": ""}),
+            line(member, "g" * 300, receipt=receipt("4")),
+            line(member, "h", receipt=receipt("4")),
         )
     assert outcomes(given) == [
         "IDENTIFIER_INVALID",
@@ -131,7 +133,9 @@ def test_a_line_that_was_refused_at_once_keeps_its_receipt_and_its_key_from_thos
         "DUPLICATE_IN_BATCH",
         "POINTS_INVALID",
         "DUPLICATE_IN_BATCH",
-        "IDENTIFIER_INVALID",
+        "INVALID_INPUT",
+        "INVALID_INPUT",
+        "DUPLICATE_IN_BATCH",
     ]
 
 

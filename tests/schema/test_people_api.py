@@ -198,3 +198,35 @@ def test_a_key_whose_request_was_forgotten_is_no_other_mutations(api: Api) -> No
     with api.nothing_moves():
         refused = till.do(link, member=named(first["member"]["id"]), identifier=card, idempotencyKey="e")
     assert codes(refused) == ["IDEMPOTENCY_CONFLICT"]
+
+
+def test_of_whom_was_erased_no_request_is_kept_that_could_be_tried_out(api: Api) -> None:
+    """Who has the index key could try addresses against what stands for a request, and would find the member's id."""
+    grocer = api.coalition.trading("grocer")
+    till, operator = api.client_of(grocer), api.operator()
+    first, twin = (
+        till.do(ENROL, identifiers=[{"kind": "EMAIL", "value": f"{name}@example.org"}], idempotencyKey=name)
+        for name in ("ada", "a.l")
+    )
+    kept = till.do(ENROL, identifiers=[MAIL | {"value": "eve@example.org"}], idempotencyKey="eve")
+    member = first["member"]["id"]
+    own(api, member).do(UPDATE, profile=ADA)
+    merge = "mutation($input: MergeMembersInput!) { mergeMembers(input: $input) { userErrors { code } } }"
+    assert codes(operator.do(merge, survivor=named(member), merged=named(twin["member"]["id"]))) == []
+    erased = operator.do(ERASE, member={"identifier": MAIL}, idempotencyKey="erase")
+    assert erased["userErrors"] == []
+    with api.coalition.database.reading() as session:
+        remembered = session.scalars(
+            text(
+                "SELECT key FROM partners.operation WHERE blinded_by IS NOT NULL AND fingerprint IS NOT NULL"
+            )
+        ).all()
+    assert remembered == ["eve"]
+    # The answers are there for retries, as ever.
+    assert operator.do(ERASE, member={"identifier": MAIL}, idempotencyKey="erase") == erased | {
+        "replayed": True
+    }
+    assert till.do(ENROL, identifiers=[MAIL], idempotencyKey="ada")["replayed"]
+    again = [{"kind": "EMAIL", "value": "eve@example.org"}]
+    assert till.do(ENROL, identifiers=again, idempotencyKey="eve") == kept | {"replayed": True}
+    assert codes(till.do(ENROL, identifiers=[MAIL], idempotencyKey="eve")) == ["IDEMPOTENCY_CONFLICT"]

@@ -266,8 +266,9 @@ def test_the_command_checks_a_voucher_without_network_or_database(shop: Shop, tm
         1,
         True,
     )
-    keys.write_text("[]")
-    assert verify().exit_code == 2
+    for no_keys in ("[]", '{"keys": []}', '{"keys": [{"kty": "EC"}]}', '{"keys": [{}]}'):
+        keys.write_text(no_keys)
+        assert verify().exit_code == 2, no_keys
 
 
 def test_a_suspended_partner_presents_when_it_is_active_again_if_the_hold_is_still_open(

@@ -498,6 +498,7 @@ def test_whether_a_posting_may_name_a_member_so_is_asked_without_one(ledger: Led
     [
         (IdentifierKind.PHONE, "+49 (0)30 901820", "+4930901820"),
         (IdentifierKind.PHONE, "030 901820", "+4930901820"),
+        (IdentifierKind.PHONE, "tel:+49-30-901820", "+4930901820"),
         (IdentifierKind.EMAIL, " Ada@Example.ORG", "ada@example.org"),
         (IdentifierKind.CARD, "4006-3813 33931", "4006381333931"),
         # A partner's own reference stays as it is written, but for blanks around it.
@@ -522,9 +523,15 @@ def test_it_has_one_normal_form(
         (IdentifierKind.PHONE, "030 901820"),
         (IdentifierKind.PHONE, "+49 30 901820 ext. 5"),
         (IdentifierKind.PHONE, "+999 1"),
+        # A name beside a number would be read as more digits of it.
+        (IdentifierKind.PHONE, "+49 30 901820 Ada"),
+        # Without the code of the town it is a number in each of them.
+        (IdentifierKind.PHONE, "+1 555 0100"),
         (IdentifierKind.EMAIL, "ada@localhost"),
         (IdentifierKind.EMAIL, "a..b@example.org"),
         (IdentifierKind.CARD, "12"),
+        # Its capital letters would be another card's.
+        (IdentifierKind.CARD, "CARD-ß"),
     ],
 )
 def test_what_has_no_normal_form_is_refused_by_name(kind: IdentifierKind, written: str) -> None:
