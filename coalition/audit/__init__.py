@@ -82,6 +82,7 @@ AUDIT: Final[tuple[Check, ...]] = (
     handovers.adjustments_are_posted_as_proposed,
     pools.places_agree_with_heads,
     pools.pools_keep_their_rules,
+    pools.pools_lend_among_their_members,
     pools.what_a_pool_gave_is_spent_or_went_back,
     keys.keys_have_one_effect,
     keys.keys_remember_the_answer,
@@ -119,7 +120,10 @@ AUDIT: Final[tuple[Check, ...]] = (
 """Every check, in the order in which they run and report."""
 
 
-TERMS: Final[tuple[Check, ...]] = (expiries.lots_lapse_by_their_terms,)
+TERMS: Final[tuple[Check, ...]] = (
+    expiries.lots_lapse_by_their_terms,
+    lots.issues_earn_what_their_terms_give,
+)
 """What holds where issues went through their partners' terms, as all do but the kernel's own tests'."""
 
 

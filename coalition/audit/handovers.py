@@ -39,7 +39,8 @@ def both_sides_name_each_other(session: Session) -> Iterator[Finding]:
 
 
 def received_lots_lead_back(session: Session) -> Iterator[Finding]:
-    """Invariant 4: a received lot has the issuer, terms and maturity of the lot that its points came from."""
+    """Invariant 4: a received lot has the issuer, terms, maturity and expiry of the one that it came from."""
+    # That one's expiry may have moved since, and only to later.
     query = """
     SELECT concat_ws('/', l.member_id, l.lot_id) AS id,
            CASE WHEN t.transaction_id IS NULL THEN
@@ -52,10 +53,11 @@ def received_lots_lead_back(session: Session) -> Iterator[Finding]:
                     format('came from %s in a %s from %s', l.from_member_id, t.kind, t.other_member_id)
                 WHEN t.sequence <> l.sequence THEN
                     format('age %s, it came with number %s', l.sequence, t.sequence)
-                ELSE format('issuer %s, agreement %s, plan %s, issued at %s, matures at %s; came from %s, %s,'
-                            ' %s, %s, %s', l.issuer_id, l.agreement_id, l.funding_plan_id, l.issued_at,
-                            l.matures_at, s.issuer_id, s.agreement_id, s.funding_plan_id, s.issued_at,
-                            s.matures_at)
+                ELSE format('issuer %s, agreement %s, plan %s, issued at %s, matures at %s, came with expiry'
+                            ' %s; came from %s, %s, %s, %s, %s, and expiry %s to %s', l.issuer_id,
+                            l.agreement_id, l.funding_plan_id, l.issued_at, l.matures_at, l.first_expires_at,
+                            s.issuer_id, s.agreement_id, s.funding_plan_id, s.issued_at, s.matures_at,
+                            s.first_expires_at, s.expires_at)
            END AS message
       FROM (SELECT * FROM ledger.lot WHERE from_lot_id IS NOT NULL) l
       LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
@@ -65,6 +67,8 @@ def received_lots_lead_back(session: Session) -> Iterator[Finding]:
         OR t.other_member_id <> l.from_member_id OR t.sequence <> l.sequence
         OR (l.issuer_id, l.agreement_id, l.funding_plan_id, l.issued_at, l.matures_at)
            IS DISTINCT FROM (s.issuer_id, s.agreement_id, s.funding_plan_id, s.issued_at, s.matures_at)
+        OR coalesce(l.first_expires_at, 'infinity') NOT BETWEEN coalesce(s.first_expires_at, 'infinity')
+                                                            AND coalesce(s.expires_at, 'infinity')
      ORDER BY 1
     """
     return findings(received_lots_lead_back, session, subject="lot", query=query)

@@ -166,19 +166,54 @@ def points_come_and_go_in_time(session: Session) -> Iterator[Finding]:
 
 
 def terms_held_when_it_occurred(session: Session) -> Iterator[Finding]:
-    """An issue or redemption is priced by terms that had begun on the day on which it occurred."""
+    """An issue or redemption is priced by the terms that held on the day on which it occurred."""
+    # A minute's grace after later terms were published: what was under way then had been priced already.
     query = """
     SELECT concat_ws('/', t.member_id, t.business_date, t.transaction_id) AS id,
-           format('occurred at %s, agreement %s holds from %s', t.occurred_at, t.agreement_id, a.valid_from)
-                   AS message
+           format('occurred at %s, agreement %s holds from %s%s', t.occurred_at, t.agreement_id, a.valid_from,
+                  CASE WHEN a.valid_from <= (t.occurred_at AT TIME ZONE p.zone)::date
+                       THEN ', and later terms had superseded it' END) AS message
       FROM ledger.transaction t
       JOIN partners.agreement a USING (agreement_id)
      CROSS JOIN ledger.programme p
      WHERE t.kind IN ('issue', 'redeem', 'authorize')
-       AND a.valid_from > (t.occurred_at AT TIME ZONE p.zone)::date
+       AND (a.valid_from > (t.occurred_at AT TIME ZONE p.zone)::date
+            OR EXISTS (SELECT FROM partners.agreement later
+                        WHERE later.partner_id = a.partner_id
+                          AND (later.valid_from, later.version) > (a.valid_from, a.version)
+                          AND later.valid_from <= (t.occurred_at AT TIME ZONE p.zone)::date
+                          AND later.published_at < t.recorded_at - interval '1 minute'))
      ORDER BY 1
     """
     return findings(terms_held_when_it_occurred, session, subject="transaction", query=query)
+
+
+def issues_earn_what_their_terms_give(session: Session) -> Iterator[Finding]:
+    """An issue that was posted as money is of the points that its terms give for it, rounded once."""
+    # In whole multiples of the rule's amount, and a rest: a quotient would be rounded before it is to be.
+    query = """
+    WITH earned AS (
+        SELECT t.member_id, t.business_date, t.transaction_id, t.points, t.amount, a.agreement_id,
+               a.earn_points, a.earn_amount, a.earn_rounding,
+               div(t.amount * a.earn_points, a.earn_amount) AS whole,
+               mod(t.amount * a.earn_points, a.earn_amount) AS rest
+          FROM ledger.transaction t
+          JOIN partners.agreement a USING (agreement_id)
+         WHERE t.kind = 'issue' AND t.amount IS NOT NULL
+    )
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
+           format('%s points for %s of money, and agreement %s gives %s for each %s, rounded %s', points,
+                  trim_scale(amount), agreement_id, coalesce(trim_scale(earn_points)::text, 'none'),
+                  coalesce(trim_scale(earn_amount)::text, 'amount'), earn_rounding) AS message
+      FROM earned
+     WHERE points IS DISTINCT FROM
+           whole + CASE WHEN earn_rounding = 'up' AND rest > 0 THEN 1
+                        WHEN earn_rounding = 'half_even'
+                             AND (2 * rest > earn_amount OR (2 * rest = earn_amount AND mod(whole, 2) = 1))
+                        THEN 1 ELSE 0 END
+     ORDER BY 1
+    """
+    return findings(issues_earn_what_their_terms_give, session, subject="transaction", query=query)
 
 
 def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:

@@ -57,6 +57,40 @@ def pools_keep_their_rules(session: Session) -> Iterator[Finding]:
     return findings(pools_keep_their_rules, session, subject="pool", query=query)
 
 
+def pools_lend_among_their_members(session: Session) -> Iterator[Finding]:
+    """Points come by way of a pool that both were in, to who might spend there, within its limit a day."""
+    # A minute's grace before and after: who comes and goes may have waited for the pool, or stood before it.
+    query = """
+    WITH lent AS (
+        SELECT member_id, business_date, transaction_id, other_member_id, points, recorded_at,
+               sum(points) OVER (PARTITION BY member_id, business_date ORDER BY sequence) AS so_far
+          FROM ledger.transaction
+         WHERE kind = 'pool_in'
+    ), allowed AS (
+        SELECT l.member_id, l.business_date, l.transaction_id
+          FROM lent l
+          JOIN ledger.pool_member own ON own.member_id = l.member_id
+          JOIN ledger.pool_member other
+            ON other.pool_id = own.pool_id AND other.member_id = l.other_member_id
+          JOIN ledger.pool p ON p.pool_id = own.pool_id
+         WHERE l.recorded_at BETWEEN greatest(own.joined_at, other.joined_at) - interval '1 minute'
+                                 AND coalesce(least(own.ended_at, other.ended_at), 'infinity')
+                                     + interval '1 minute'
+           AND own.joined_at IS NOT NULL AND other.joined_at IS NOT NULL
+           AND (p.spenders <> 'head' OR p.head_id = l.member_id)
+           AND (p.spender_limit_points IS NULL OR l.so_far <= p.spender_limit_points)
+    )
+    SELECT concat_ws('/', l.member_id, l.business_date, l.transaction_id) AS id,
+           format('%s points of %s, with which it is %s that day, and no pool that both were in allows it',
+                  l.points, l.other_member_id, l.so_far) AS message
+      FROM lent l
+      LEFT JOIN allowed a USING (member_id, business_date, transaction_id)
+     WHERE a.member_id IS NULL
+     ORDER BY 1
+    """
+    return findings(pools_lend_among_their_members, session, subject="transaction", query=query)
+
+
 def what_a_pool_gave_is_spent_or_went_back(session: Session) -> Iterator[Finding]:
     """Points that others of a pool gave are burned, held, or back with who gave them: never the spender's."""
     query = """

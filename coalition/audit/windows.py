@@ -59,7 +59,10 @@ def windows_follow_each_other(session: Session) -> Iterator[Finding]:
 
 
 def postings_are_in_their_window(session: Session) -> Iterator[Finding]:
-    """Invariant 6: a transaction was recorded while its window was open; late if it occurred before."""
+    """Invariant 6: a transaction was recorded while its window was open; late if it occurred before that.
+
+    By a till's clock, which may be five minutes ahead, and no more.
+    """
     query = """
     SELECT concat_ws('/', t.member_id, t.business_date, t.transaction_id) AS id,
            CASE WHEN w.business_date IS NULL THEN 'there is no window of that date'
@@ -69,6 +72,8 @@ def postings_are_in_their_window(session: Session) -> Iterator[Finding]:
                     format('recorded at %s, its window closed at %s', t.recorded_at, w.closed_at)
                 WHEN t.recorded_at > p.now THEN
                     format('recorded at %s, the programme''s time is %s', t.recorded_at, p.now)
+                WHEN t.occurred_at > t.recorded_at + interval '5 minutes' THEN
+                    format('occurred at %s, recorded at %s', t.occurred_at, t.recorded_at)
                 ELSE format('occurred at %s, its window opened at %s, and it is %s', t.occurred_at,
                         w.opened_at,
                             CASE WHEN t.late THEN 'called late' ELSE 'not called late' END)
@@ -77,7 +82,7 @@ def postings_are_in_their_window(session: Session) -> Iterator[Finding]:
       LEFT JOIN ledger.settlement_window w USING (business_date)
       LEFT JOIN (SELECT coalesce(clock_at, clock_timestamp()) AS now FROM ledger.programme) p ON true
      WHERE w.business_date IS NULL OR t.recorded_at < w.opened_at OR t.recorded_at > w.closed_at
-        OR t.recorded_at > p.now
+        OR t.recorded_at > p.now OR t.occurred_at > t.recorded_at + interval '5 minutes'
         OR t.late <> (t.occurred_at < w.opened_at)
      ORDER BY 1
     """

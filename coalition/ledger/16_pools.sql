@@ -70,9 +70,12 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = ledger, pg_temp AS $$
 DECLARE
     moment  timestamptz := ledger.programme_time(p_now);
     head    member_head := ledger.head_in_pool(p_member);
-    invited member_head := ledger.head_of(p_invited);
+    invited member_head;
     ruling  pool;
 BEGIN
+    -- So that the invited is not erased between this look and the invitation.
+    PERFORM ledger.lock_heads(ARRAY[p_invited]);
+    invited := ledger.head_of(p_invited);
     SELECT * INTO ruling FROM pool WHERE pool_id = head.pool_id;
     IF head.member_id IS NULL          THEN PERFORM ledger.refuse('MEMBER_UNKNOWN'); END IF;
     IF invited.member_id IS NULL OR invited.merged_into IS NOT NULL OR invited.erased_at IS NOT NULL THEN

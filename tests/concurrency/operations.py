@@ -290,13 +290,14 @@ def _erase(ledger: LedgerDriver, scene: Scene, _: str) -> int:
         return len(erase_member(session, scene.ann).records)
 
 
-def _invited_by_dan(scene: Scene) -> None:
-    def make() -> UUID:
-        pool = scene.ledger.pool(scene.people["dan"])
-        scene.ledger.invite(scene.people["dan"], scene.ann)
-        return pool
+def _dans_pool(scene: Scene) -> UUID:
+    pool: UUID = scene.once("dan's pool", lambda: scene.ledger.pool(scene.people["dan"]))
+    return pool
 
-    scene.once("dan's pool", make)
+
+def _invited_by_dan(scene: Scene) -> None:
+    _dans_pool(scene)
+    scene.once("invitation", lambda: scene.ledger.invite(scene.people["dan"], scene.ann))
 
 
 def _merged_with_eve(scene: Scene) -> None:
@@ -324,6 +325,45 @@ def _held_by_bob(scene: Scene) -> TransactionRef:
 
 def _held_by_ann(scene: Scene) -> TransactionRef:
     return _held_from_pool(scene, "ann", 110)
+
+
+def _spent_from_pool(scene: Scene, role: str) -> TransactionRef:
+    """A purchase for which the other gave some; who made it has got new points since."""
+
+    def make() -> TransactionRef:
+        spender = scene.people[role]
+        points = scene.ledger.balance(spender).available + 10
+        spent = scene.ledger.redeem(spender, points, from_pool=True).ref
+        scene.ledger.issue(spender, 110)
+        return spent
+
+    scene.household()
+    ref: TransactionRef = scene.once(f"spent from the pool by {role}", make)
+    return ref
+
+
+def _lapsing_from_pool(scene: Scene, role: str) -> None:
+    """A hold for which the other gave some, over by the time at which they meet."""
+
+    def make() -> None:
+        holder = scene.people[role]
+        points = scene.ledger.balance(holder).available + 10
+        scene.ledger.authorize(holder, points, from_pool=True, seconds_to_live=60)
+        scene.ledger.issue(holder, 110)
+
+    scene.household()
+    scene.once(f"lapsing hold from the pool of {role}", make)
+
+
+def propose_another(ledger: LedgerDriver, member: MemberId) -> None:
+    """An adjustment that nobody decides upon."""
+    with ledger.database.single_call() as session:
+        adjusting.propose_adjustment(
+            session,
+            adjusting.ProposeAdjustment(
+                member_id=member, points=Points(-7), reason=adjusting.AdjustmentReason.GOODWILL, by="ada"
+            ),
+        )
 
 
 def _captured(scene: Scene) -> TransactionRef:
@@ -362,7 +402,7 @@ _HOLD, _POOL = frozenset({"hold"}), frozenset({"pool"})
 _BLOCK, _CARD_BLOCK = frozenset({"block"}), frozenset({"block of the card"})
 _REVIEW, _ADJUSTMENT = frozenset({"review"}), frozenset({"adjustment"})
 _NOTHING_LEFT, _COMING = frozenset({"nothing left"}), frozenset({"points to come"})
-_ALL_HELD = frozenset({"all held"})
+_ALL_HELD, _EVES_HELD = frozenset({"all held"}), frozenset({"eve's held"})
 
 OPERATIONS = (
     Operation(
@@ -488,6 +528,19 @@ OPERATIONS = (
         shuns=_ALL_HELD,  # eve's points, too
     ),
     Operation(
+        name="reverse what one merged into it had",
+        prepare=_merged_with_eve,
+        act=lambda ledger, scene, key: ledger.reverse(scene.made["points of eve"].ref, 30, key=key),
+        other="eve",
+        shuns=_EVES_HELD,
+    ),
+    Operation(
+        name="propose an adjustment",
+        prepare=_nothing,
+        act=lambda ledger, scene, _: propose_another(ledger, scene.ann),
+        keyed=False,
+    ),
+    Operation(
         name="adjust, giving",
         prepare=lambda scene: _propose(scene, 20),
         act=lambda ledger, scene, _: _adjust(ledger, scene, 20),
@@ -590,6 +643,16 @@ OPERATIONS = (
         other="bob",
     ),
     Operation(
+        name="spend from the pool in a batch",
+        prepare=Scene.household,
+        act=lambda ledger, scene, key: _batch(
+            ledger, ledger.to_redeem(scene.ann, 110, key=key, from_pool=True)
+        ),
+        brings=_POOL,
+        other="bob",
+        shuns=_BLOCK | _NOTHING_LEFT,
+    ),
+    Operation(
         name="authorise from the pool",
         prepare=Scene.household,
         act=lambda ledger, scene, key: ledger.authorize(scene.ann, 110, key=key, from_pool=True),
@@ -603,6 +666,42 @@ OPERATIONS = (
         act=lambda ledger, scene, key: ledger.capture(_held_by_ann(scene), 50, key=key),
         brings=_POOL | _HOLD | _ALL_HELD,
         other="bob",
+    ),
+    Operation(
+        name="reverse what a pool paid",
+        prepare=lambda scene: _spent_from_pool(scene, "ann"),
+        act=lambda ledger, scene, key: ledger.reverse(_spent_from_pool(scene, "ann"), key=key),
+        brings=_POOL,
+        other="bob",
+    ),
+    Operation(
+        name="get back what a pool paid",
+        prepare=lambda scene: _spent_from_pool(scene, "bob"),
+        act=lambda ledger, scene, key: ledger.reverse(_spent_from_pool(scene, "bob"), key=key),
+        brings=_POOL,
+        other="bob",
+    ),
+    Operation(
+        name="lapse with a pool's points",
+        prepare=lambda scene: _lapsing_from_pool(scene, "ann"),
+        act=_night,
+        keyed=False,
+        brings=_POOL | _ALL_HELD | _EVES_HELD,
+        other="bob",
+    ),
+    Operation(
+        name="get back from a lapse",
+        prepare=lambda scene: _lapsing_from_pool(scene, "bob"),
+        act=lambda ledger, scene, _: ledger.bring_up_to_date(scene.bob),
+        keyed=False,
+        brings=_POOL,
+        other="bob",
+    ),
+    Operation(
+        name="be invited to a pool",
+        prepare=_dans_pool,
+        act=lambda ledger, scene, _: ledger.invite(scene.people["dan"], scene.ann),
+        keyed=False,
     ),
     Operation(
         name="open a pool",

@@ -17,7 +17,16 @@ from uuid import UUID
 
 import pytest
 from concurrency.interleaving import Act, Counter, counter, in_forced_order
-from concurrency.operations import BY_NAME, LATER, OPERATIONS, TWO_HEADS, Operation, Scene, set_rules
+from concurrency.operations import (
+    BY_NAME,
+    LATER,
+    OPERATIONS,
+    TWO_HEADS,
+    Operation,
+    Scene,
+    propose_another,
+    set_rules,
+)
 from concurrency.portrait import Portrait, differences, portrait
 from databases import TestCluster
 from driver import LedgerDriver
@@ -306,10 +315,10 @@ def test_of_two_heads_the_lower_id_is_locked_first(till: Counter, name: str) -> 
         low, high = sorted([scene.ann, scene.people[one.other]])
         held, probed = (low, high) if waits_for_lower else (high, low)
         with till.tellers(3) as (holder, waiter, probe):
-            holder.start(the_nights(held)).result(timeout=PATIENCE)
+            holder.start(one_head_of(held)).result(timeout=PATIENCE)
             waiting = waiter.start(*acts_of(scene, [one], ["the wish"]))
             till.until_waiting(waiter, waiting, behind={holder.pid})
-            probing = probe.start(the_nights(probed))
+            probing = probe.start(one_head_of(probed))
             if waits_for_lower:
                 probing.result(timeout=PATIENCE)
                 probe.end(commit=True)
@@ -325,9 +334,9 @@ def test_of_two_heads_the_lower_id_is_locked_first(till: Counter, name: str) -> 
             waiter.end(commit=True)
 
 
-def the_nights(member: MemberId) -> Act:
-    """What locks one member's head and no other, also of one that was merged."""
-    return lambda ledger: ledger.bring_up_to_date(member)
+def one_head_of(member: MemberId) -> Act:
+    """What locks one member's head and no other's, also of one that was merged or has a pool's points."""
+    return lambda ledger: propose_another(ledger, member)
 
 
 @pytest.mark.parametrize("one", TWO_HEADS)

@@ -10,10 +10,11 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from operating import START, TODAY, Coalition, statements_of
+from sqlalchemy import Engine, text
 
 from coalition import clock
 from coalition.amounts import Points
-from coalition.audit import run_audit
+from coalition.audit import AUDIT, TERMS, run_audit
 from coalition.db import Database
 from coalition.errors import (
     AlreadyReversed,
@@ -63,6 +64,32 @@ def test_money_earns_by_the_agreements_rule(coalition: Coalition) -> None:
     member = coalition.member(of=grocer)
 
     assert coalition.issue(member, grocer, amount=Decimal("10.00")).points == 4
+
+
+@pytest.mark.parametrize("rounding", EarnRounding)
+def test_the_audit_works_out_what_money_earned(
+    coalition: Coalition, superuser_engine: Engine, rounding: EarnRounding
+) -> None:
+    rule = EarnRule(points=Decimal("1.5"), amount=Decimal("0.70"), rounding=rounding)
+    grocer = coalition.trading(earn_rule=rule, return_policy=ReturnPolicy.UNLIMITED)
+    member = coalition.member(of=grocer)
+    for cents in (0, 1, 23, 24, 35, 70, 105, 163, 164, 999_999_999):
+        issued = coalition.issue(member, grocer, amount=Decimal(cents) / 100)
+    coalition.issue(member, grocer, points=3)
+
+    def found() -> list[tuple[str, str]]:
+        with coalition.database.reading() as session:
+            return [(one.check, one.id) for one in run_audit(session, checks=(*AUDIT, *TERMS))]
+
+    assert found() == []
+    ref = issued.ref
+    with superuser_engine.begin() as connection:
+        connection.execute(
+            text("UPDATE ledger.transaction SET amount = amount + 1 WHERE transaction_id = :id"),
+            {"id": ref.transaction_id},
+        )
+    row = f"{ref.member_id}/{ref.business_date}/{ref.transaction_id}"
+    assert found() == [("issues_earn_what_their_terms_give", row)]
 
 
 def test_money_that_earns_nothing_claims_its_receipt_and_makes_no_lot(coalition: Coalition) -> None:

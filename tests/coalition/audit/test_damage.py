@@ -285,6 +285,18 @@ CASES = (
         one("transaction", f"kind = 'redeem' AND {FIRST_DAY}"),
     ),
     Case(
+        "terms_held_when_it_occurred",
+        (
+            "CREATE TEMPORARY TABLE later AS SELECT * FROM partners.agreement",
+            (
+                "UPDATE later SET agreement_id = gen_random_uuid(), version = version + 1, valid_from = '2026-03-02',"
+                " published_at = '2026-03-01'"
+            ),
+            "INSERT INTO partners.agreement SELECT * FROM later",
+        ),
+        one("transaction", f"kind = 'redeem' AND {FIRST_DAY}"),
+    ),
+    Case(
         "reversals_keep_to_their_policy",
         ("UPDATE partners.agreement SET return_policy = 'available'",),
         one("transaction", "kind = 'reverse_issue' AND deficit_after > 0"),
@@ -438,6 +450,9 @@ CASES = (
         "kind = 'redeem' AND business_date = '2026-03-02'",
     ),
     journal("postings_are_in_their_window", "late = true", "kind = 'redeem'"),
+    journal(
+        "postings_are_in_their_window", "occurred_at = recorded_at + interval '6 minutes'", "kind = 'redeem'"
+    ),
     Case(
         "postings_are_in_their_window",
         ("UPDATE ledger.programme SET clock_at = '2026-03-03T12:00Z'",),

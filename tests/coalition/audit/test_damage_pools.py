@@ -83,6 +83,11 @@ def damage(shared: TestDatabase) -> Iterator[Damage]:
             f"SELECT {LOT} FROM ledger.lot WHERE from_lot_id IS NOT NULL",
         ),
         (
+            "received_lots_lead_back",
+            f"UPDATE ledger.lot SET first_expires_at = '2026-04-01', expires_at = '2026-04-01' WHERE ctid = {POOL_IN}",
+            f"SELECT {LOT} FROM ledger.lot WHERE ctid = {POOL_IN}",
+        ),
+        (
             "given_points_are_received",
             "UPDATE ledger.lot SET points = points + 1 WHERE from_lot_id IS NOT NULL",
             "SELECT concat_ws('/', from_member_id, from_lot_id) FROM ledger.lot WHERE from_lot_id IS NOT NULL",
@@ -111,6 +116,20 @@ def damage(shared: TestDatabase) -> Iterator[Damage]:
             "pools_keep_their_rules",
             "UPDATE ledger.pool_member SET ended_at = NULL WHERE ended_at IS NOT NULL",
             "SELECT pool_id FROM ledger.pool WHERE closed_at IS NOT NULL",
+        ),
+        *(
+            (
+                "pools_lend_among_their_members",
+                done,
+                f"SELECT {REF} FROM ledger.transaction WHERE kind = 'pool_in'",
+            )
+            for done in (
+                "UPDATE ledger.pool_member SET joined_at = joined_at + interval '1 day' WHERE ended_at IS NULL",
+                "UPDATE ledger.pool_member SET ended_at = joined_at - interval '1 day' WHERE ended_at IS NULL",
+                "UPDATE ledger.pool_member SET pool_id = gen_random_uuid() WHERE ended_at IS NULL",
+                "UPDATE ledger.pool SET spender_limit_points = 9 WHERE closed_at IS NULL",
+                "UPDATE ledger.pool SET spenders = 'head', head_id = gen_random_uuid() WHERE closed_at IS NULL",
+            )
         ),
         (
             "what_a_pool_gave_is_spent_or_went_back",

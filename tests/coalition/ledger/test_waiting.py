@@ -217,6 +217,15 @@ def test_nothing_is_proposed_of_who_is_erased_meanwhile(ledger: LedgerDriver) ->
     assert clean(ledger)
 
 
+def test_nobody_is_invited_who_is_erased_meanwhile(ledger: LedgerDriver) -> None:
+    head, invited = ledger.member(), ledger.member()
+    ledger.pool(head)
+    outcome = one_after_another(ledger, erase(invited), lambda late: late.invite(head, invited))
+    assert isinstance(outcome, errors.MemberUnknown)
+    assert ledger.rows("SELECT member_id FROM ledger.pool_member") == [(head,)]
+    assert clean(ledger)
+
+
 def test_who_proposes_waits_for_the_window_as_who_posts(ledger: LedgerDriver, owner_engine: Engine) -> None:
     wish = ProposeAdjustment(
         member_id=ledger.member(), points=Points(-5), reason=AdjustmentReason.FRAUD, by="ada"
