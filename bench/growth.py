@@ -21,6 +21,8 @@ from sqlalchemy.orm import Session
 from stage import Stage, member_id
 
 from coalition import history, members
+from coalition.audit import AUDIT, TERMS
+from coalition.audit.expiries import lots_lapse_by_their_terms
 from coalition.audit.side_by_side import run_audit_side_by_side
 from coalition.db import roles
 from coalition.db.metadata import metadata
@@ -175,10 +177,13 @@ def _count(connection: Connection, table: str) -> int:
 
 
 def _audit(stage: Stage) -> float:
+    """All that `coalition audit` asks. These lots lapse on days of their own, so what their terms say of that is not so."""
     started = time.perf_counter()
-    found = run_audit_side_by_side(stage.database, jobs=2)
-    assert not found, found
-    return time.perf_counter() - started
+    found = run_audit_side_by_side(stage.database, jobs=2, checks=(*AUDIT, *TERMS))
+    took = time.perf_counter() - started
+    others = [one for one in found if one.check != lots_lapse_by_their_terms.__name__]
+    assert not others, others
+    return took
 
 
 # -- one large member ------------------------------------------------------------------------------
