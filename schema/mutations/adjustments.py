@@ -123,8 +123,8 @@ class AdjustmentMutations:
     @strawberry.mutation(
         description="Give a member points or take some, with a reason from the list. Within the programme's"
         " limit it is posted at once; above it, once a second person approves. What is given is an issue at"
-        " its issuer's terms; what is taken leaves the lots that expire soonest, and their funders get the"
-        " issue charge back.",
+        " its issuer's terms, but can be spent at once; what is taken leaves the lots that expire soonest,"
+        " and their funders get the issue charge back.",
         extensions=[Requires(Scope.PROGRAMME_ADMIN)],
         directives=[WRITES],
     )
