@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .books import NETWORK
-from .tour import HARD, HELD, HOUSEHOLD, ONE
+from .tour import HARD, HELD, HOUSEHOLD, LATER, ONE
 from .wishes import (
     Accept,
     Authorize,
@@ -29,6 +29,7 @@ from .wishes import (
     Plan,
     Profile,
     Propose,
+    Publish,
     QuoteIssue,
     QuoteRedemption,
     Redeem,
@@ -314,6 +315,16 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
             Void(nth=0),
             PassTime(minutes=24 * 60),
             Lapse(),
+        ),
+        "where only the issuer's own tills keep points alive, another's do not": (
+            Publish(partner="hard", in_days=0, **LATER),
+            Issue(member=0, points=50, expires=1, **HARD),
+            Issue(member=1, points=50, expires=1, **HARD),
+            Redeem(member=0, partner="lenient", points=5),
+            Redeem(member=1, points=5, **HARD),
+            PassTime(minutes=2 * 24 * 60),
+            Redeem(member=0, points=5, **HARD),
+            Redeem(member=1, points=5, **HARD),
         ),
         "a card's uses count though its member was part of another": (
             Link(member=0, kind="card", print=1, **HARD),
