@@ -123,14 +123,16 @@ def sealed_values_open(session: Session) -> Iterator[Finding]:
 
 
 def requests_are_forgotten_with_their_key(session: Session) -> Iterator[Finding]:
-    """What stands for a request that told of a person is kept no longer than the key that blinded it."""
+    """What stands for a request that told of a person is kept as long as its index key, or until erasure."""
     query = """
     SELECT concat_ws('/', caller, key) AS id,
            CASE WHEN fingerprint IS NULL THEN 'is forgotten, and its key is in force'
                 ELSE format('was blinded by index key %s, which is gone, and is kept', blinded_by)
            END AS message
       FROM partners.operation
-     WHERE (fingerprint IS NULL AND blinded_by >= (SELECT max(generation) FROM people.index_key))
+     WHERE (fingerprint IS NULL AND blinded_by >= (SELECT max(generation) FROM people.index_key)
+            AND NOT EXISTS (SELECT FROM ledger.member_head h
+                             WHERE h.member_id::text = result ->> 'member_id' AND h.erased_at IS NOT NULL))
         OR (fingerprint IS NOT NULL AND blinded_by IS NOT NULL
             AND NOT EXISTS (SELECT FROM people.index_key k WHERE k.generation = blinded_by))
      ORDER BY 1

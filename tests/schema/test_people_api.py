@@ -5,6 +5,8 @@ from typing import Any
 from api_driver import Api, codes, named
 from sqlalchemy import text
 
+from coalition.audit import run_audit
+
 PROFILE = "profile { name email phone birthDate address locale }"
 UPDATE = (
     "mutation($input: UpdateProfileInput!) { updateProfile(input: $input)"
@@ -221,6 +223,7 @@ def test_of_whom_was_erased_no_request_is_kept_that_could_be_tried_out(api: Api)
                 "SELECT key FROM partners.operation WHERE blinded_by IS NOT NULL AND fingerprint IS NOT NULL"
             )
         ).all()
+        assert run_audit(session) == []
     assert remembered == ["eve"]
     # The answers are there for retries, as ever.
     assert operator.do(ERASE, member={"identifier": MAIL}, idempotencyKey="erase") == erased | {
