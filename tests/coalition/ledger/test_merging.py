@@ -451,11 +451,20 @@ def test_what_came_back_after_an_unmerge_is_the_survivors_own_in_the_next_merge(
     ledger.merge(ada, ben)
     ledger.unmerge(ada, ben)
     assert [ledger.balance(one).available for one in (ada, ben)] == [70, 30]
+    # As is what comes back of the second time, though the first time is not the last by now.
+    ledger.merge(ada, ben)
+    spent = ledger.redeem(ada, 90)
+    ledger.unmerge(ada, ben)
+    ledger.reverse(spent.ref)
+    stood = [ledger.balance(one).available for one in (ada, ben)]
+    ledger.merge(ada, ben)
+    ledger.unmerge(ada, ben)
+    assert [ledger.balance(one).available for one in (ada, ben)] == stood
     # Nor is it in the way of the next un-merge.
     ledger.merge(ada, ben)
     ledger.authorize(ada, 100)
     assert refused(ledger, errors.MemberHasHolds, lambda: ledger.unmerge(ada, ben)) == {
-        "held": 30,
+        "held": stood[1],
         "merged": True,
     }
     assert clean(ledger)

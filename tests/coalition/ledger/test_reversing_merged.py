@@ -357,3 +357,15 @@ def test_what_expired_or_was_taken_at_the_survivor_is_nobodys_claim(
     assert ledger.reverse(issued.ref).points == 0
     assert ledger.balance(ben if parted else cleo).deficit == 100 - PASSED
     assert clean(ledger)
+
+
+def test_where_all_was_spent_nothing_comes_back_along_the_line(ledger: LedgerDriver) -> None:
+    ben, ada = ledger.member(), ledger.member()
+    issued = ledger.issue(ben, 10)
+    merged(ledger, ben, ada)
+    ledger.redeem(ada, 10)
+    told = since(ledger, ben, ada)
+    ledger.reverse(issued.ref)
+    assert told() == [[("reverse_issue", 0), ("merge_out", 0)], [("merge_in", 0)]]
+    assert ledger.balance(ada).deficit == 10
+    assert clean(ledger)

@@ -37,6 +37,7 @@ from coalition.ids import NETWORK, MemberId
 from coalition.ledger.posting import call
 from coalition.members import EnrolMember, Identifier, IdentifierKind, LinkIdentifier
 from coalition.profiles import update_profile
+from partners.operations import once
 
 MAIL = "ada@example.org"
 
@@ -481,3 +482,27 @@ def test_nothing_more_is_said_of_who_was_erased_whichever_record_is_named(
         with ledger.database.unit_of_work() as session, pytest.raises(MemberErased):
             update_profile(session, record, {"name": value}, today=date(2026, 3, 2))
     assert people(ledger) == before
+
+
+def test_of_the_requests_of_who_is_erased_those_are_forgotten_that_told_of_a_person(
+    ledger: LedgerDriver,
+) -> None:
+    ada, ben = known(ledger), known(ledger, "ben@example.org")
+    [(generation,)] = ledger.rows("SELECT max(generation) FROM people.index_key")
+    with ledger.database.unit_of_work() as session:
+        for member, name in ((ada, "ada"), (ben, "ben")):
+            for blinded_by in (generation, None):
+                once(
+                    session,
+                    caller=name,
+                    key=f"by {blinded_by}",
+                    request={"of": name},
+                    blinded_by=blinded_by,
+                    work=lambda member=member: {"member_id": str(member)},  # type: ignore[misc]
+                )
+    erase(ledger, ada)
+    assert ledger.rows("SELECT caller, key FROM partners.operation WHERE fingerprint IS NULL") == [
+        ("ada", f"by {generation}")
+    ]
+    with ledger.database.reading() as session:
+        assert run_audit(session) == []
