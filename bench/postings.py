@@ -49,7 +49,7 @@ _SCRIPTS: Final = {
 \\set key random(1, 9000000000000000000)
 SELECT * FROM ledger.post_issue(md5('member ' || :member::text)::uuid, '{partner}', '{agreement}', NULL,
     10, NULL, 'k' || :key::text, {fingerprint}, 'S-1', 'T-1', :key::text, 1, 0, clock_timestamp(), NULL,
-    clock_timestamp() + interval '1 year', clock_timestamp());
+    '{expires_at}', clock_timestamp());
 """,
     "redeem": r"""
 \set member random({first}, {members})
@@ -168,6 +168,7 @@ def pgbench(
                 partner=stage.partner_id,
                 agreement=stage.agreement_id,
                 fingerprint=_FINGERPRINT,
+                expires_at=stage.expires_at,
             )
         )
         script.flush()

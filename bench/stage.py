@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from uuid import UUID
@@ -23,12 +24,13 @@ from coalition.db import Database, migrating, roles
 from coalition.db.embedded import EmbeddedServer
 from coalition.db.owner import as_owner
 from coalition.ids import AgreementId, PartnerId
-from coalition.programme import OpenProgramme, open_programme
+from coalition.programme import OpenProgramme, get_programme, open_programme
 from coalition.windows import open_window
 from partners.agreements import PublishAgreement, ReturnPolicy, publish_agreement
 from partners.directory import CreatePartner, create_partner
 from partners.earning import EarnRule
 from partners.expiry import Expiry
+from partners.terms import evaluate
 
 MEMBERS = 20_000
 RICH = 1_000_000_000  # what each has to spend: no redemption is refused
@@ -44,6 +46,8 @@ class Stage:
     """The application's role, for pgbench."""
     partner_id: PartnerId
     agreement_id: AgreementId
+    expires_at: datetime
+    """When points lapse by the agreement that are issued today."""
 
 
 def member_id(number: int) -> UUID:
@@ -95,7 +99,11 @@ def _set(settings: Settings, database: Database, url: URL, *, enrolled: int) -> 
                 published_by="bench",
             ),
         )
-    agreement_id = published.agreement.agreement_id
+        terms = published.agreement
+        expires_at = evaluate(
+            terms, points=1, amount=None, occurred_at=datetime.now(UTC), zone=get_programme(session).tz
+        ).expires_at
+    assert expires_at is not None, "these terms have an end"
     for first in range(1, enrolled + 1, 2_000):
         with database.unit_of_work() as session:
             session.execute(text("SET LOCAL statement_timeout = '60s'"))
@@ -103,13 +111,14 @@ def _set(settings: Settings, database: Database, url: URL, *, enrolled: int) -> 
                 text("""
                     SELECT ledger.enrol(md5('member ' || n)::uuid, :partner, '{}', '{}', '{}', clock_timestamp()),
                            ledger.post_issue(md5('member ' || n)::uuid, :partner, :agreement, NULL, :points, NULL,
-                                             'first', '\\x00', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                                             'first', '\\x00', NULL, NULL, NULL, NULL, NULL, NULL, NULL, :expires_at,
                                              clock_timestamp())
                     FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS n
                 """),
                 {
                     "partner": partner.partner_id,
-                    "agreement": agreement_id,
+                    "agreement": terms.agreement_id,
+                    "expires_at": expires_at,
                     "points": RICH,
                     "first": first,
                     "last": min(first + 1_999, enrolled),
@@ -124,7 +133,8 @@ def _set(settings: Settings, database: Database, url: URL, *, enrolled: int) -> 
         database=database,
         url=url,
         partner_id=partner.partner_id,
-        agreement_id=agreement_id,
+        agreement_id=terms.agreement_id,
+        expires_at=expires_at,
     )
 
 
