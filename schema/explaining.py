@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo
 
 from coalition.ids import NETWORK, PartyId
+from partners.terms import last_date, local_date
 
 if TYPE_CHECKING:
     from coalition.history import Entry, Transaction
@@ -73,7 +74,7 @@ def _issue(
     if entries:
         lot = entries[0]
         if lot.matures_at is not None:
-            said.append(f"They can be spent from {_day(lot.matures_at, zone)}.")
+            said.append(f"They can be spent from {local_date(lot.matures_at, zone)}.")
         said.append(_lapse(lot.expires_at, zone))
         if terms is not None and terms.expiry.activity is not None:
             said.append(f"That is {terms.expiry.in_words()}.")
@@ -149,9 +150,9 @@ def _lapse(expires_at: dt.datetime | None, zone: ZoneInfo, *, past: str = "expir
     ends = expires_at.astimezone(zone)
     if ends.time() != dt.time.min:
         # What came back to an expired lot lives so many times 24 hours, and ends within a day.
-        return f"They {past} on {_day(ends, zone)} at {ends:%H:%M}."
+        return f"They {past} on {ends.date()} at {ends:%H:%M}."
     # They lapse at the first moment of a day; people count the day before it as the last.
-    return f"They {past} at the end of {_day(expires_at - dt.timedelta(microseconds=1), zone)}."
+    return f"They {past} at the end of {last_date(expires_at, zone)}."
 
 
 def _name(party: PartyId | None, loaded: Loaded) -> str:
@@ -163,10 +164,6 @@ def _name(party: PartyId | None, loaded: Loaded) -> str:
 
 def _were(transaction: Transaction) -> str:
     return "was" if transaction.points == 1 else "were"
-
-
-def _day(moment: dt.datetime, zone: ZoneInfo) -> str:
-    return moment.astimezone(zone).date().isoformat()
 
 
 def _counted(points: int) -> str:
