@@ -16,7 +16,6 @@ from operating import START, Coalition
 from starlette.applications import Starlette
 
 from coalition.amounts import Points
-from coalition.db import Database
 from coalition.ids import MemberId
 from coalition.programme import OpenProgramme, open_programme
 from partners.clients import CreateClient, create_client
@@ -179,7 +178,7 @@ def serving(app: Starlette) -> Iterator[httpx.Client]:
 def serving_api(test_database: TestDatabase, *, consent_limit: int = CONSENT_LIMIT) -> Iterator[Api]:
     """The whole server on a database of its own, in a sandbox whose clock stands at operating.START."""
     settings = test_database.settings
-    with Database.connect(settings) as database:
+    with test_database.connect(settings) as database:
         with database.unit_of_work() as session:
             open_programme(
                 session,

@@ -1,15 +1,18 @@
-"""What all tests stand on: a real PostgreSQL, and for each test a database of its own that commits."""
+"""What all tests stand on: a real PostgreSQL, and for each test a database that commits and is as good as new."""
 
 import base64
 import os
 import signal
 from collections.abc import Iterator
+from functools import cache
 
 import pytest
 from databases import TestCluster, TestDatabase, running_cluster
 from driver import LedgerDriver
+from emptied import EmptiedDatabase
 from sqlalchemy import Engine, create_engine
 
+from coalition import programme
 from coalition.config import get_settings
 from coalition.db import Database, roles
 
@@ -25,6 +28,9 @@ os.environ["COALITION_VAULT_KEYS"] = base64.b64encode(bytes(range(32))).decode()
 # would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Reads a folder of a thousand files for each programme that is opened.
+programme.available_timezones = cache(programme.available_timezones)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -46,17 +52,27 @@ def cluster() -> Iterator[TestCluster]:
         yield cluster
 
 
-@pytest.fixture
-def test_database(cluster: TestCluster) -> Iterator[TestDatabase]:
-    """A migrated database of the test's own."""
-    with cluster.new_database() as database:
+@pytest.fixture(scope="session")
+def emptied(cluster: TestCluster) -> Iterator[EmptiedDatabase]:
+    """What the tests of this process share, one after the other."""
+    with EmptiedDatabase.on(cluster) as database:
         yield database
+
+
+@pytest.fixture
+def test_database(request: pytest.FixtureRequest, cluster: TestCluster) -> Iterator[TestDatabase]:
+    """A migrated database in which nothing has happened; one that nobody has had where a test is marked so."""
+    if request.node.get_closest_marker("fresh_database"):
+        with cluster.new_database() as database:
+            yield database
+    else:
+        yield request.getfixturevalue("emptied").empty()
 
 
 @pytest.fixture
 def database(test_database: TestDatabase) -> Iterator[Database]:
     """The test's database as the application sees it."""
-    with Database.connect(test_database.settings) as database:
+    with test_database.connect() as database:
         yield database
 
 

@@ -2,7 +2,9 @@
 
 One embedded cluster serves all test processes of a user: whoever comes first starts it and whoever
 goes last stops it, by the very locks that the product uses. A run that was killed leaves a server,
-which the next one finds and stops. COALITION_TEST_SUPERUSER_URL names another server instead.
+which the next one finds and stops. Its data lies in memory where there is room, since each test makes
+and drops a database of a thousand files; TMPDIR names another place, and COALITION_TEST_SUPERUSER_URL
+another server.
 """
 
 import hashlib
@@ -21,7 +23,7 @@ from pydantic import SecretStr
 from sqlalchemy import URL, make_url
 
 from coalition.config import Settings
-from coalition.db import migrating, roles
+from coalition.db import Database, migrating, roles
 from coalition.db.cluster import ClusterFailed
 from coalition.db.embedded import EmbeddedServer
 from coalition.db.locks import exclusively
@@ -30,6 +32,8 @@ from coalition.db.owner import as_owner
 CHECKOUT = Path(__file__).resolve().parents[1]
 PASSWORD = "only-for-tests"
 SERVER_VARIABLE = "COALITION_TEST_SUPERUSER_URL"
+MEMORY = Path("/dev/shm")
+ROOM = 8 << 30  # bytes that it has in all: what is free changes from process to process
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +72,7 @@ class TestCluster:
                 connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class TestDatabase:
     """One database, and how to reach it as whom."""
 
@@ -86,6 +90,10 @@ class TestDatabase:
             database_url=SecretStr(self.environment["COALITION_DATABASE_URL"]),
             migration_url=SecretStr(self.environment["COALITION_MIGRATION_URL"]),
         )
+
+    def connect(self, settings: Settings | None = None) -> Database:
+        """The database as the application sees it; the settings, if not these, name it too."""
+        return Database.connect(settings or self.settings)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -114,6 +122,7 @@ def running_cluster() -> Iterator[TestCluster]:
             # What a kill of the server can lose is what the system had not been given; a crash of
             # the machine is no test's business.
             superuser.execute("ALTER SYSTEM SET fsync = off")
+            superuser.execute("ALTER SYSTEM SET max_wal_size = '512MB'")
             superuser.execute("SELECT pg_reload_conf()")
         url = URL.create("postgresql+psycopg", roles.SUPERUSER, PASSWORD, "127.0.0.1", port, "postgres")
         with _prepared(url, _lock_folder()) as prepared:
@@ -127,10 +136,18 @@ def _plain(url: URL) -> str:
 
 
 def _lock_folder() -> Path:
-    folder = Path(tempfile.gettempdir()) / f"coalition-tests-{os.geteuid()}"
+    folder = _base_folder() / f"coalition-tests-{os.geteuid()}"
     folder.mkdir(mode=0o755, exist_ok=True)
     assert folder.stat().st_uid == os.geteuid(), f"{folder} belongs to someone else"
     return folder
+
+
+def _base_folder() -> Path:
+    if "TMPDIR" not in os.environ and MEMORY.is_dir():
+        size = os.statvfs(MEMORY)
+        if size.f_blocks * size.f_frsize >= ROOM and os.access(MEMORY, os.W_OK):
+            return MEMORY
+    return Path(tempfile.gettempdir())
 
 
 def _started() -> tuple[EmbeddedServer, int]:

@@ -243,6 +243,7 @@ def test_the_chain_shows_what_was_rewritten(
     assert all(re.fullmatch(r"[0-9a-f-]{36}(/.*)?|\d{4}-\d\d-\d\d(/\d+)?", finding.id) for finding in found)
 
 
+@pytest.mark.fresh_database
 def test_a_root_that_was_taken_away_is_a_finding(ledger: LedgerDriver, superuser_engine: Engine) -> None:
     day = ledger.issue(ledger.member(), 30).ref.business_date
     ledger.close_window()

@@ -9,12 +9,14 @@ each in both orders, with ann's head locked first and last, and with the first r
 """
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import permutations, product
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from concurrency.interleaving import Act, Counter, counter, in_forced_order
 from concurrency.operations import (
@@ -33,10 +35,10 @@ from driver import LedgerDriver
 from waiting import PATIENCE
 
 from coalition.audit import AUDIT, CHAIN, run_audit
-from coalition.db import Database
 from coalition.errors import CoalitionError, UnderReview
 from coalition.ids import MemberId
 from coalition.ledger import Posting
+from coalition.ledger.kernel import FUNCTIONS_FOR_THE_APPLICATION
 
 pytestmark = pytest.mark.long
 
@@ -50,7 +52,7 @@ def till(cluster: TestCluster) -> Iterator[Counter]:
     nothing, whatever they did."""
     with (
         cluster.new_database() as here,
-        Database.connect(here.settings) as database,
+        here.connect() as database,
         counter(LedgerDriver(database).open()) as found,
     ):
         set_rules(found.ledger)
@@ -351,3 +353,49 @@ def test_two_that_want_the_same_heads_never_wait_in_a_circle(till: Counter, one:
             if found:
                 faults[described(operations, commits=(True,) * 3, ann_last=ann_last)] = found
     assert not faults, report(faults)
+
+
+WAITS_FOR_NO_MEMBER = {
+    "they read": {
+        "witness",
+        "remembered",
+        "taken_unasked",
+        "taken_of_others",
+        "ask_limits",
+        "ask_identifier",
+    },
+    "of the programme": {
+        "open_programme",
+        "set_clock",
+        "set_consent_limit",
+        "set_hold_limits",
+        "set_late_days",
+        "set_transfer_limit",
+        "set_adjustment_limit",
+        "set_voucher_limits",
+    },
+    "of the books": {"prepare_partitions", "close_window", "seal_window", "refresh_figures"},
+    "of the register of refusals": {"record_refusals", "trim_refusals"},
+    "its member is new": {"enrol"},
+    "its row is new, and whether it may be used is asked when it is": {"confirm_redemption"},
+    "what they rewrite means what it did": {"respell_identifiers", "forget_requests"},
+}
+
+
+def test_every_other_door_of_the_kernel_is_among_the_operations(
+    ledger: LedgerDriver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    set_rules(ledger)
+    called: set[str] = set()
+    execute = psycopg.Cursor.execute
+
+    def noting(self: Any, query: Any, *arguments: Any, **more: Any) -> Any:
+        called.update(re.findall(r"ledger\.(\w+)\(", str(query)))
+        return execute(self, query, *arguments, **more)
+
+    for operation in OPERATIONS:
+        scene = scene_for(ledger, [operation], ann_last=False)
+        with monkeypatch.context() as patched:
+            patched.setattr(psycopg.Cursor, "execute", noting)
+            operation.act(ledger, scene, "key")
+    assert set(FUNCTIONS_FOR_THE_APPLICATION) - called == set().union(*WAITS_FOR_NO_MEMBER.values())

@@ -16,8 +16,9 @@ import psycopg
 import pytest
 from _pytest.runner import runtestprotocol
 from databases import TestCluster, TestDatabase
+from emptied import EmptiedDatabase
 
-from mutation.database import STATEMENT_SECONDS, Laboratory
+from mutation.database import STATEMENT_SECONDS, Laboratory, plan_once
 from mutation.mutants import calls_within
 
 TEST_SECONDS = 2 * STATEMENT_SECONDS
@@ -92,6 +93,7 @@ class _Judge:
         with databases.running_cluster() as cluster, Laboratory.on(cluster) as laboratory:
             self._laboratory = laboratory
             _give_everybody(laboratory)
+            plan_once()
             gc.collect()
             gc.freeze()
             while (task := self._channel.recv()) is not None:
@@ -186,7 +188,11 @@ def _give_everybody(laboratory: Laboratory) -> None:
     @contextlib.contextmanager
     def new_database(_: TestCluster, *, template: str | None = None) -> Iterator[TestDatabase]:
         assert template is None, "a test that makes databases itself is not for mutants"
-        with laboratory.emptied() as database:
-            yield database
+        yield laboratory.empty()
+
+    @contextlib.contextmanager
+    def on(_: TestCluster) -> Iterator[EmptiedDatabase]:
+        yield laboratory
 
     TestCluster.new_database = new_database
+    EmptiedDatabase.on = on

@@ -75,7 +75,7 @@ def test_the_newest_are_kept_and_none_too_long(coalition: Coalition, owner_engin
 def test_every_thousandth_refusal_trims(coalition: Coalition, owner_engine: Engine) -> None:
     with owner_engine.begin() as connection:
         connection.execute(text(AN_OLD_ONE))
-        connection.execute(text("ALTER TABLE partners.refusal ALTER refusal_id RESTART WITH 999"))
+        connection.execute(text("SELECT setval('partners.refusal_refusal_id_seq', 999, false)"))
     refused = [(Attempt(posting="issue"), InvalidInput("no"))]
     register(coalition.database, refused)
     assert len(registered(coalition)) == 2
@@ -136,7 +136,9 @@ def test_whoever_passes_a_thousand_trims_and_nobody_else(
 ) -> None:
     with owner_engine.begin() as connection:
         connection.execute(text(AN_OLD_ONE))
-        connection.execute(text(f"ALTER TABLE partners.refusal ALTER refusal_id RESTART WITH {first}"))
+        connection.execute(
+            text("SELECT setval('partners.refusal_refusal_id_seq', :first, false)"), {"first": first}
+        )
     recorded(coalition, *[LINE] * count)
     assert len(registered(coalition)) == count + (not trims)
 

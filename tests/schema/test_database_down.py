@@ -10,6 +10,8 @@ from databases import TestDatabase
 
 from schema.web.observing import JsonLines
 
+pytestmark = pytest.mark.fresh_database
+
 
 def _refuse_connections(test_database: TestDatabase, *, refuse: bool) -> None:
     with test_database.cluster.administrator() as connection:

@@ -6,7 +6,6 @@ import pytest
 from api_driver import Api, serving
 from databases import TestDatabase
 
-from coalition.db import Database
 from coalition.programme import OpenProgramme, open_programme
 from schema.app import create_app
 from schema.web import explorer
@@ -41,7 +40,7 @@ def test_no_other_file_is_served(shared: Api, path: str) -> None:
 
 
 def test_in_production_and_before_the_opening_there_is_none(test_database: TestDatabase) -> None:
-    with Database.connect(test_database.settings) as database:
+    with test_database.connect() as database:
         with serving(create_app(test_database.settings, database=database)) as http:
             assert http.get("/explorer").status_code == 404
             with database.unit_of_work() as session:

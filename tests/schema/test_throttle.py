@@ -7,7 +7,6 @@ from operating import START, Coalition
 from starlette.requests import Request
 
 from coalition.amounts import Points
-from coalition.db import Database
 from coalition.programme import OpenProgramme, open_programme
 from partners import oauth
 from partners.tokens import Tokens
@@ -69,7 +68,7 @@ def test_a_client_over_its_rate_gets_429_and_moves_nothing_while_others_are_serv
             "tokens_per_second": 0.01,
         }
     )
-    with Database.connect(settings) as database:
+    with test_database.connect(settings) as database:
         with database.unit_of_work() as session:
             open_programme(
                 session,

@@ -26,7 +26,7 @@ def make_another(cluster: TestCluster, tmp_path: Path) -> Iterator[Callable[[], 
 
         def make() -> NightDriver:
             fresh = stack.enter_context(cluster.new_database())
-            database = stack.enter_context(Database.connect(fresh.settings))
+            database = stack.enter_context(fresh.connect())
             driver = NightDriver(database, directory=tmp_path / fresh.name)
             driver.open()
             return driver

@@ -9,13 +9,13 @@ from audit_books import Books, Damage, everything_happens, opened
 from databases import TestCluster, TestDatabase
 from sqlalchemy import create_engine, text
 
-from coalition.db import Database, roles
+from coalition.db import roles
 
 
 @pytest.fixture(scope="module")
 def busy(cluster: TestCluster) -> Iterator[tuple[TestDatabase, Books]]:
     """One busy ledger for all tests of a module: whoever damages it rolls that back."""
-    with cluster.new_database() as test_database, Database.connect(test_database.settings) as database:
+    with cluster.new_database() as test_database, test_database.connect() as database:
         books = opened(test_database, database)
         everything_happens(books)
         yield test_database, books

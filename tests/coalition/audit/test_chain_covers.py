@@ -13,7 +13,6 @@ from sqlalchemy import text
 
 from coalition.amounts import Points
 from coalition.audit import CHAIN, run_audit
-from coalition.db import Database
 from coalition.issuing import IssuePoints, issue_points
 
 MAY_CHANGE = {
@@ -46,7 +45,7 @@ ANOTHER = {
 @pytest.fixture(scope="module")
 def busy(cluster: TestCluster) -> Iterator[tuple[TestDatabase, Books]]:
     """Books in which all happened that leaves a field filled."""
-    with cluster.new_database() as test_database, Database.connect(test_database.settings) as database:
+    with cluster.new_database() as test_database, test_database.connect() as database:
         books = opened(test_database, database)
         everything_happens(books)
         points_change_hands(books)

@@ -11,7 +11,7 @@ from driver import LedgerDriver
 from sqlalchemy import create_engine, text
 
 from coalition.audit import run_audit
-from coalition.db import Database, roles
+from coalition.db import roles
 
 REF = "concat_ws('/', member_id, business_date, transaction_id)"
 LOT = "concat_ws('/', member_id, lot_id)"
@@ -24,7 +24,7 @@ POOL_IN = (
 @pytest.fixture(scope="module")
 def shared(cluster: TestCluster) -> Iterator[TestDatabase]:
     """Books in which members gave each other points, and a pool's were spent, held and given back."""
-    with cluster.new_database() as test_database, Database.connect(test_database.settings) as database:
+    with cluster.new_database() as test_database, test_database.connect() as database:
         ledger = LedgerDriver(database).open()
         ada, ben, cleo = ledger.member(available=50), ledger.member(available=50), ledger.member()
         ledger.transfer(ada, 10, to=cleo)

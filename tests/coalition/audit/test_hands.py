@@ -12,7 +12,6 @@ from databases import TestCluster, TestDatabase
 from sqlalchemy import text
 
 from coalition.audit import AUDIT, CHAIN, handovers, holds, run_audit
-from coalition.db import Database
 
 CHECKS = {check.__name__: check for check in AUDIT}
 TRANSACTION = "concat_ws('/', member_id, business_date, transaction_id)"
@@ -29,7 +28,7 @@ STRANGER = (
 @pytest.fixture(scope="module")
 def busy(cluster: TestCluster) -> Iterator[tuple[TestDatabase, Books]]:
     """In place of the conftest's: books in which points changed hands."""
-    with cluster.new_database() as test_database, Database.connect(test_database.settings) as database:
+    with cluster.new_database() as test_database, test_database.connect() as database:
         books = opened(test_database, database)
         points_change_hands(books)
         yield test_database, books

@@ -17,6 +17,8 @@ from coalition.config import get_settings
 from coalition.db import Database, roles
 from coalition.errors import DatabaseUnavailable
 
+pytestmark = pytest.mark.fresh_database
+
 TABLES = text("""
     SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
      WHERE c.relkind IN ('r', 'p') AND n.nspname IN ('ledger', 'people', 'partners', 'settlement', 'jobs', 'public')

@@ -13,6 +13,8 @@ from coalition.db import Database
 from coalition.db.engine import driver_of
 from coalition.errors import DatabaseUnavailable
 
+pytestmark = pytest.mark.fresh_database
+
 
 @pytest.fixture
 def notes(superuser_engine: Engine) -> None:

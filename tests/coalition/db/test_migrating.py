@@ -13,6 +13,8 @@ from coalition.cli.console import ExitCode
 from coalition.db import migrating, roles
 from coalition.db.owner import NeedsAdministrator, ServerTooOld, as_owner, check_server
 
+pytestmark = pytest.mark.fresh_database
+
 SCHEMAS = text(
     "SELECT nspname FROM pg_namespace WHERE nspname IN ('ledger', 'people', 'partners', 'settlement', 'jobs')"
 )

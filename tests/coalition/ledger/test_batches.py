@@ -244,7 +244,7 @@ def test_the_same_wishes_singly_and_as_batches_leave_the_same_rows(
 ) -> None:
     outcomes, rows = [], []
     for batched in (False, True):
-        with cluster.new_database() as made, Database.connect(made.settings) as database:
+        with cluster.new_database() as made, made.connect() as database:
             ledger = LedgerDriver(database).open()
             wishes = sort(ledger)
             if batched:

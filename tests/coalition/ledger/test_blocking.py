@@ -79,6 +79,7 @@ def test_who_is_not_there_was_merged_or_erased_is_refused_by_name(ledger: Ledger
         "UPDATE ledger.member_block SET changed_at = changed_at - interval '1 day' WHERE number = 2",
     ],
 )
+@pytest.mark.fresh_database
 def test_the_audit_sees_damage_of_the_history(
     ledger: LedgerDriver, test_database: TestDatabase, damage: str
 ) -> None:

@@ -460,6 +460,7 @@ def test_nothing_more_is_written_of_what_an_erased_member_was_known_by(ledger: L
         "INSERT INTO ledger.identifier_change SELECT member_id, identifier_id, 3, kind, 'blocked', changed_at, party_id, changed_by FROM ledger.identifier_change WHERE state = 'replaced'",
     ],
 )
+@pytest.mark.fresh_database
 def test_the_audit_sees_damage_of_the_history(
     ledger: LedgerDriver, test_database: TestDatabase, damage: str
 ) -> None:

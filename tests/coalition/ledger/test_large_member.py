@@ -71,6 +71,7 @@ RETURN = (
 @pytest.mark.parametrize(
     "posting", [REDEEM, HOLD, RETURN], ids=["redeem", "authorise and capture", "redeem and reverse"]
 )
+@pytest.mark.fresh_database
 def test_a_posting_over_three_lots_does_not_look_at_three_hundred(
     ledger: LedgerDriver, collector: MemberId, posting: str
 ) -> None:

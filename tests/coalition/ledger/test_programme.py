@@ -186,6 +186,7 @@ def test_a_programme_is_opened_once_and_in_production_by_the_wall_clock(database
 
 
 @pytest.mark.usefixtures("database")
+@pytest.mark.fresh_database
 def test_a_programme_is_opened_by_one_at_a_time_and_has_its_first_partitions(owner_engine: Engine) -> None:
     with in_vain(owner_engine) as connection:
         value(
@@ -201,6 +202,7 @@ def test_a_programme_is_opened_by_one_at_a_time_and_has_its_first_partitions(own
 
 
 @pytest.mark.usefixtures("ledger")
+@pytest.mark.fresh_database
 def test_partitions_are_made_for_a_month_and_the_next_by_one_at_a_time(owner_engine: Engine) -> None:
     december, january = "2047-12-01", "2048-01-01"
     with in_vain(owner_engine) as connection:
@@ -230,6 +232,7 @@ def test_partitions_of_no_date_are_not_made(ledger: LedgerDriver) -> None:
 
 
 @pytest.mark.usefixtures("ledger")
+@pytest.mark.fresh_database
 def test_the_closer_holds_the_window_alone_and_leaves_the_next_with_its_partitions(
     owner_engine: Engine,
 ) -> None:

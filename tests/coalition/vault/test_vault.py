@@ -319,6 +319,7 @@ def test_a_rotation_that_was_killed_goes_on_where_it_was(
     assert rotate(ledger.database) == 3
 
 
+@pytest.mark.fresh_database
 def test_neither_an_error_nor_the_log_tells_a_value(
     ledger: LedgerDriver, caplog: pytest.LogCaptureFixture, superuser_engine: Engine
 ) -> None:

@@ -1,19 +1,13 @@
-"""Connections that outlive a test, so that the next one finds functions compiled and statements planned."""
+"""Connections that outlive a test, so that the next one finds functions compiled and the catalogue read."""
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
 
 import psycopg
-from psycopg._preparing import PrepareManager
 from sqlalchemy import event
-from sqlalchemy.dialects.postgresql.psycopg import PGExecutionContext_psycopg
 
-from coalition import programme
-from coalition.config import Settings
 from coalition.db import Database
 
-MOST = 3
+MOST = 8
 # A session also tells what it has called.
 _AS_NEW = "RESET ALL; SELECT pg_advisory_unlock_all(); SELECT pg_stat_force_next_flush(); DISCARD TEMP"
 
@@ -32,8 +26,6 @@ class KeptDatabase(Database):
         return self._spare.pop() if self._spare else None
 
     def _connected(self, connection: psycopg.Connection, _: object) -> None:
-        # The audit alone has as many statements as psycopg keeps by itself.
-        connection.prepared_max = 1000
         if connection not in self._connections:
             self._connections.append(connection)
 
@@ -55,32 +47,14 @@ class KeptDatabase(Database):
                 connection.execute(_AS_NEW, prepare=False)
                 connection.autocommit = False
         except psycopg.Error:
-            super().close()
-            for connection in self._connections:
-                connection.close()
-            self._connections.clear()
+            self.close_all()
         self.engine.dispose(close=False)
         self._spare = list(self._connections)
         return [connection.info.backend_pid for connection in self._connections]
 
-
-def keep_connections() -> Callable[[], list[KeptDatabase]]:
-    """Give every test that asks for the application's database a kept one. Returns which there are."""
-    kept: dict[str, KeptDatabase] = {}
-    connect = KeptDatabase.connect
-
-    def connect_kept(settings: Settings) -> Database:
-        assert settings.database_url is not None
-        known = f"{settings.database_url.get_secret_value()} {settings.pool_size}"
-        if known not in kept:
-            kept[known] = connect(settings)
-        return kept[known]
-
-    Database.connect = connect_kept
-    # psycopg forgets what was prepared at each ROLLBACK, since a table may be gone by it; here none is ever made.
-    PrepareManager.clear = lambda _: False
-    # A cursor in the server plans its statement each time; what tests read is small, and prepared once.
-    PGExecutionContext_psycopg.create_server_side_cursor = PGExecutionContext_psycopg.create_default_cursor
-    # Reads a folder of a thousand files for each programme that is opened.
-    programme.available_timezones = cache(programme.available_timezones)
-    return lambda: list(kept.values())
+    def close_all(self) -> None:
+        """Close what was kept, too."""
+        super().close()
+        for connection in self._connections:
+            connection.close()
+        self._connections.clear()
