@@ -119,6 +119,16 @@ CASES = (
         "UPDATE ledger.member_head SET last_sequence = last_sequence + 1",
         "true",
     ),
+    Case(
+        "sequences_have_no_gap",
+        (
+            (
+                "UPDATE ledger.transaction SET business_date = '2020-01-01'"
+                f" WHERE {REF} = ({one('transaction', 'sequence = 4')})"
+            ),
+        ),
+        one("transaction", "sequence = 4", "member_id::text"),
+    ),
     journal(
         "sequences_have_no_gap",
         "recorded_at = recorded_at - interval '1 day'",
@@ -126,6 +136,22 @@ CASES = (
     ),
     journal("transactions_move_what_they_say", "available_after = available_after + 1", "kind = 'issue'"),
     journal("transactions_move_what_they_say", "pending_after = pending_after + 1", "kind = 'reverse_issue'"),
+    journal("transactions_move_what_they_say", "held_after = held_after + 1", "kind = 'authorize'"),
+    Case(
+        "transactions_move_what_they_say",
+        (
+            # All fits, but that a redemption is of something.
+            (
+                "UPDATE ledger.transaction t SET points = 0, available_after = b.available_after,"
+                " pending_after = b.pending_after, held_after = b.held_after, deficit_after = b.deficit_after"
+                " FROM ledger.transaction b WHERE b.member_id = t.member_id AND b.sequence = t.sequence - 1"
+                " AND concat_ws('/', t.member_id, t.business_date, t.transaction_id)"
+                f" = ({one('transaction', REDEEM)})"
+            ),
+            f"DELETE FROM ledger.entry WHERE {REF} = ({one('transaction', REDEEM)})",
+        ),
+        one("transaction", REDEEM),
+    ),
     journal(
         "transactions_move_what_they_say", "deficit_after = 0", "kind = 'reverse_issue' AND deficit_after > 0"
     ),
@@ -209,6 +235,7 @@ CASES = (
         "UPDATE ledger.lot SET points = points + 1, available = available + 1",
         "true",
     ),
+    row("lots_agree_with_entries", "lot", "UPDATE ledger.lot SET available = available + 1", "true"),
     row("lots_agree_with_entries", "lot", "DELETE FROM ledger.lot", "true"),
     row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET transaction_id = gen_random_uuid()", "true"),
     row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET sequence = sequence + 1", "true"),
