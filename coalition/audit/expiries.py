@@ -59,17 +59,13 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
           JOIN ledger.entry e USING (member_id, business_date, transaction_id)
          WHERE t.kind = 'unpool_in'
     ), issued AS (
-        SELECT l.member_id, l.lot_id, l.issuer_id, l.sequence, l.matures_at, l.expires_at,
+        SELECT l.member_id, l.lot_id, l.issuer_id, l.agreement_id, l.sequence, l.matures_at, l.expires_at,
                CASE WHEN lent.lot_id IS NULL THEN l.pending + l.available + l.held END AS left_points,
-               p.zone, a.expiry_rule, a.expiry_months,
-               a.activity, a.activity_where, t.occurred_at, t.recorded_at, a.maturity_days,
-               CASE a.expiry_rule
-                   WHEN 'fixed_date' THEN
-                       greatest(a.expiry_date, ((t.occurred_at + make_interval(hours => 24 * a.maturity_days))
-                                                AT TIME ZONE p.zone)::date)
-                   ELSE (t.occurred_at AT TIME ZONE p.zone)::date + make_interval(months => a.expiry_months)
-               END AS term,
-               a.expiry_date
+               t.occurred_at,
+               -- The day from which the terms count: a fixed date is no sooner than the points mature.
+               ((t.occurred_at + make_interval(hours => CASE WHEN a.expiry_rule = 'fixed_date'
+                                                             THEN 24 * a.maturity_days ELSE 0 END))
+                AT TIME ZONE p.zone)::date AS counted_from
           FROM ledger.lot l
           JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
           JOIN partners.agreement a ON a.agreement_id = l.agreement_id
@@ -77,55 +73,71 @@ def lots_lapse_by_their_terms(session: Session) -> Iterator[Finding]:
           LEFT JOIN lent ON lent.member_id = l.member_id AND lent.lot_id = l.lot_id
          CROSS JOIN ledger.programme p
          WHERE t.kind = 'issue' AND m.lot_id IS NULL
+    ), term AS (
+        -- Worked out once for all that was issued under an agreement on a day.
+        SELECT agreement_id, counted_from, a.expiry_rule, a.expiry_date,
+               CASE a.expiry_rule
+                   WHEN 'fixed_date' THEN greatest(a.expiry_date, counted_from)
+                   ELSE counted_from + make_interval(months => a.expiry_months)
+               END AS reached
+          FROM (SELECT DISTINCT agreement_id, counted_from FROM issued) AS each
+          JOIN partners.agreement a USING (agreement_id)
     ), ended AS (
-        SELECT *,
+        SELECT agreement_id, counted_from,
                CASE expiry_rule
-                   WHEN 'end_of_month' THEN date_trunc('month', term) + interval '1 month'
-                   WHEN 'end_of_quarter' THEN date_trunc('quarter', term) + interval '3 months'
-                   WHEN 'end_of_year' THEN date_trunc('year', term) + interval '1 year'
+                   WHEN 'end_of_month' THEN date_trunc('month', reached) + interval '1 month'
+                   WHEN 'end_of_quarter' THEN date_trunc('quarter', reached) + interval '3 months'
+                   WHEN 'end_of_year' THEN date_trunc('year', reached) + interval '1 year'
                    WHEN 'fixed_date' THEN
                        -- The date itself, or its first return in a year in which points reach it.
                        expiry_date
                        + (SELECT make_interval(years => min(n)::int) FROM generate_series(
-                              greatest(0, extract(year FROM term)::int - extract(year FROM expiry_date)::int),
-                              extract(year FROM term)::int - extract(year FROM expiry_date)::int + 1) AS n
-                           WHERE (expiry_date + make_interval(years => n::int))::date >= term)
+                              greatest(0, extract(year FROM reached)::int
+                                          - extract(year FROM expiry_date)::int),
+                              extract(year FROM reached)::int - extract(year FROM expiry_date)::int + 1) AS n
+                           WHERE (expiry_date + make_interval(years => n::int))::date >= reached)
                        + interval '1 day'
-                   ELSE term + interval '1 day'
+                   ELSE reached + interval '1 day'
                END AS day_after
-          FROM issued
-    ), counted AS (
-        SELECT *, {_begins("day_after", "zone")} AS at_first FROM ended
+          FROM term
+    ), first AS MATERIALIZED (
+        SELECT agreement_id, counted_from, {_begins("day_after", "zone")} AS at_first
+          FROM ended
+         CROSS JOIN ledger.programme
     ), active AS (
-        SELECT c.member_id, c.lot_id,
-               max({_kept_until("e.recorded_at", "c.expiry_months", "c.zone")}) AS until
-          FROM counted c
+        SELECT i.member_id, i.lot_id,
+               max({_kept_until("e.recorded_at", "a.expiry_months", "p.zone")}) AS until
+          FROM issued i
+          JOIN partners.agreement a USING (agreement_id)
           JOIN ledger.transaction e
-            ON e.member_id = c.member_id AND e.sequence > c.sequence AND e.recorded_at < c.expires_at
-           AND CASE e.kind WHEN 'issue' THEN c.activity IN ('any', 'issue')
-                           WHEN 'adjust_in' THEN c.activity IN ('any', 'issue')
-                           WHEN 'redeem' THEN c.activity IN ('any', 'redeem')
-                           WHEN 'capture' THEN c.activity IN ('any', 'redeem') ELSE false END
-           AND (c.activity_where = 'anywhere' OR e.partner_id = c.issuer_id)
-         WHERE c.expiry_rule = 'inactivity'
-         GROUP BY c.member_id, c.lot_id
+            ON e.member_id = i.member_id AND e.sequence > i.sequence AND e.recorded_at < i.expires_at
+           AND CASE e.kind WHEN 'issue' THEN a.activity IN ('any', 'issue')
+                           WHEN 'adjust_in' THEN a.activity IN ('any', 'issue')
+                           WHEN 'redeem' THEN a.activity IN ('any', 'redeem')
+                           WHEN 'capture' THEN a.activity IN ('any', 'redeem') ELSE false END
+           AND (a.activity_where = 'anywhere' OR e.partner_id = i.issuer_id)
+         CROSS JOIN ledger.programme p
+         WHERE a.expiry_rule = 'inactivity'
+         GROUP BY i.member_id, i.lot_id
     )
-    SELECT concat_ws('/', c.member_id, c.lot_id) AS id,
+    SELECT concat_ws('/', i.member_id, i.lot_id) AS id,
            format('matures %s and lapses %s, its terms and what the member did make it %s and %s',
-                  coalesce(c.matures_at::text, 'at once'), coalesce(c.expires_at::text, 'never'),
-                  CASE WHEN c.maturity_days = 0 THEN 'at once'
-                       ELSE (c.occurred_at + make_interval(days => c.maturity_days))::text END,
-                  coalesce(greatest(c.at_first, a.until)::text, 'never')) AS message
-      FROM counted c
-      LEFT JOIN active a USING (member_id, lot_id)
-     WHERE c.matures_at IS DISTINCT FROM
-           CASE WHEN c.maturity_days > 0 THEN c.occurred_at + make_interval(hours => 24 * c.maturity_days) END
+                  coalesce(i.matures_at::text, 'at once'), coalesce(i.expires_at::text, 'never'),
+                  CASE WHEN a.maturity_days = 0 THEN 'at once'
+                       ELSE (i.occurred_at + make_interval(days => a.maturity_days))::text END,
+                  coalesce(greatest(f.at_first, k.until)::text, 'never')) AS message
+      FROM issued i
+      JOIN partners.agreement a USING (agreement_id)
+      JOIN first f USING (agreement_id, counted_from)
+      LEFT JOIN active k USING (member_id, lot_id)
+     WHERE i.matures_at IS DISTINCT FROM
+           CASE WHEN a.maturity_days > 0 THEN i.occurred_at + make_interval(hours => 24 * a.maturity_days) END
         -- What is spent, or lent to a pool's others, is extended no more: then any day from the first to the
         -- last will do.
-        OR (c.expiry_rule <> 'inactivity' AND c.expires_at IS DISTINCT FROM c.at_first)
-        OR (c.expiry_rule = 'inactivity'
-            AND (c.expires_at < c.at_first OR c.expires_at > greatest(c.at_first, a.until)
-                 OR (c.left_points > 0 AND c.expires_at <> greatest(c.at_first, a.until))))
+        OR (a.expiry_rule <> 'inactivity' AND i.expires_at IS DISTINCT FROM f.at_first)
+        OR (a.expiry_rule = 'inactivity'
+            AND (i.expires_at < f.at_first OR i.expires_at > greatest(f.at_first, k.until)
+                 OR (i.left_points > 0 AND i.expires_at <> greatest(f.at_first, k.until))))
      ORDER BY 1
     """  # noqa: S608 - ours
     return findings(lots_lapse_by_their_terms, session, subject="lot", query=query)

@@ -49,12 +49,7 @@ def keys_have_one_effect(session: Session) -> Iterator[Finding]:
 def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
     """The balance answered under a key is that after its transaction, what it paid off and what lapsed."""
     query = """
-    WITH RECURSIVE ordered AS (
-        SELECT member_id, business_date, transaction_id, sequence, kind, idempotency_key, recorded_at,
-               lag(recorded_at) OVER (PARTITION BY member_id ORDER BY sequence) AS recorded_before,
-               ARRAY[available_after, pending_after, held_after, deficit_after] AS balance
-          FROM ledger.transaction
-    ), passed_on AS (
+    WITH RECURSIVE passed_on AS (
         -- What a member gave back to others of a pool, and where it went on at once, along a line of merges.
         SELECT went.member_id AS returned_by, came.member_id, came.business_date, came.sequence
           FROM ledger.transaction went
@@ -72,30 +67,47 @@ def keys_remember_the_answer(session: Session) -> Iterator[Finding]:
           JOIN ledger.transaction came
             ON (came.member_id, came.transaction_id) = (went.other_member_id, went.other_id)
          WHERE went.kind = 'merge_out'
-    ), grouped AS (
+    ), follower AS (
         -- What a posting recovers or recalls, what of its points lapses, and what goes back to others of a
         -- pool, and from there to the member again, follows it in the same moment: a group.
-        SELECT *, count(*) FILTER (WHERE idempotency_key IS NOT NULL
-                                      OR NOT (kind IN ('recovery', 'expire', 'reverse_issue', 'unpool_out')
-                                              OR (member_id, sequence) IN (
-                                                  SELECT member_id, sequence FROM passed_on
-                                                   WHERE member_id = returned_by))
-                                      OR recorded_at IS DISTINCT FROM recorded_before)
-                OVER (PARTITION BY member_id ORDER BY sequence) AS number
-          FROM ordered
-    ), answered AS (
+        SELECT member_id, sequence, recorded_at
+          FROM ledger.transaction
+         WHERE idempotency_key IS NULL
+           AND (kind IN ('recovery', 'expire', 'reverse_issue', 'unpool_out')
+                OR (member_id, sequence) IN (SELECT member_id, sequence FROM passed_on
+                                              WHERE member_id = returned_by))
+    ), grouped AS (
+        -- Of the few moments in which there is any: elsewhere each is a group of its own.
+        SELECT t.*, count(*) FILTER (WHERE f.sequence IS NULL)
+                        OVER (PARTITION BY t.member_id, t.recorded_at ORDER BY t.sequence) AS number
+          FROM ledger.transaction t
+          LEFT JOIN follower f USING (member_id, sequence)
+         WHERE (t.member_id, t.recorded_at) IN (SELECT member_id, recorded_at FROM follower)
+    ), last AS (
         SELECT member_id, business_date, transaction_id,
-               last_value(balance) OVER (PARTITION BY member_id, number ORDER BY sequence
-                                         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING) AS balance
+               last_value(available_after) OVER whole AS available_after,
+               last_value(pending_after) OVER whole AS pending_after,
+               last_value(held_after) OVER whole AS held_after,
+               last_value(deficit_after) OVER whole AS deficit_after
           FROM grouped
+        WINDOW whole AS (PARTITION BY member_id, recorded_at, number ORDER BY sequence
+                         ROWS BETWEEN UNBOUNDED PRECEDING AND UNBOUNDED FOLLOWING)
+    ), answered AS (
+        SELECT k.*, coalesce(l.available_after, t.available_after) AS available_after,
+               coalesce(l.pending_after, t.pending_after) AS pending_after,
+               coalesce(l.held_after, t.held_after) AS held_after,
+               coalesce(l.deficit_after, t.deficit_after) AS deficit_after
+          FROM ledger.idempotency k
+          JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+          LEFT JOIN last l USING (member_id, business_date, transaction_id)
     )
-    SELECT concat_ws('/', k.member_id, k.partner_id, k.key) AS id,
+    SELECT concat_ws('/', member_id, partner_id, key) AS id,
            format('available, pending, held, deficit were answered as %s, after the posting they were %s',
-                  array_to_string(ARRAY[k.available, k.pending, k.held, k.deficit], ', '),
-                  array_to_string(a.balance, ', ')) AS message
-      FROM ledger.idempotency k
-      JOIN answered a USING (member_id, business_date, transaction_id)
-     WHERE a.balance <> ARRAY[k.available, k.pending, k.held, k.deficit]
+                  concat_ws(', ', available, pending, held, deficit),
+                  concat_ws(', ', available_after, pending_after, held_after, deficit_after)) AS message
+      FROM answered
+     WHERE (available, pending, held, deficit)
+           <> (available_after, pending_after, held_after, deficit_after)
      ORDER BY 1
     """
     return findings(keys_remember_the_answer, session, subject="idempotency", query=query)

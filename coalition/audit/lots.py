@@ -34,32 +34,33 @@ def lots_agree_with_entries(session: Session) -> Iterator[Finding]:
     query = """
     WITH derived AS (
         SELECT member_id, lot_id,
-               ARRAY[coalesce(-sum(points) FILTER (WHERE bucket IN ('issued', 'received')), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'pending'), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'available'), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'burned'), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'expired'), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'reversed'), 0),
-                     coalesce(sum(points) FILTER (WHERE bucket = 'transferred'), 0)]::bigint[] AS buckets
+               coalesce(-sum(points) FILTER (WHERE bucket IN ('issued', 'received'))::bigint, 0) AS points,
+               coalesce(sum(points) FILTER (WHERE bucket = 'pending')::bigint, 0) AS pending,
+               coalesce(sum(points) FILTER (WHERE bucket = 'available')::bigint, 0) AS available,
+               coalesce(sum(points) FILTER (WHERE bucket = 'held')::bigint, 0) AS held,
+               coalesce(sum(points) FILTER (WHERE bucket = 'burned')::bigint, 0) AS burned,
+               coalesce(sum(points) FILTER (WHERE bucket = 'expired')::bigint, 0) AS expired,
+               coalesce(sum(points) FILTER (WHERE bucket = 'reversed')::bigint, 0) AS reversed,
+               coalesce(sum(points) FILTER (WHERE bucket = 'transferred')::bigint, 0) AS transferred
           FROM ledger.entry
          WHERE lot_id IS NOT NULL
          GROUP BY member_id, lot_id
-    ), stored AS (
-        SELECT member_id, lot_id,
-               ARRAY[points, pending, available, held, burned, expired, reversed, transferred] AS buckets
-          FROM ledger.lot
     )
     SELECT concat_ws('/', member_id, lot_id) AS id,
-           CASE WHEN d.buckets IS NULL THEN 'it has no entries'
-                WHEN s.buckets IS NULL THEN 'it has entries and is not there'
+           CASE WHEN d.points IS NULL THEN 'it has no entries'
+                WHEN s.points IS NULL THEN 'it has entries and is not there'
                 ELSE format('issued, pending, available, held, burned, expired, reversed, transferred'
                             ' are stored as %s, its entries make %s',
-                            array_to_string(s.buckets, ', '), array_to_string(d.buckets, ', '))
+                            concat_ws(', ', s.points, s.pending, s.available, s.held, s.burned, s.expired,
+                                      s.reversed, s.transferred),
+                            concat_ws(', ', d.points, d.pending, d.available, d.held, d.burned, d.expired,
+                                      d.reversed, d.transferred))
            END AS message
-      FROM stored s
+      FROM ledger.lot s
       FULL JOIN derived d USING (member_id, lot_id)
-     WHERE s.buckets IS DISTINCT FROM d.buckets
+     WHERE (s.points, s.pending, s.available, s.held, s.burned, s.expired, s.reversed, s.transferred)
+           IS DISTINCT FROM
+           (d.points, d.pending, d.available, d.held, d.burned, d.expired, d.reversed, d.transferred)
      ORDER BY 1
     """
     return findings(lots_agree_with_entries, session, subject="lot", query=query)
@@ -120,30 +121,16 @@ def entries_carry_their_lots_terms(session: Session) -> Iterator[Finding]:
     return findings(entries_carry_their_lots_terms, session, subject="entry", query=query)
 
 
-def redemptions_spend_living_points(session: Session) -> Iterator[Finding]:
-    """What was redeemed, held, given away or taken had matured and had not expired when that was recorded."""
-    query = """
-    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
-           format('recorded at %s, spends lot %s that lived from %s to %s', t.recorded_at, e.lot_id,
-                  coalesce(l.matures_at, l.issued_at), coalesce(l.expires_at::text, 'ever')) AS message
-      FROM ledger.transaction t
-      JOIN ledger.entry e USING (member_id, business_date, transaction_id)
-      JOIN ledger.lot l USING (member_id, lot_id)
-     WHERE (t.kind, e.bucket) IN (('redeem', 'burned'), ('authorize', 'held'),
-                                  ('transfer_out', 'transferred'), ('adjust_out', 'reversed'))
-       AND (t.recorded_at < l.matures_at OR t.recorded_at >= l.expires_at OR t.recorded_at < l.issued_at)
-     ORDER BY 1
-    """
-    return findings(redemptions_spend_living_points, session, subject="entry", query=query)
-
-
 def points_come_and_go_in_time(session: Session) -> Iterator[Finding]:
-    """What matured or expired was due by then, and what was issued pends for as long as it is to pend."""
+    """What matured or expired was due by then, and what was issued pends for as long as it is to pend.
+
+    What was redeemed, held, given away or taken had matured and had not expired when that was recorded.
+    """
     # A lot that got points back after it had expired lives on; what lapsed before that is no witness.
     query = """
     SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
-           format('%s to %s recorded at %s, lot %s matures at %s and expires at %s', t.kind, e.bucket,
-                  t.recorded_at, e.lot_id, coalesce(l.matures_at::text, 'once'),
+           format('%s to %s recorded at %s, lot %s was issued at %s, matures at %s and expires at %s', t.kind,
+                  e.bucket, t.recorded_at, e.lot_id, l.issued_at, coalesce(l.matures_at::text, 'once'),
                   coalesce(l.expires_at::text, 'no time')) AS message
       FROM ledger.transaction t
       JOIN ledger.entry e USING (member_id, business_date, transaction_id)
@@ -153,6 +140,10 @@ def points_come_and_go_in_time(session: Session) -> Iterator[Finding]:
         OR (t.kind = 'issue' AND e.bucket = 'available' AND t.recorded_at < l.matures_at)
         OR (t.kind = 'issue' AND e.bucket = 'pending'
             AND (l.matures_at IS NULL OR t.recorded_at >= l.matures_at))
+        OR ((t.kind, e.bucket) IN (('redeem', 'burned'), ('authorize', 'held'),
+                                   ('transfer_out', 'transferred'), ('adjust_out', 'reversed'))
+            AND (t.recorded_at < l.issued_at OR t.recorded_at < l.matures_at
+                 OR t.recorded_at >= l.expires_at))
         OR (t.kind = 'expire' AND e.bucket = 'expired'
             AND (l.expires_at IS NULL OR t.recorded_at < l.expires_at)
             AND NOT EXISTS (SELECT FROM ledger.entry back
@@ -169,20 +160,30 @@ def terms_held_when_it_occurred(session: Session) -> Iterator[Finding]:
     """An issue or redemption is priced by the terms that held on the day on which it occurred."""
     # A minute's grace after later terms were published: what was under way then had been priced already.
     query = """
+    WITH terms AS (
+        SELECT agreement_id, partner_id, valid_from, version,
+               lead(valid_from, 1, 'infinity'::date)
+                   OVER (PARTITION BY partner_id ORDER BY valid_from, version) AS next_from
+          FROM partners.agreement
+    )
     SELECT concat_ws('/', t.member_id, t.business_date, t.transaction_id) AS id,
            format('occurred at %s, agreement %s holds from %s%s', t.occurred_at, t.agreement_id, a.valid_from,
-                  CASE WHEN a.valid_from <= (t.occurred_at AT TIME ZONE p.zone)::date
-                       THEN ', and later terms had superseded it' END) AS message
-      FROM ledger.transaction t
-      JOIN partners.agreement a USING (agreement_id)
-     CROSS JOIN ledger.programme p
-     WHERE t.kind IN ('issue', 'redeem', 'authorize')
-       AND (a.valid_from > (t.occurred_at AT TIME ZONE p.zone)::date
-            OR EXISTS (SELECT FROM partners.agreement later
-                        WHERE later.partner_id = a.partner_id
-                          AND (later.valid_from, later.version) > (a.valid_from, a.version)
-                          AND later.valid_from <= (t.occurred_at AT TIME ZONE p.zone)::date
-                          AND later.published_at < t.recorded_at - interval '1 minute'))
+                  CASE WHEN a.valid_from <= t.day THEN ', and later terms had superseded it' END) AS message
+      FROM (SELECT member_id, business_date, transaction_id, agreement_id, occurred_at, recorded_at,
+                   (occurred_at AT TIME ZONE zone)::date AS day
+              FROM ledger.transaction
+             CROSS JOIN ledger.programme
+             WHERE kind IN ('issue', 'redeem', 'authorize')
+            -- Keeps the planner from working the day out anew wherever it is asked for.
+            OFFSET 0) t
+      JOIN terms a USING (agreement_id)
+     WHERE a.valid_from > t.day
+        OR (a.next_from <= t.day
+            AND EXISTS (SELECT FROM partners.agreement later
+                         WHERE later.partner_id = a.partner_id
+                           AND (later.valid_from, later.version) > (a.valid_from, a.version)
+                           AND later.valid_from <= t.day
+                           AND later.published_at < t.recorded_at - interval '1 minute'))
      ORDER BY 1
     """
     return findings(terms_held_when_it_occurred, session, subject="transaction", query=query)
@@ -219,18 +220,17 @@ def issues_earn_what_their_terms_give(session: Session) -> Iterator[Finding]:
 def agreements_belong_to_who_acts(session: Session) -> Iterator[Finding]:
     """A lot names its issuer's agreement, a transaction that of who acts, a claim its claimant's."""
     query = """
-    WITH named (id, subject, agreement_id, partner_id) AS (
-        SELECT concat_ws('/', member_id, lot_id), 'lot', agreement_id, issuer_id FROM ledger.lot
+    WITH named (subject, member_id, business_date, row_id, agreement_id, partner_id) AS (
+        SELECT 'lot', member_id, NULL::date, lot_id, agreement_id, issuer_id FROM ledger.lot
          UNION ALL
-        SELECT concat_ws('/', member_id, business_date, transaction_id), 'transaction', agreement_id,
-                partner_id
+        SELECT 'transaction', member_id, business_date, transaction_id, agreement_id, partner_id
           FROM ledger.transaction
          WHERE kind IN ('issue', 'redeem', 'authorize', 'capture', 'void', 'reverse_issue',
                         'reverse_redemption', 'recovery', 'adjust_in')
          UNION ALL
-        SELECT concat_ws('/', member_id, deficit_id), 'deficit', agreement_id, claimant_id FROM ledger.deficit
+        SELECT 'deficit', member_id, NULL, deficit_id, agreement_id, claimant_id FROM ledger.deficit
     )
-    SELECT concat(n.subject, ' ', n.id) AS id,
+    SELECT concat_ws('/', n.subject || ' ' || n.member_id, n.business_date, n.row_id) AS id,
            CASE WHEN n.agreement_id IS NULL THEN 'names no agreement'
                 WHEN a.agreement_id IS NULL THEN format('agreement %s is not there', n.agreement_id)
                 ELSE format('agreement %s is that of %s, not of %s', n.agreement_id, a.partner_id,

@@ -38,81 +38,92 @@ def all_entries_sum_to_zero(session: Session) -> Iterator[Finding]:
     return findings(all_entries_sum_to_zero, session, subject="entry", query=query)
 
 
-def entries_have_their_transaction(session: Session) -> Iterator[Finding]:
-    """An entry is a leg of a transaction of the same member in the same window."""
-    query = """
-    SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
-           format('%s points in %s, and no such transaction', e.points, e.bucket) AS message
-      FROM ledger.entry e
-      LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
-     WHERE t.transaction_id IS NULL
-     ORDER BY 1
-    """
-    return findings(entries_have_their_transaction, session, subject="entry", query=query)
-
-
 def transactions_move_what_they_say(session: Session) -> Iterator[Finding]:
-    """A transaction's points are what its entries move; none only in an issue, its reversal, or a merge."""
-    # Each kind is measured in the bucket that only it fills, or, undone, empties.
+    """A transaction's points are what its entries move, and the balance after it is the sum of all up to it.
+
+    It moves none only in an issue, its reversal, or a merge.
+    """
+    # Each kind is measured in the bucket that only it fills, or, undone, empties. Of the balance each step is
+    # asked: it is that after the transaction before, the first of which is nothing, and what the entries add.
     query = """
-    WITH moved AS (
+    WITH measured (kind, bucket, direction) AS (VALUES
+        ('issue', 'issued', -1), ('adjust_in', 'issued', -1),
+        ('redeem', 'burned', 1), ('capture', 'burned', 1), ('recovery', 'burned', 1),
+        ('reverse_redemption', 'burned', -1),
+        ('authorize', 'held', 1), ('void', 'held', -1), ('lapse', 'held', -1),
+        ('transfer_out', 'transferred', 1), ('transfer_in', 'received', -1),
+        ('merge_out', 'transferred', 1), ('merge_in', 'received', -1),
+        ('unmerge_out', 'transferred', 1), ('unmerge_in', 'transferred', -1),
+        ('pool_out', 'transferred', 1), ('pool_in', 'received', -1),
+        ('unpool_out', 'transferred', 1), ('unpool_in', 'transferred', -1),
+        ('adjust_out', 'reversed', 1), ('reverse_issue', 'reversed', 1),
+        ('expire', 'expired', 1), ('mature', 'pending', -1)
+    ), moved AS (
         SELECT member_id, business_date, transaction_id,
-               coalesce(-sum(points) FILTER (WHERE bucket = 'issued'), 0) AS issued,
-               coalesce(sum(points) FILTER (WHERE bucket = 'burned'), 0) AS burned,
-               coalesce(sum(points) FILTER (WHERE bucket = 'expired'), 0) AS expired,
-               coalesce(sum(points) FILTER (WHERE bucket = 'reversed' AND lot_id IS NOT NULL), 0) AS reversed,
-               coalesce(-sum(points) FILTER (WHERE bucket = 'pending'), 0) AS matured,
-               coalesce(sum(points) FILTER (WHERE bucket = 'held'), 0) AS held,
-               coalesce(sum(points) FILTER (WHERE bucket = 'transferred'), 0) AS transferred,
-               coalesce(-sum(points) FILTER (WHERE bucket = 'received'), 0) AS received
+               sum(points) FILTER (WHERE bucket = 'issued')::bigint AS issued,
+               sum(points) FILTER (WHERE bucket = 'burned')::bigint AS burned,
+               sum(points) FILTER (WHERE bucket = 'expired')::bigint AS expired,
+               sum(points) FILTER (WHERE bucket = 'reversed' AND lot_id IS NOT NULL)::bigint AS reversed,
+               sum(points) FILTER (WHERE bucket = 'transferred')::bigint AS transferred,
+               sum(points) FILTER (WHERE bucket = 'received')::bigint AS received,
+               sum(points) FILTER (WHERE bucket = 'pending')::bigint AS pending,
+               sum(points) FILTER (WHERE bucket = 'held')::bigint AS held,
+               sum(points) FILTER (WHERE bucket = 'available' AND lot_id IS NOT NULL)::bigint AS available,
+               -sum(points) FILTER (WHERE bucket = 'available' AND deficit_id IS NOT NULL)::bigint AS deficit
           FROM ledger.entry
          GROUP BY member_id, business_date, transaction_id
+    ), ordered AS (
+        SELECT member_id, business_date, transaction_id, kind, points, amount,
+               available_after, pending_after, held_after, deficit_after,
+               lag(available_after, 1, 0::bigint) OVER earlier AS available_before,
+               lag(pending_after, 1, 0::bigint) OVER earlier AS pending_before,
+               lag(held_after, 1, 0::bigint) OVER earlier AS held_before,
+               lag(deficit_after, 1, 0::bigint) OVER earlier AS deficit_before
+          FROM ledger.transaction
+        WINDOW earlier AS (PARTITION BY member_id ORDER BY sequence)
     ), compared AS (
-        SELECT t.member_id, t.business_date, t.transaction_id, t.kind, t.points,
-               t.amount IS NOT NULL AS by_money,
-               coalesce(CASE t.kind
-                   WHEN 'issue' THEN m.issued
-                   WHEN 'redeem' THEN m.burned
-                   WHEN 'authorize' THEN m.held
-                   WHEN 'capture' THEN m.burned
-                   WHEN 'void' THEN -m.held
-                   WHEN 'lapse' THEN -m.held
-                   WHEN 'recovery' THEN m.burned
-                   WHEN 'transfer_out' THEN m.transferred
-                   WHEN 'transfer_in' THEN m.received
-                   WHEN 'merge_out' THEN m.transferred
-                   WHEN 'merge_in' THEN m.received
-                   WHEN 'unmerge_out' THEN m.transferred
-                   WHEN 'unmerge_in' THEN -m.transferred
-                   WHEN 'pool_out' THEN m.transferred
-                   WHEN 'pool_in' THEN m.received
-                   WHEN 'unpool_out' THEN m.transferred
-                   WHEN 'unpool_in' THEN -m.transferred
-                   WHEN 'adjust_in' THEN m.issued
-                   WHEN 'adjust_out' THEN m.reversed
-                   WHEN 'reverse_redemption' THEN -m.burned
-                   WHEN 'reverse_issue' THEN m.reversed
-                   WHEN 'expire' THEN m.expired
-                   WHEN 'mature' THEN m.matured
-               END, 0) AS by_entries
-          FROM ledger.transaction t
+        SELECT t.*,
+               coalesce(k.direction * CASE k.bucket
+                   WHEN 'issued' THEN m.issued
+                   WHEN 'burned' THEN m.burned
+                   WHEN 'expired' THEN m.expired
+                   WHEN 'reversed' THEN m.reversed
+                   WHEN 'transferred' THEN m.transferred
+                   WHEN 'received' THEN m.received
+                   WHEN 'held' THEN m.held
+                   WHEN 'pending' THEN m.pending
+               END, 0) AS by_entries,
+               t.available_before + coalesce(m.available, 0) AS available_summed,
+               t.pending_before + coalesce(m.pending, 0) AS pending_summed,
+               t.held_before + coalesce(m.held, 0) AS held_summed,
+               t.deficit_before + coalesce(m.deficit, 0) AS deficit_summed
+          FROM ordered t
+          LEFT JOIN measured k USING (kind)
           LEFT JOIN moved m USING (member_id, business_date, transaction_id)
     )
     SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
-           format('%s of %s points, its entries move %s', kind, points, by_entries) AS message
+           format('%s of %s points, its entries move %s; available, pending, held, deficit after it are'
+                  ' stored as %s, the balance before it and its entries make %s', kind, points, by_entries,
+                  concat_ws(', ', available_after, pending_after, held_after, deficit_after),
+                  concat_ws(', ', available_summed, pending_summed, held_summed, deficit_summed)) AS message
       FROM compared
      WHERE points <> by_entries
         OR (points = 0 AND kind NOT IN ('issue', 'reverse_issue', 'merge_out', 'merge_in', 'unmerge_out',
                                         'unmerge_in')
             -- Of money that is given back bit by bit, a bit can be less than a point.
-            AND NOT (kind = 'reverse_redemption' AND by_money))
+            AND NOT (kind = 'reverse_redemption' AND amount IS NOT NULL))
+        OR available_after <> available_summed OR pending_after <> pending_summed
+        OR held_after <> held_summed OR deficit_after <> deficit_summed
      ORDER BY 1
     """
     return findings(transactions_move_what_they_say, session, subject="transaction", query=query)
 
 
 def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
-    """Each kind of transaction moves points between its own buckets, in its own direction, and no others."""
+    """An entry is a leg of a transaction of its member in its window, and moves points as that kind does.
+
+    Each kind moves them between its own buckets, in its own direction, and no others.
+    """
     query = """
     WITH allowed (kind, bucket, direction, holder) AS (VALUES
         ('issue', 'issued', -1, 'lot'), ('issue', 'pending', 1, 'lot'), ('issue', 'available', 1, 'lot'),
@@ -151,11 +162,14 @@ def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
         ('reverse_redemption', 'burned', -1, 'lot'), ('reverse_redemption', 'available', 1, 'lot')
     )
     SELECT concat_ws('/', e.member_id, e.business_date, e.transaction_id, e.ordinal) AS id,
-           format('%s of %s points in %s is no leg of kind %s',
-                  CASE WHEN e.lot_id IS NULL THEN 'deficit' ELSE 'lot' END, e.points, e.bucket, t.kind)
-                          AS message
+           CASE WHEN t.kind IS NULL THEN
+                    format('%s points in %s, and no such transaction', e.points, e.bucket)
+                ELSE format('%s of %s points in %s is no leg of kind %s',
+                            CASE WHEN e.lot_id IS NULL THEN 'deficit' ELSE 'lot' END, e.points, e.bucket,
+                            t.kind)
+           END AS message
       FROM ledger.entry e
-      JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
+      LEFT JOIN ledger.transaction t USING (member_id, business_date, transaction_id)
       LEFT JOIN allowed a
         ON a.kind = t.kind AND a.bucket = e.bucket AND a.direction = sign(e.points)
            AND a.holder = CASE WHEN e.lot_id IS NULL THEN 'deficit' ELSE 'lot' END
@@ -166,20 +180,29 @@ def entries_fit_their_transactions_kind(session: Session) -> Iterator[Finding]:
 
 
 def sequences_have_no_gap(session: Session) -> Iterator[Finding]:
-    """A member's transactions are numbered 1, 2, 3 …, up to the number that the head remembers."""
+    """A member's transactions are numbered 1, 2, 3 …, in time, up to the number that the head remembers.
+
+    In that order neither the time of recording nor the window goes back.
+    """
     query = """
-    WITH numbered AS (
-        SELECT member_id, sequence,
-               lag(sequence, 1, 0) OVER (PARTITION BY member_id ORDER BY sequence) AS before
+    WITH ordered AS (
+        SELECT member_id, business_date, transaction_id, sequence, recorded_at,
+               lag(sequence, 1, 0::bigint) OVER earlier AS before,
+               lag(recorded_at) OVER earlier AS recorded_before,
+               lag(business_date) OVER earlier AS dated_before
           FROM ledger.transaction
+        WINDOW earlier AS (PARTITION BY member_id ORDER BY sequence)
     ), last AS (
         SELECT member_id, max(sequence) AS sequence FROM ledger.transaction GROUP BY member_id
     )
-    SELECT concat_ws('/', member_id, sequence) AS id,
+    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
            CASE WHEN sequence = before THEN format('number %s was given twice', sequence)
-                ELSE format('number %s follows number %s', sequence, before) END AS message
-      FROM numbered
-     WHERE sequence <> before + 1
+                WHEN sequence <> before + 1 THEN format('number %s follows number %s', sequence, before)
+                ELSE format('number %s was recorded at %s in window %s, the one before it at %s in %s',
+                            sequence, recorded_at, business_date, recorded_before, dated_before)
+           END AS message
+      FROM ordered
+     WHERE sequence <> before + 1 OR recorded_at < recorded_before OR business_date < dated_before
      UNION ALL
     SELECT h.member_id::text,
            format('the head remembers number %s, the last transaction has %s',
@@ -190,57 +213,6 @@ def sequences_have_no_gap(session: Session) -> Iterator[Finding]:
      ORDER BY 1
     """
     return findings(sequences_have_no_gap, session, subject="transaction", query=query)
-
-
-def sequences_follow_time(session: Session) -> Iterator[Finding]:
-    """In a member's order neither the time of recording nor the window goes back."""
-    query = """
-    WITH ordered AS (
-        SELECT member_id, business_date, transaction_id, sequence, recorded_at,
-               lag(recorded_at) OVER earlier AS recorded_before,
-               lag(business_date) OVER earlier AS dated_before
-          FROM ledger.transaction
-        WINDOW earlier AS (PARTITION BY member_id ORDER BY sequence)
-    )
-    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
-           format('number %s was recorded at %s in window %s, the one before it at %s in %s',
-                  sequence, recorded_at, business_date, recorded_before, dated_before) AS message
-      FROM ordered
-     WHERE recorded_at < recorded_before OR business_date < dated_before
-     ORDER BY 1
-    """
-    return findings(sequences_follow_time, session, subject="transaction", query=query)
-
-
-def balances_after_are_running_sums(session: Session) -> Iterator[Finding]:
-    """The balance that each transaction remembers is the sum of the member's entries up to it."""
-    query = """
-    WITH legs AS (
-        SELECT member_id, business_date, transaction_id,
-               sum(points) FILTER (WHERE bucket = 'available' AND lot_id IS NOT NULL) AS available,
-               sum(points) FILTER (WHERE bucket = 'pending') AS pending,
-               sum(points) FILTER (WHERE bucket = 'held') AS held,
-               -sum(points) FILTER (WHERE bucket = 'available' AND deficit_id IS NOT NULL) AS deficit
-          FROM ledger.entry
-         GROUP BY member_id, business_date, transaction_id
-    ), running AS (
-        SELECT t.member_id, t.business_date, t.transaction_id,
-               ARRAY[t.available_after, t.pending_after, t.held_after, t.deficit_after] AS stored,
-               ARRAY[coalesce(sum(l.available) OVER upto, 0), coalesce(sum(l.pending) OVER upto, 0),
-                     coalesce(sum(l.held) OVER upto, 0), coalesce(sum(l.deficit) OVER upto,
-                             0)]::bigint[] AS summed
-          FROM ledger.transaction t
-          LEFT JOIN legs l USING (member_id, business_date, transaction_id)
-        WINDOW upto AS (PARTITION BY t.member_id ORDER BY t.sequence)
-    )
-    SELECT concat_ws('/', member_id, business_date, transaction_id) AS id,
-           format('available, pending, held, deficit after it are stored as %s, the entries up to it make %s',
-                  array_to_string(stored, ', '), array_to_string(summed, ', ')) AS message
-      FROM running
-     WHERE stored <> summed
-     ORDER BY 1
-    """
-    return findings(balances_after_are_running_sums, session, subject="transaction", query=query)
 
 
 def reversals_name_what_they_undo(session: Session) -> Iterator[Finding]:

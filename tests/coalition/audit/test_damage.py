@@ -95,7 +95,7 @@ CASES = (
         "all_entries_sum_to_zero", (f"UPDATE ledger.entry SET points = points + 1 WHERE {BURN}",), "SELECT ''"
     ),
     Case(
-        "entries_have_their_transaction",
+        "entries_fit_their_transactions_kind",
         (f"DELETE FROM ledger.transaction WHERE {REF} = ({one('transaction', REDEEM)})",),
         one("transaction", REDEEM),
     ),
@@ -119,15 +119,41 @@ CASES = (
         "UPDATE ledger.member_head SET last_sequence = last_sequence + 1",
         "true",
     ),
+    Case(
+        "sequences_have_no_gap",
+        (
+            (
+                "UPDATE ledger.transaction SET business_date = '2020-01-01'"
+                f" WHERE {REF} = ({one('transaction', 'sequence = 4')})"
+            ),
+        ),
+        one("transaction", "sequence = 4", "member_id::text"),
+    ),
     journal(
-        "sequences_follow_time",
+        "sequences_have_no_gap",
         "recorded_at = recorded_at - interval '1 day'",
         "kind = 'redeem' AND sequence > 3",
     ),
-    journal("balances_after_are_running_sums", "available_after = available_after + 1", "kind = 'issue'"),
-    journal("balances_after_are_running_sums", "pending_after = pending_after + 1", "kind = 'reverse_issue'"),
+    journal("transactions_move_what_they_say", "available_after = available_after + 1", "kind = 'issue'"),
+    journal("transactions_move_what_they_say", "pending_after = pending_after + 1", "kind = 'reverse_issue'"),
+    journal("transactions_move_what_they_say", "held_after = held_after + 1", "kind = 'authorize'"),
+    Case(
+        "transactions_move_what_they_say",
+        (
+            # All fits, but that a redemption is of something.
+            (
+                "UPDATE ledger.transaction t SET points = 0, available_after = b.available_after,"
+                " pending_after = b.pending_after, held_after = b.held_after, deficit_after = b.deficit_after"
+                " FROM ledger.transaction b WHERE b.member_id = t.member_id AND b.sequence = t.sequence - 1"
+                " AND concat_ws('/', t.member_id, t.business_date, t.transaction_id)"
+                f" = ({one('transaction', REDEEM)})"
+            ),
+            f"DELETE FROM ledger.entry WHERE {REF} = ({one('transaction', REDEEM)})",
+        ),
+        one("transaction", REDEEM),
+    ),
     journal(
-        "balances_after_are_running_sums", "deficit_after = 0", "kind = 'reverse_issue' AND deficit_after > 0"
+        "transactions_move_what_they_say", "deficit_after = 0", "kind = 'reverse_issue' AND deficit_after > 0"
     ),
     journal(
         "reversals_name_what_they_undo", "reverses_id = gen_random_uuid()", "kind = 'reverse_redemption'"
@@ -209,6 +235,7 @@ CASES = (
         "UPDATE ledger.lot SET points = points + 1, available = available + 1",
         "true",
     ),
+    row("lots_agree_with_entries", "lot", "UPDATE ledger.lot SET available = available + 1", "true"),
     row("lots_agree_with_entries", "lot", "DELETE FROM ledger.lot", "true"),
     row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET transaction_id = gen_random_uuid()", "true"),
     row("lots_have_their_issue", "lot", "UPDATE ledger.lot SET sequence = sequence + 1", "true"),
@@ -241,7 +268,7 @@ CASES = (
         "funding_plan_id IS NOT NULL",
     ),
     Case(
-        "redemptions_spend_living_points",
+        "points_come_and_go_in_time",
         ("UPDATE ledger.lot SET expires_at = issued_at WHERE burned > 0",),
         "SELECT e.transaction_id FROM ledger.entry e JOIN ledger.transaction t USING (transaction_id)"
         " WHERE t.kind = 'redeem' AND e.bucket = 'burned' LIMIT 1",
@@ -624,12 +651,12 @@ def test_damage_is_seen_and_the_row_is_named(damage: Damage, case: Case) -> None
 
 
 def test_findings_of_one_check_are_capped_and_the_rest_is_counted(damage: Damage) -> None:
-    damage.do("UPDATE ledger.transaction SET available_after = available_after + 1")
+    damage.do("UPDATE ledger.transaction SET available_after = available_after + sequence")
 
     found = [
         finding
         for finding in run_audit(damage.session, per_check=3)
-        if finding.check == "balances_after_are_running_sums"
+        if finding.check == "transactions_move_what_they_say"
     ]
 
     total = len(damage.ids(f"SELECT {REF} FROM ledger.transaction"))

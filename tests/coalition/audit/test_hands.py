@@ -278,7 +278,7 @@ CASES = (
         "bucket = 'burned'",
         TRANSACTION,
     ),
-    Case("redemptions_spend_living_points", "lot", "expires_at = issued_at", GIVER, "member_id::text"),
+    Case("points_come_and_go_in_time", "lot", "expires_at = issued_at", GIVER, "member_id::text"),
 )
 
 
