@@ -2,16 +2,18 @@
 
 A line's key is made of its receipt, so the same file again changes nothing. What the network refuses
 costs its own line only. Lanes post side by side, each the lines of its own members, so that what one member's
-lines ask is done in the order of the file.
+lines ask is done in the order of the file. A lane that is done with a chunk goes on with the next while the
+other still posts.
 """
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, TypeAlias, TypeVar
 
 from coalition.db import Database
 from coalition.errors import CoalitionError, DatabaseUnavailable
@@ -24,7 +26,7 @@ from partners.limits import keep_fresh
 from partners.refusals import Attempt, register
 from partners.till_files import LineKind, Reject, TillLine, rejected
 
-LANES: Final = 2
+LANES: Final = 3
 """How many connections post side by side."""
 CHUNK: Final = LANES * MAX_LINES
 """Lines that are posted together, as far as they can be."""
@@ -33,6 +35,7 @@ _TRIES: Final = 5
 _PAUSE: Final = 0.5  # seconds before the second try; twice as long before each further one
 
 T = TypeVar("T")
+_Receipts: TypeAlias = dict[tuple[object, ...], list[TillLine]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,16 @@ class _Chunk:
     unreadable: list[Reject]
     lanes: list[list[Asked]]
     """No member is in two of them, and no receipt."""
+    waits: bool
+    """Until the chunk before it is posted: it asks something of the same receipt."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A chunk that the lanes are at."""
+
+    chunk: _Chunk
+    lanes: list[Future[Done]]
 
 
 @dataclass(slots=True)
@@ -66,33 +79,46 @@ def post_lines(
         DatabaseUnavailable: the database stayed away. What was posted is kept, and the same file can be
             posted again from its beginning.
     """
-    made = (_in_lanes(db, chunk, partner_id) for chunk in _chunks(lines))
-    with ThreadPoolExecutor(LANES) as lanes:
+    made = (_in_lanes(db, chunk, partner_id, waits=waits) for chunk, waits in _chunks(lines))
+    with ExitStack() as stack:
+        lanes = [ThreadPoolExecutor(1) for _ in range(LANES)]
+        for lane in lanes:
+            stack.callback(lane.shutdown, cancel_futures=True)
+        before: _Begun | None = None
         for chunk in _read_ahead(made):
-            rejects = chunk.unreadable + _post_chunk(db, lanes, chunk, partner_id, counts)
-            counts.lines += chunk.lines
-            counts.rejected += len(rejects)
-            yield from sorted(rejects, key=lambda one: one.number)
+            if before is not None and chunk.waits:
+                yield from _ended(db, before, partner_id, counts)
+                before = None
+            begun = _begin(db, lanes, chunk, partner_id)
+            if before is not None:
+                yield from _ended(db, before, partner_id, counts)
+            before = begun
+        if before is not None:
+            yield from _ended(db, before, partner_id, counts)
 
 
-def _chunks(lines: Iterable[TillLine | Reject]) -> Iterator[list[TillLine | Reject]]:
+def _chunks(lines: Iterable[TillLine | Reject]) -> Iterator[tuple[list[TillLine | Reject], bool]]:
     """So many lines at a time, or fewer: where a receipt comes again a chunk ends.
 
     That is, where the same is asked by it again, or anything for another member: who got the receipt, or
-    whether it is the same wish again, is a matter of what was posted before.
+    whether it is the same wish again, is a matter of what was posted before. With each, whether it must wait
+    for that reason until the one before is posted.
     """
     chunk: list[TillLine | Reject] = []
-    receipts: dict[tuple[object, ...], list[TillLine]] = {}
+    here: _Receipts = {}
+    before: _Receipts = {}
+    waits = False
     for line in lines:
-        waits = isinstance(line, TillLine) and _waits(line, receipts)
-        if waits or len(chunk) == CHUNK:
-            yield chunk
-            chunk, receipts = [], {}
+        again = isinstance(line, TillLine) and _asks_again(line, here)
+        if again or len(chunk) == CHUNK:
+            yield chunk, waits
+            chunk, here, before, waits = [], {}, here, again
         chunk.append(line)
         if isinstance(line, TillLine):
-            receipts.setdefault(_receipt_line(line), []).append(line)
+            here.setdefault(_receipt_line(line), []).append(line)
+            waits = waits or _asks_again(line, before)
     if chunk:
-        yield chunk
+        yield chunk, waits
 
 
 def _receipt_line(line: TillLine) -> tuple[object, ...]:
@@ -101,15 +127,15 @@ def _receipt_line(line: TillLine) -> tuple[object, ...]:
     return (receipt.number, receipt.terminal, receipt.store, receipt.line)
 
 
-def _waits(line: TillLine, receipts: Mapping[tuple[object, ...], Iterable[TillLine]]) -> bool:
+def _asks_again(line: TillLine, receipts: _Receipts) -> bool:
     """Whether what a line asks of its receipt must wait until what these ask of it is posted."""
-    return any(
-        line.member != one.member or (line.kind, line.receipt) == (one.kind, one.receipt)
-        for one in receipts.get(_receipt_line(line), ())
+    earlier = receipts.get(_receipt_line(line))
+    return earlier is not None and any(
+        line.member != one.member or (line.kind, line.receipt) == (one.kind, one.receipt) for one in earlier
     )
 
 
-def _in_lanes(db: Database, lines: list[TillLine | Reject], partner_id: PartnerId) -> _Chunk:
+def _in_lanes(db: Database, lines: list[TillLine | Reject], partner_id: PartnerId, *, waits: bool) -> _Chunk:
     readable = [one for one in lines if isinstance(one, TillLine)]
     wanted = {line.member for line in readable}
     named = _patiently(db, lambda: _named(db, wanted, partner_id)) if wanted else {}
@@ -121,7 +147,8 @@ def _in_lanes(db: Database, lines: list[TillLine | Reject], partner_id: PartnerI
     return _Chunk(
         lines=len(lines),
         unreadable=[one for one in lines if isinstance(one, Reject)],
-        lanes=[lane for lane in lanes if lane],
+        lanes=lanes,
+        waits=waits,
     )
 
 
@@ -139,18 +166,27 @@ def _read_ahead(chunks: Iterator[T]) -> Iterator[T]:
             yield chunk
 
 
-def _post_chunk(
-    db: Database, lanes: ThreadPoolExecutor, chunk: _Chunk, partner_id: PartnerId, counts: Counts
-) -> list[Reject]:
-    """One chunk, its lanes side by side; returns what was refused when all are done."""
-    running: list[Future[Done]] = [lanes.submit(_post_lane, db, lane, partner_id) for lane in chunk.lanes]
-    wait(running)
-    done = [one for lane in running for one in lane.result()]
+def _begin(db: Database, lanes: list[ThreadPoolExecutor], chunk: _Chunk, partner_id: PartnerId) -> _Begun:
+    """Give each lane its lines; it comes to them when it is done with those of the chunk before."""
+    posting = [
+        lane.submit(_post_lane, db, asked, partner_id)
+        for lane, asked in zip(lanes, chunk.lanes, strict=False)
+        if asked
+    ]
+    return _Begun(chunk, posting)
+
+
+def _ended(db: Database, begun: _Begun, partner_id: PartnerId, counts: Counts) -> Iterator[Reject]:
+    """Wait until all lanes are done with a chunk; count it, and tell what was refused of it, by line."""
+    done = [one for lane in begun.lanes for one in lane.result()]
     _count(counts, done)
     refused = [(line, outcome) for line, outcome in done if isinstance(outcome, CoalitionError)]
     refused.sort(key=lambda one: one[0].number)
     register(db, [(_attempt(line, partner_id), refusal) for line, refusal in refused])
-    return [rejected(line.number, refusal) for line, refusal in refused]
+    rejects = begun.chunk.unreadable + [rejected(line.number, refusal) for line, refusal in refused]
+    counts.lines += begun.chunk.lines
+    counts.rejected += len(rejects)
+    yield from sorted(rejects, key=lambda one: one.number)
 
 
 def _post_lane(db: Database, lane: list[Asked], partner_id: PartnerId) -> Done:

@@ -96,7 +96,9 @@ def _matures_at(agreement: Agreement, occurred_at: datetime) -> datetime | None:
 def _expires_at(agreement: Agreement, occurred_at: datetime, zone: ZoneInfo) -> datetime | None:
     issued_on = local_date(occurred_at, zone)
     # So many times 24 hours may end in the calendar's next day, or the one before, where the clocks change.
-    matures_on = local_date(occurred_at + timedelta(days=agreement.maturity_days), zone)
+    matures_on = issued_on
+    if agreement.maturity_days:
+        matures_on = local_date(occurred_at + timedelta(days=agreement.maturity_days), zone)
     return _end_of_points(agreement.expiry, issued_on, maturity_days=(matures_on - issued_on).days, zone=zone)
 
 

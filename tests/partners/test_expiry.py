@@ -417,3 +417,21 @@ def test_the_audit_sees_an_expiry_that_was_moved(
     with coalition.database.reading() as session:
         [finding] = run_audit(session, checks=(*AUDIT, *TERMS))
     assert finding.check == "lots_lapse_by_their_terms"
+
+
+def test_the_audit_sees_that_an_activity_extended_nothing(
+    coalition: Coalition, superuser_engine: Engine, bakery: Partner
+) -> None:
+    member = coalition.member(of=bakery)
+    coalition.issue(member, bakery, points=100)
+    coalition.set_clock(datetime(2026, 5, 10, 8, tzinfo=UTC))
+    coalition.redeem(member, bakery, points=30)
+    audited(coalition)
+    with superuser_engine.begin() as connection:
+        connection.execute(text("UPDATE ledger.lot SET expires_at = first_expires_at"))
+        connection.execute(
+            text("UPDATE ledger.member_head SET next_due_at = (SELECT expires_at FROM ledger.lot)")
+        )
+    with coalition.database.reading() as session:
+        [finding] = run_audit(session, checks=(*AUDIT, *TERMS))
+    assert finding.check == "lots_lapse_by_their_terms"
