@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gc
 import json
 import math
 import os
@@ -197,6 +198,7 @@ def _domain(stage: Stage, kind: str, connections: int, seconds: float, small: _S
     """The till's functions as the API and the import call them, from as many threads as connections."""
     numbers = count(small.next)
     wish = _wishes(stage, numbers)[kind]
+    gc.freeze()  # as the server does
     deadline = time.perf_counter() + seconds
     counts = [0] * connections
 

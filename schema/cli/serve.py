@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 from typing import TYPE_CHECKING
 
@@ -103,6 +104,8 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
             ),
             with_explorer=_explorer_offered(database),
         )
+        # What is there by now stays: the collector of circles need not look through it in each round.
+        gc.freeze()
         server.run()
     if not server.started:
         raise click.ClickException(f"could not listen on {host}:{port}")

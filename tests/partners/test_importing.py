@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from click.testing import CliRunner, Result
 from conftest import TestDatabase
-from operating import Coalition
+from operating import START, Coalition
 
 from coalition.audit import run_audit
 from coalition.cli import cli
@@ -22,9 +22,10 @@ from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartnerId, PartyId
 from coalition.members import EnrolMember, enrol_member
 from coalition.merging import MergeMembers, merge_members, unmerge_members
+from coalition.receipts import Receipt
 from partners.directory import Partner
-from partners.importing import CHUNK, Counts, post_lines
-from partners.till_files import Format, Reject, TillLine, read_lines
+from partners.importing import CHUNK, Counts, _chunks, post_lines
+from partners.till_files import Format, LineKind, Reject, TillLine, read_lines
 
 HEADER = "store,terminal,receipt,line,kind,member,time,amount,points"
 BERLIN = ZoneInfo("Europe/Berlin")
@@ -580,6 +581,26 @@ def test_reading_takes_no_more_memory_for_a_longer_file(form: Format, head: byte
 
     peak(100)
     assert peak(20_000) < peak(1_000) + 50_000
+
+
+@pytest.mark.parametrize("again", [0, 1, CHUNK])
+def test_a_chunk_waits_for_the_one_before_if_it_asks_anything_of_its_receipts(again: int) -> None:
+    """Line `again` of the second chunk is for another member, by a receipt of the first; the last: there is none."""
+    number_of = {CHUNK + again: 7}
+
+    def line(place: int) -> TillLine:
+        return TillLine(
+            number=place,
+            kind=LineKind.ISSUE,
+            member=Identifier(kind=IdentifierKind.CARD, value=f"CARD{place}"),
+            receipt=Receipt(store="S", terminal="T", number=str(number_of.get(place, place))),
+            occurred_at=START,
+            points=1,
+            amount=None,
+        )
+
+    chunks = list(_chunks(line(place) for place in range(2 * CHUNK)))
+    assert [(len(lines), waits) for lines, waits in chunks] == [(CHUNK, False), (CHUNK, again < CHUNK)]
 
 
 def test_posting_holds_three_chunks_and_reads_no_further(coalition: Coalition, grocer: Partner) -> None:
