@@ -22,11 +22,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _CHUNK: Final = 2_000
-_A_SECOND: Final = 1_000  # issues that the slowest machine fills in
 
 _ISSUE: Final = text("""
     SELECT count(ledger.post_issue(md5('member ' || m)::uuid, :partner, :agreement, NULL, 10, NULL,
-                                   'x' || m || '/' || n, '\\x00', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                                   'x' || m || '/' || n || ' ' || CAST(:expires_at AS timestamptz), '\\x00', NULL, NULL, NULL, NULL, NULL, NULL, NULL,
                                    CAST(:expires_at AS timestamptz), clock_timestamp()))
     FROM generate_series(CAST(:first AS int), CAST(:last AS int)) AS m, generate_series(1, :each) AS n
 """)
@@ -102,22 +101,32 @@ class _Till:
 
 
 def _fill(stage: Stage, members: int, lots_each: int) -> datetime:
-    """Give each member lots that expire together in a moment that is soon; returns when."""
-    seconds = 10 + members * lots_each / _A_SECOND
-    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=seconds)
+    """Give each member lots that expire together in a moment that is soon; returns when.
+
+    How soon goes by the machine: the first members get other lots before, which live on.
+    """
+    started = time.perf_counter()
+    trial = min(_CHUNK, members)
+    _issue(stage, 1, trial, lots_each, expires_at=datetime.now(UTC) + timedelta(days=30))
+    each = (time.perf_counter() - started) / trial
+    expires_at = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=10 + 2 * each * members)
     for first in range(1, members + 1, _CHUNK):
-        with stage.database.unit_of_work() as session:
-            session.execute(text("SET LOCAL statement_timeout = '120s'"))
-            session.execute(
-                _ISSUE,
-                {
-                    "partner": stage.partner_id,
-                    "agreement": stage.agreement_id,
-                    "each": lots_each,
-                    "expires_at": expires_at,
-                    "first": first,
-                    "last": min(first + _CHUNK - 1, members),
-                },
-            )
+        _issue(stage, first, min(first + _CHUNK - 1, members), lots_each, expires_at=expires_at)
     assert datetime.now(UTC) < expires_at, "filling took longer than the points were to live"
     return expires_at
+
+
+def _issue(stage: Stage, first: int, last: int, lots_each: int, *, expires_at: datetime) -> None:
+    with stage.database.unit_of_work() as session:
+        session.execute(text("SET LOCAL statement_timeout = '120s'"))
+        session.execute(
+            _ISSUE,
+            {
+                "partner": stage.partner_id,
+                "agreement": stage.agreement_id,
+                "each": lots_each,
+                "expires_at": expires_at,
+                "first": first,
+                "last": last,
+            },
+        )
