@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final, Literal
 from zoneinfo import ZoneInfo, available_timezones
@@ -78,6 +78,21 @@ class OpenProgramme:
     """Where a sandbox's clock stands at first; in production always None."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetLimits:
+    """The operator's wish to change limits; None leaves one as it is. `Programme` says what each means."""
+
+    consent_limit_points: Points | None = None
+    hold_seconds: int | None = None
+    longest_hold_seconds: int | None = None
+    late_days: int | None = None
+    transfer_limit_points: Points | None = None
+    adjustment_limit_points: Points | None = None
+    voucher_limit_points: Points | None = None
+    voucher_seconds: int | None = None
+    voucher_grace_seconds: int | None = None
+
+
 def open_programme(session: Session, command: OpenProgramme) -> Programme:
     """Open the programme in an empty database, with its first window.
 
@@ -94,7 +109,7 @@ def open_programme(session: Session, command: OpenProgramme) -> Programme:
         raise InvalidInput(
             f"{command.currency!r} is no ISO 4217 currency, such as EUR", field=("input", "currency")
         )
-    _check_limit(command.consent_limit_points, "consent limit", "consentLimit")
+    _check_limit(command.consent_limit_points, "consent limit", "consentLimitPoints")
     call(
         session,
         "SELECT ledger.open_programme(%s, %s, %s, %s, %s, %s)",
@@ -137,13 +152,49 @@ def get_programme(session: Session) -> Programme:
     )
 
 
+def set_limits(session: Session, command: SetLimits) -> Programme:
+    """Change those limits that are named, all or none; returns the programme as it is then.
+
+    Open holds and vouchers that were given keep their times, and what was posted stays posted.
+
+    Raises:
+        InvalidInput: no limit is named, or one is out of the bounds that its own function below says.
+    """
+    named = {name: value for name, value in asdict(command).items() if value is not None}
+    if not named:
+        raise InvalidInput("name at least one limit")
+    stands = get_programme(session)
+    if command.consent_limit_points is not None:
+        set_consent_limit(session, points=command.consent_limit_points)
+    if named.keys() & {"hold_seconds", "longest_hold_seconds"}:
+        set_hold_limits(
+            session,
+            hold_time=_seconds(command.hold_seconds, stands.hold_time),
+            longest=_seconds(command.longest_hold_seconds, stands.longest_hold),
+        )
+    if command.late_days is not None:
+        set_late_days(session, days=command.late_days)
+    if command.transfer_limit_points is not None:
+        set_transfer_limit(session, points=command.transfer_limit_points)
+    if command.adjustment_limit_points is not None:
+        set_adjustment_limit(session, points=command.adjustment_limit_points)
+    if named.keys() & {"voucher_limit_points", "voucher_seconds", "voucher_grace_seconds"}:
+        set_voucher_limits(
+            session,
+            points=Points(named.get("voucher_limit_points", stands.voucher_limit_points)),
+            good_for=_seconds(command.voucher_seconds, stands.voucher_time),
+            grace=_seconds(command.voucher_grace_seconds, stands.voucher_grace),
+        )
+    return get_programme(session)
+
+
 def set_consent_limit(session: Session, *, points: Points) -> None:
     """Change what a partner may take in a window without the member's confirmation.
 
     Raises:
         InvalidInput: less than none, or more than anybody has.
     """
-    _check_limit(points, "consent limit", "consentLimit")
+    _check_limit(points, "consent limit", "consentLimitPoints")
     call(session, "SELECT ledger.set_consent_limit(%s)", (points,))
 
 
@@ -153,10 +204,15 @@ def set_hold_limits(session: Session, *, hold_time: timedelta, longest: timedelt
     Raises:
         InvalidInput: less than a second, more than a year, or the first is longer than the second.
     """
-    if not timedelta(seconds=1) <= hold_time <= longest <= timedelta(days=365):
+    if not timedelta(seconds=1) <= longest <= timedelta(days=365):
         raise InvalidInput(
-            "a hold lasts from a second to the longest time, and that is a year at most",
-            field=("input", "holdTime"),
+            "the longest time of a hold is from a second to 365 days", field=("input", "longestHoldSeconds")
+        )
+    if not timedelta(seconds=1) <= hold_time <= longest:
+        raise InvalidInput(
+            "a hold lasts from a second to the longest time, which is"
+            f" {int(longest.total_seconds()):,} seconds",
+            field=("input", "holdSeconds"),
         )
     seconds = (int(hold_time.total_seconds()), int(longest.total_seconds()))
     call(session, "SELECT ledger.set_hold_limits(%s, %s)", seconds)
@@ -179,7 +235,7 @@ def set_transfer_limit(session: Session, *, points: Points) -> None:
     Raises:
         InvalidInput: less than none, or more than anybody has.
     """
-    _check_limit(points, "transfer limit", "transferLimit")
+    _check_limit(points, "transfer limit", "transferLimitPoints")
     call(session, "SELECT ledger.set_transfer_limit(%s)", (points,))
 
 
@@ -189,7 +245,7 @@ def set_adjustment_limit(session: Session, *, points: Points) -> None:
     Raises:
         InvalidInput: less than none, or more than anybody has.
     """
-    _check_limit(points, "adjustment limit", "adjustmentLimit")
+    _check_limit(points, "adjustment limit", "adjustmentLimitPoints")
     call(session, "SELECT ledger.set_adjustment_limit(%s)", (points,))
 
 
@@ -202,15 +258,19 @@ def set_voucher_limits(session: Session, *, points: Points, good_for: timedelta,
         InvalidInput: less than none or more than anybody has, good for more than an hour, or taken for more
             than 30 days after.
     """
-    _check_limit(points, "voucher limit", "voucherLimit")
+    _check_limit(points, "voucher limit", "voucherLimitPoints")
     if not timedelta(seconds=1) <= good_for <= LONGEST_VOUCHER:
-        raise InvalidInput("a voucher is good from a second to an hour", field=("input", "voucherTime"))
+        raise InvalidInput("a voucher is good from a second to an hour", field=("input", "voucherSeconds"))
     if not timedelta(0) <= grace <= timedelta(days=30):
         raise InvalidInput(
-            "a voucher is taken for 30 days at most after it was good", field=("input", "voucherGrace")
+            "a voucher is taken for 30 days at most after it was good", field=("input", "voucherGraceSeconds")
         )
     seconds = (int(good_for.total_seconds()), int(grace.total_seconds()))
     call(session, "SELECT ledger.set_voucher_limits(%s, %s, %s)", (points, *seconds))
+
+
+def _seconds(wished: int | None, stands: timedelta) -> timedelta:
+    return stands if wished is None else timedelta(seconds=wished)
 
 
 def _check_limit(points: Points, what: str, field: str) -> None:

@@ -21,6 +21,7 @@ from schema.mutations.operator import OperatorMutations
 from schema.mutations.people import PeopleMutations
 from schema.mutations.points import PointsMutations
 from schema.mutations.pools import PoolMutations
+from schema.mutations.programme import ProgrammeMutations
 from schema.mutations.transfers import TransferMutations
 from schema.mutations.vouchers import VoucherMutations
 from schema.paths import tell_paths_that_lead_somewhere
@@ -72,6 +73,7 @@ class Mutation(
     OperatorMutations,
     ClientMutations,
     GuardMutations,
+    ProgrammeMutations,
     IdentifierMutations,
 ):
     """All mutations."""

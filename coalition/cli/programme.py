@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
+from typing import Final
 
 import click
 
@@ -10,6 +11,9 @@ from coalition import clock, lapsing
 from coalition import programme as programmes
 from coalition.amounts import Points
 from coalition.cli import console
+
+_DAY: Final = 86_400
+_YEAR: Final = 365 * _DAY
 
 
 @click.group()
@@ -71,19 +75,16 @@ def show(as_json: bool) -> None:
         _show(programmes.get_programme(session), as_json=as_json)
 
 
-@programme.command(name="consent-limit")
-@click.argument("points", type=click.IntRange(min=0))
-@console.json_option
-def consent_limit(points: int, as_json: bool) -> None:
-    """Set what a partner may take from a member a day without the member's confirmation."""
-    with console.open_database() as database, database.unit_of_work() as session:
-        programmes.set_consent_limit(session, points=Points(points))
-        _show(programmes.get_programme(session), as_json=as_json)
-
-
 @programme.command(name="set")
-@click.option("--hold-time", type=click.IntRange(min=1), help="Seconds a hold lasts where no time is named.")
-@click.option("--longest-hold", type=click.IntRange(min=1), help="Seconds a partner may ask for at most.")
+@click.option(
+    "--consent-limit",
+    type=click.IntRange(min=0),
+    help="Points that one partner may take from one member a day without the member's confirmation.",
+)
+@click.option(
+    "--hold-time", type=click.IntRange(1, _YEAR), help="Seconds a hold lasts where no time is named."
+)
+@click.option("--longest-hold", type=click.IntRange(1, _YEAR), help="Seconds a partner may ask for at most.")
 @click.option(
     "--late-days", type=click.IntRange(min=0), help="Days after which what occurred is not taken any more."
 )
@@ -103,11 +104,12 @@ def consent_limit(points: int, as_json: bool) -> None:
 )
 @click.option(
     "--voucher-grace",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, 30 * _DAY),
     help="Seconds after that in which a till that was offline can present it; its points are held so long.",
 )
 @console.json_option
 def set_(
+    consent_limit: int | None,
     hold_time: int | None,
     longest_hold: int | None,
     late_days: int | None,
@@ -124,32 +126,21 @@ def set_(
 
     Example: coalition programme set --hold-time 900 --transfer-limit 10000
     """
-    of_vouchers = (voucher_limit, voucher_time, voucher_grace)
-    others = (hold_time, longest_hold, late_days, transfer_limit, adjustment_limit)
-    if all(limit is None for limit in others + of_vouchers):
+    command = programmes.SetLimits(
+        consent_limit_points=_points(consent_limit),
+        hold_seconds=hold_time,
+        longest_hold_seconds=longest_hold,
+        late_days=late_days,
+        transfer_limit_points=_points(transfer_limit),
+        adjustment_limit_points=_points(adjustment_limit),
+        voucher_limit_points=_points(voucher_limit),
+        voucher_seconds=voucher_time,
+        voucher_grace_seconds=voucher_grace,
+    )
+    if command == programmes.SetLimits():
         raise click.UsageError("Name at least one limit; `coalition programme set --help` lists them.")
     with console.open_database() as database, database.unit_of_work() as session:
-        stands = programmes.get_programme(session)
-        if hold_time is not None or longest_hold is not None:
-            programmes.set_hold_limits(
-                session,
-                hold_time=stands.hold_time if hold_time is None else timedelta(seconds=hold_time),
-                longest=stands.longest_hold if longest_hold is None else timedelta(seconds=longest_hold),
-            )
-        if late_days is not None:
-            programmes.set_late_days(session, days=late_days)
-        if transfer_limit is not None:
-            programmes.set_transfer_limit(session, points=Points(transfer_limit))
-        if adjustment_limit is not None:
-            programmes.set_adjustment_limit(session, points=Points(adjustment_limit))
-        if any(limit is not None for limit in of_vouchers):
-            programmes.set_voucher_limits(
-                session,
-                points=stands.voucher_limit_points if voucher_limit is None else Points(voucher_limit),
-                good_for=stands.voucher_time if voucher_time is None else timedelta(seconds=voucher_time),
-                grace=stands.voucher_grace if voucher_grace is None else timedelta(seconds=voucher_grace),
-            )
-        _show(programmes.get_programme(session), as_json=as_json)
+        _show(programmes.set_limits(session, command), as_json=as_json)
 
 
 @programme.command(name="clock")
@@ -166,6 +157,10 @@ def set_clock(to: datetime, as_json: bool) -> None:
         lapsing.lapse_pooled_holds(database)  # for the minutes that a server would have looked in
         with database.reading() as session:
             _show(programmes.get_programme(session), as_json=as_json)
+
+
+def _points(typed: int | None) -> Points | None:
+    return None if typed is None else Points(typed)
 
 
 def _show(shown: programmes.Programme, *, as_json: bool) -> None:

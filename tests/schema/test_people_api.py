@@ -1,11 +1,13 @@
 """Profiles, exports and erasure over the API; and what partners see of them: nothing."""
 
+from contextlib import ExitStack
 from typing import Any
 
 from api_driver import Api, codes, named
 from sqlalchemy import text
 
 from coalition.audit import run_audit
+from schema.web import exports
 
 PROFILE = "profile { name email phone birthDate address locale }"
 UPDATE = (
@@ -139,6 +141,23 @@ def test_a_member_and_the_operator_download_all_that_is_held(api: Api) -> None:
         assert [one["kind"] for one in record["transactions"]] == ["issue"]
     assert export(api, api.operator(), "nobody").status_code == 404
     assert export(api, api.finance(), member).status_code == 403
+
+
+def test_exports_that_nobody_takes_leave_the_tills_their_connections(api: Api) -> None:
+    grocer = api.coalition.trading("grocer")
+    member = api.enrolled(grocer)
+    operator = api.operator()
+    with ExitStack() as slow:
+        for _ in range(exports.AT_ONCE):
+            slow.enter_context(exports.MemberExport.place())
+        answer = export(api, operator, member)
+        assert answer.status_code == 429
+        assert answer.json()["errors"][0]["extensions"]["code"] == "RATE_LIMITED"
+        assert int(answer.headers["Retry-After"]) >= 1
+    # Each gives its place back, also one that was refused.
+    for _ in range(exports.AT_ONCE + 1):
+        assert export(api, operator, "nobody").status_code == 404
+        assert export(api, operator, member).status_code == 200
 
 
 def test_the_operator_erases_once_points_are_settled(api: Api) -> None:
