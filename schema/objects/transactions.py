@@ -336,8 +336,8 @@ class Transaction(Node):
 
     @strawberry.field(
         description="In plain words: which rule gave what, when it expires, and who funded it. A partner"
-        " reads of"
-        " what it issued itself; the member and the operator read all.",
+        " reads of what it issued itself, and of other partners that fund it not who they are; the member and"
+        " the operator read all.",
         directives=[Cost(weight=2)],
     )
     def explanation(self, info: Info) -> str:
