@@ -221,10 +221,18 @@ def get_agreements(session: Session, ids: Collection[AgreementId]) -> dict[Agree
 
 def list_agreements(session: Session, partner_id: PartnerId) -> list[Agreement]:
     """All versions of a partner's terms, the latest first."""
+    return agreements_of(session, [partner_id])[partner_id]
+
+
+def agreements_of(session: Session, partner_ids: Collection[PartnerId]) -> dict[PartnerId, list[Agreement]]:
+    """All versions of each partner's terms, the latest first; in one statement."""
     rows = session.execute(
-        select(*_table.c).where(_table.c.partner_id == partner_id).order_by(_table.c.version.desc())
+        select(*_table.c).where(_table.c.partner_id.in_(partner_ids)).order_by(_table.c.version.desc())
     )
-    return [_agreement(row) for row in rows.mappings()]
+    found: dict[PartnerId, list[Agreement]] = {one: [] for one in partner_ids}
+    for terms in map(_agreement, rows.mappings()):
+        found[terms.partner_id].append(terms)
+    return found
 
 
 def losses(parties: Collection[Party]) -> list[LossWarning]:

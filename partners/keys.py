@@ -4,6 +4,7 @@ All of them are published, the next one long before it signs, so that rotating i
 keeps a copy of the set.
 """
 
+import re
 import threading
 import time
 from dataclasses import dataclass, field
@@ -27,6 +28,9 @@ LONGEST_TOKEN_LIFE: Final = timedelta(hours=1)
 _RETIRED_FOR: Final = LONGEST_TOKEN_LIFE + timedelta(minutes=5)
 _LOOK_EVERY: Final = 30.0  # seconds
 _LOOK_FOR_UNKNOWN_EVERY: Final = 3.0  # seconds: strangers' key ids must not become a query each
+
+# What `auto_kid` makes: a thumbprint (RFC 7638). Anything else in a token is a stranger's text.
+_KID: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 
 _ONE_AT_A_TIME: Final = text("SELECT pg_advisory_xact_lock(7305137150463300)")
 
@@ -85,7 +89,7 @@ class KeyRing:
     def that_ever_signed(self, kid: str) -> ECKey | None:
         """The key of that id, however long ago it was retired: for what is presented long after."""
         found = self._at_most_old(_LOOK_EVERY).by_id.get(kid)
-        if found is None:
+        if found is None and _KID.fullmatch(kid):
             with self._database.reading() as session:
                 jwk = session.execute(
                     select(_table.c.private_jwk).where(_table.c.kid == kid)

@@ -14,7 +14,10 @@ class Scope(StrEnum):
     POINTS_REVERSE = "points:reverse"
     SETTLEMENT_READ = "settlement:read"
     SETTLEMENT_OPERATE = "settlement:operate"
+    """Reads as `settlement:read` does, and no more: kept for operating the settlement over the API, which is
+    done at the command line as yet."""
     SETTLEMENT_APPROVE = "settlement:approve"
+    """Likewise, for approving it."""
     PROGRAMME_ADMIN = "programme:admin"
     MEMBER_SELF = "member:self"
 

@@ -52,6 +52,10 @@ BATCH = ListSize(assumed_size=1_000, slicing_arguments=["input.lines"])
 """What a batch answers: as many as it has lines."""
 FEW = ListSize(assumed_size=10)
 """A plain list, of which there are few."""
+PARTS = ListSize(assumed_size=100, slicing_arguments=["first"])
+"""A plain list that can be long: so many of it at once."""
+FEW_PARTS = ListSize(assumed_size=10, slicing_arguments=["first"])
+"""Likewise, of which there are few but where the caller itself made more."""
 WRITES = Cost(weight=10)
 """A mutation: a database transaction of its own."""
 WRITES_LINE = CostPerLine(weight=1)

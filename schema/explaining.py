@@ -50,9 +50,9 @@ def explain(
     loaded.plans.want(entry.funding_plan_id for entry in seen if entry.funding_plan_id)
     match transaction.kind:
         case "issue":
-            said = _issue(transaction, seen, loaded, zone, currency)
+            said = _issue(transaction, seen, loaded, viewer, zone=zone, currency=currency)
         case "redeem" | "recovery" | "capture":
-            said = _spent(transaction, seen, loaded, zone)
+            said = _spent(transaction, seen, loaded, viewer, zone)
         case "reverse_issue" | "reverse_redemption":
             said = _reversed(transaction, entries)
         case plain:
@@ -65,7 +65,13 @@ def explain(
 
 
 def _issue(
-    transaction: Transaction, entries: list[Entry], loaded: Loaded, zone: ZoneInfo, currency: str
+    transaction: Transaction,
+    entries: list[Entry],
+    loaded: Loaded,
+    viewer: Viewer,
+    *,
+    zone: ZoneInfo,
+    currency: str,
 ) -> list[str]:
     # Without an entry nothing was earned, and the terms are those under which it was posted.
     agreement_id = entries[0].agreement_id if entries else transaction.agreement_id
@@ -78,7 +84,7 @@ def _issue(
         said.append(_lapse(lot.expires_at, zone))
         if terms is not None and terms.expiry.activity is not None:
             said.append(f"That is {terms.expiry.in_words()}.")
-        said.append(_funded(lot, loaded))
+        said.append(_funded(lot, loaded, viewer))
     return said
 
 
@@ -98,7 +104,9 @@ def _given(transaction: Transaction, terms: Agreement | None, currency: str) -> 
     )
 
 
-def _spent(transaction: Transaction, seen: list[Entry], loaded: Loaded, zone: ZoneInfo) -> list[str]:
+def _spent(
+    transaction: Transaction, seen: list[Entry], loaded: Loaded, viewer: Viewer, zone: ZoneInfo
+) -> list[str]:
     how = {
         "recovery": "paid off what the member owed",
         "capture": f"{_were(transaction)} taken of those set aside",
@@ -108,7 +116,7 @@ def _spent(transaction: Transaction, seen: list[Entry], loaded: Loaded, zone: Zo
     for entry in seen:
         if entry.bucket == "burned":
             issuer = _name(entry.issuer_id, loaded)
-            said.append(f"{_counted(entry.points)} came from {issuer}. {_funded(entry, loaded)}")
+            said.append(f"{_counted(entry.points)} came from {issuer}. {_funded(entry, loaded, viewer)}")
             if entry.expires_at is not None:
                 said[-1] += f" {_lapse(entry.expires_at, zone, past='would have expired')}"
     return said
@@ -133,14 +141,26 @@ def _reversed(transaction: Transaction, entries: list[Entry]) -> list[str]:
     return said
 
 
-def _funded(entry: Entry, loaded: Loaded) -> str:
+def _funded(entry: Entry, loaded: Loaded, viewer: Viewer) -> str:
     if entry.funding_plan_id is None:
         return f"{_name(entry.issuer_id, loaded)} funds them alone."
     plan = loaded.plans.get(entry.funding_plan_id)
     if plan is None:
         return "A funding plan pays for them."
     loaded.partners.want(plan.parts)
-    shares = (f"{_name(party, loaded)} {ppm / 10_000:g} %" for party, ppm in plan.parts.items())
+    unknown = {
+        party: ppm
+        for party, ppm in plan.parts.items()
+        if party != NETWORK and not viewer.may_know_partner(party)
+    }
+    shares = [
+        f"{_name(party, loaded)} {ppm / 10_000:g} %"
+        for party, ppm in plan.parts.items()
+        if party not in unknown
+    ]
+    if unknown:
+        others = "another partner" if len(unknown) == 1 else "other partners"
+        shares.append(f"{others} {sum(unknown.values()) / 10_000:g} %")
     return f"They are funded by plan {plan.code}: {_listed(shares)}."
 
 

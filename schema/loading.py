@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING, Generic, TypeVar
 from uuid import UUID
 
 from coalition import history, holding, members, pooling, reasons
-from coalition.ids import AgreementId, FundingPlanId, MemberId, PartyId
+from coalition.ids import AgreementId, FundingPlanId, MemberId, PartnerId, PartyId
 from coalition.ledger import Balance, TransactionRef
-from partners import agreements, directory, funding, on_behalf
+from coalition.paging import Page, PageRequest, page_of
+from partners import agreements, directory, funding, on_behalf, stores
+from settlement import forecast
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
@@ -49,11 +51,21 @@ class Loaded:
     """One request's memory, by kind of thing."""
 
     def __init__(self, session: Callable[[], Session]) -> None:
-        self.partners: Batch[PartyId, directory.Partner] = Batch(
-            lambda ids: directory.get_partners(session(), ids)
-        )
+        self.partners: Batch[PartyId, directory.Partner] = Batch(lambda ids: self._partners(session(), ids))
         self.agreements: Batch[AgreementId, agreements.Agreement] = Batch(
             lambda ids: agreements.get_agreements(session(), ids)
+        )
+        self.terms: Batch[PartnerId, list[agreements.Agreement]] = Batch(
+            lambda ids: agreements.agreements_of(session(), ids)
+        )
+        self.stores: Batch[tuple[PartnerId, PageRequest], Page[stores.Store]] = Batch(
+            lambda asked: {one: _stores_page(session(), *one) for one in asked}
+        )
+        self.forecasts: Batch[PartnerId | None, list[forecast.Forecast]] = Batch(
+            lambda issuers: {
+                one: forecast.expiry_forecast(session(), months=forecast.MOST_MONTHS, issuer_id=one)
+                for one in issuers
+            }
         )
         self.plans: Batch[FundingPlanId, funding.FundingPlan] = Batch(
             lambda ids: funding.get_funding_plans(session(), ids)
@@ -89,3 +101,22 @@ class Loaded:
             self.partners.want([transaction.partner_id])
             if transaction.words is not None:
                 self.words.want([(transaction.ref.member_id, transaction.words)])
+
+    def _partners(self, session: Session, ids: Collection[PartyId]) -> dict[PartyId, directory.Partner]:
+        found = directory.get_partners(session, ids)
+        self.terms.want(one.partner_id for one in found.values())
+        return found
+
+
+def _stores_page(session: Session, partner_id: PartnerId, asked: PageRequest) -> Page[stores.Store]:
+    return page_of(
+        asked,
+        lambda limit: stores.list_stores(
+            session,
+            partner_id,
+            limit=limit,
+            after=asked.after[0] if asked.after else None,
+            before=asked.before[0] if asked.before else None,
+            backwards=asked.backwards,
+        ),
+    )

@@ -25,6 +25,9 @@ UserErrorCode: Any = strawberry.enum(
     cast("Any", Enum)("UserErrorCode", [(refusal.code, _described(refusal)) for refusal in errors.REFUSALS]),
     name="UserErrorCode",
     description="Why the network says no. The order is precedence: where several hold, the first is reported."
+    " But what is not yours, or is another's already, is said to be so before anything that tells more of it:"
+    " TRANSACTION_UNKNOWN before MEMBER_ERASED, IDENTIFIER_UNKNOWN likewise, IDENTIFIER_TAKEN before"
+    " CARD_REPLACED."
     " DATABASE_UNAVAILABLE never stands in a payload: it is the top-level error of an answer 503.",
 )
 

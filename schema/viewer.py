@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 READS_HISTORY: Final = (Scope.MEMBERS_READ, Scope.PROGRAMME_ADMIN, Scope.MEMBER_SELF)
 """With one of these a token reads what was posted for a member."""
+READS_IDENTIFIERS: Final = (*READS_HISTORY, Scope.MEMBERS_WRITE)
+"""With one of these what a member is known by: who links or blocks that sees what it did, and by which id."""
 
 
 class Viewer:

@@ -6,6 +6,7 @@ has expired meanwhile, in this month. Not so what a reversal of its issue waits 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -20,6 +21,10 @@ from coalition.programme import get_programme
 
 if TYPE_CHECKING:
     from sqlalchemy.orm import Session
+
+
+MOST_MONTHS: Final = 120
+"""So far ahead can be looked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +53,13 @@ def expiry_forecast(session: Session, *, months: int, issuer_id: PartnerId | Non
         {"now": clock.now(session), "zone": programme.zone, "months": months, "issuer": issuer_id},
     )
     return [_of(row, programme.currency) for row in rows]
+
+
+def up_to(found: Iterable[Forecast], *, months: int, today: date) -> list[Forecast]:
+    """Of a forecast of more months those from this one on, and what never expires."""
+    year, month = divmod(today.year * 12 + today.month - 1 + months, 12)
+    end = date(year, month + 1, 1)
+    return [row for row in found if row.month is None or row.month < end]
 
 
 def _of(row: Any, currency: str) -> Forecast:

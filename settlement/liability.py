@@ -27,6 +27,13 @@ class Cell:
         """Redeemed less returned."""
         return self.redeemed_points - self.returned_points
 
+    def tells_amount(self, party: PartyId | None) -> bool:
+        """Whether it may be told what the redeemer is paid, which is between that one and the network.
+
+        Without a party: to the operator and finance.
+        """
+        return party in (None, self.redeemer)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RollForward:

@@ -6,11 +6,14 @@ only its own lines and cells.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
+from typing import Final
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import cast, select, tuple_
 from sqlalchemy.orm import Session
 
+from coalition.errors import InvalidInput
 from coalition.ids import NETWORK, PartyId
 from coalition.ledger.tables import settlement_window
 from coalition.paging import Key, Page, PageRequest, page_of
@@ -34,6 +37,7 @@ from settlement.runs import (
 from settlement.statements import statement_csv, statement_json
 
 __all__ = [
+    "RUN_KEY_LENGTH",
     "Books",
     "Cell",
     "Finding",
@@ -51,6 +55,7 @@ __all__ = [
     "get_statement",
     "last_settled",
     "run_in_force",
+    "run_key",
     "runs_page",
     "window_key",
     "windows_page",
@@ -99,13 +104,51 @@ def windows_page(session: Session, request: PageRequest) -> Page[Window]:
     return page_of(request, fetch)
 
 
-def runs_page(session: Session, *, limit: int = 100, before: date | None = None) -> list[Run]:
-    """Runs, newest window first, superseded ones too."""
-    table = tables.run
-    query = select(table).order_by(table.c.business_date.desc(), table.c.calculated_at.desc()).limit(limit)
-    if before is not None:
-        query = query.where(table.c.business_date < before)
-    return [run_of(row) for row in session.execute(query)]
+RUN_KEY_LENGTH: Final = 3
+"""Columns of the key by which runs are listed."""
+_RUN_ORDER: Final = (tables.run.c.business_date, tables.run.c.calculated_at, tables.run.c.run_id)
+
+
+def run_key(run: Run) -> Key:
+    """Where a run stands in the list of runs."""
+    return run.business_date.isoformat(), run.calculated_at.isoformat(), str(run.run_id)
+
+
+def runs_page(
+    session: Session, request: PageRequest, *, since: date | None = None, until: date | None = None
+) -> Page[Run]:
+    """Runs, newest window first, superseded ones too; of windows in a range of dates, ends included.
+
+    Raises:
+        InvalidInput: a cursor's key is none of this list's.
+    """
+    query = select(tables.run)
+    if since is not None:
+        query = query.where(tables.run.c.business_date >= since)
+    if until is not None:
+        query = query.where(tables.run.c.business_date <= until)
+    for name, key in (("after", request.after), ("before", request.before)):
+        if key is not None:
+            values = zip(_run_place(key, name), _RUN_ORDER, strict=True)
+            bound = tuple_(*(cast(value, column.type) for value, column in values))
+            # Newest first: what comes after a row is smaller.
+            query = query.where(
+                tuple_(*_RUN_ORDER) < bound if name == "after" else tuple_(*_RUN_ORDER) > bound
+            )
+    query = query.order_by(*(column if request.backwards else column.desc() for column in _RUN_ORDER))
+
+    def fetch(limit: int) -> Sequence[Run]:
+        found = [run_of(row) for row in session.execute(query.limit(limit))]
+        return found[::-1] if request.backwards else found
+
+    return page_of(request, fetch)
+
+
+def _run_place(key: Key, name: str) -> tuple[date, datetime, UUID]:
+    try:
+        return date.fromisoformat(key[0]), datetime.fromisoformat(key[1]), UUID(key[2])
+    except ValueError as error:
+        raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
 
 
 def last_settled(session: Session) -> Run | None:

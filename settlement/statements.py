@@ -44,7 +44,10 @@ def statement_rows(books: Books, party: PartyId) -> list[dict[str, str]]:
 
 
 def matrix_rows(books: Books, party: PartyId | None = None) -> list[dict[str, str]]:
-    """The liability matrix, whole or a partner's own row and column; money rounded for display only."""
+    """The liability matrix, whole or a partner's own row and column; money rounded for display only.
+
+    In a partner's own, no money where another redeemed its points: it would tell that one's price.
+    """
     return [
         {
             "issuer": books.code(cell.issuer),
@@ -52,8 +55,12 @@ def matrix_rows(books: Books, party: PartyId | None = None) -> list[dict[str, st
             "redeemed_points": str(cell.redeemed_points),
             "returned_points": str(cell.returned_points),
             "points": str(cell.points),
-            "amount": money(round_money(cell.amount, books.run.currency), books),
         }
+        | (
+            {"amount": money(round_money(cell.amount, books.run.currency), books)}
+            if cell.tells_amount(party)
+            else {}
+        )
         for cell in books.matrix
         if party is None or party in (cell.issuer, cell.redeemer)
     ]

@@ -67,7 +67,7 @@ def create(name: str, code: str | None, scopes: tuple[str, ...], as_json: bool) 
       coalition client create "Grocer's tills" --partner grocer
       coalition client create "Kiosk" --partner grocer --scope members:read --scope points:redeem
       coalition client create "Operations" --scope programme:admin
-      coalition client create "Finance" --scope settlement:read --scope settlement:operate
+      coalition client create "Finance" --scope settlement:read
     """  # noqa: D301 - click's mark of lines to keep
     if code is None and not scopes:
         raise click.UsageError(

@@ -28,7 +28,10 @@ class CreateClientInput:
         default=None,
         description="The code of the partner in whose name it acts; null: the operator's or finance's.",
     )
-    scopes: list[str] = strawberry.field(description='What it may do, such as "points:issue".')
+    scopes: list[str] = strawberry.field(
+        description='What it may do, such as "points:issue". So far "settlement:operate" and'
+        ' "settlement:approve" grant what "settlement:read" does and no more.'
+    )
 
 
 @strawberry.input(description="A client.")

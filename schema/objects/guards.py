@@ -221,8 +221,9 @@ class RegisteredRefusal:
     facts: str | None = strawberry.field(
         description="What the refusal rests on, as JSON. Null to a partner: it may tell of others' business."
     )
-    unwritten: int = strawberry.field(
-        description="How many refusals of that server just before this were too many to be written."
+    unwritten: int | None = strawberry.field(
+        description="How many refusals of that server just before this were too many to be written. Null to a"
+        " partner: they are of all callers."
     )
 
     @strawberry.field(description="Who asked; null: the operator, finance, or a member.")
@@ -231,7 +232,7 @@ class RegisteredRefusal:
         return partner_of(info, self.partner_id)
 
     @classmethod
-    def of(cls, record: refusals.Refused, *, with_facts: bool) -> "RegisteredRefusal":
+    def of(cls, record: refusals.Refused, *, whole: bool) -> "RegisteredRefusal":
         """As the API shows it."""
         return cls(
             partner_id=record.partner_id,
@@ -245,6 +246,6 @@ class RegisteredRefusal:
             receipt_number=record.receipt_number,
             client=record.client,
             request_id=record.request_id,
-            facts=orjson.dumps(record.facts).decode() if with_facts else None,
-            unwritten=min(record.unwritten, 2**31 - 1),
+            facts=orjson.dumps(record.facts).decode() if whole else None,
+            unwritten=min(record.unwritten, 2**31 - 1) if whole else None,
         )

@@ -9,9 +9,10 @@ import strawberry
 from coalition import holding
 from coalition.amounts import Points
 from coalition.ledger import TransactionRef
+from coalition.paging import Page
 from schema.context import Context, Info
 from schema.ids import hold_id
-from schema.objects.nodes import Node
+from schema.objects.nodes import Connection, Node, connection
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transactions import Transaction
 
@@ -119,3 +120,17 @@ def visible_hold(context: Context, ref: TransactionRef | None) -> Hold | None:
         viewer.is_operator or viewer.partner_id == found.partner_id or viewer.member_id == ref.member_id
     )
     return Hold.of(ref) if mine else None
+
+
+def holds_page(context: Context, page: Page[holding.Hold]) -> Connection[Hold]:
+    """A page of holds that are the viewer's to see, with what may be asked about them."""
+    loaded = context.loaded
+    for hold in page.items:
+        loaded.holds.put(hold.ref, hold)
+    loaded.partners.want(hold.partner_id for hold in page.items)
+    loaded.balances.want(hold.ref.member_id for hold in page.items)
+    loaded.transactions.want(hold.ref for hold in page.items)
+    made: Connection[Hold] = connection(
+        page, [holding.key_of(hold) for hold in page.items], [Hold.of(hold.ref) for hold in page.items]
+    )
+    return made

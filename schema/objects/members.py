@@ -15,11 +15,11 @@ from schema.cost import FEW, PAGE, Cost
 from schema.ids import to_global
 from schema.inputs import NOBODY, TransactionFilter
 from schema.objects.identifiers import Identifier
-from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page, connection
+from schema.objects.nodes import After, Before, Connection, First, Last, Node, asked_page
 from schema.objects.partners import Partner, partner_of
 from schema.objects.transaction_pages import transactions_page
 from schema.objects.transactions import Transaction
-from schema.viewer import READS_HISTORY
+from schema.viewer import READS_HISTORY, READS_IDENTIFIERS
 
 if TYPE_CHECKING:
     from schema.objects.holds import Hold
@@ -188,12 +188,15 @@ class Member(Node):
         return Balance(member_id=self.member_id, whole=found)
 
     @strawberry.field(
-        description="What the member is known by. A partner sees its own references and no others.",
+        description="What the member is known by. A partner sees its own references and no others, by a token"
+        " that may read or write members.",
         directives=[FEW],
     )
     def identifiers(self, info: Info) -> list[Identifier]:
         """What the viewer may know of them."""
         viewer = info.context.viewer
+        if not viewer.has(*READS_IDENTIFIERS):
+            return []
         return [
             Identifier.of(one, one.identifier)
             for one in identifier_changes.linked_identifiers(info.context.session, self.member_id)
@@ -234,18 +237,13 @@ class Member(Node):
         self, info: Info, first: First = None, after: After = None, last: Last = None, before: Before = None
     ) -> Connection[Annotated["Hold", strawberry.lazy("schema.objects.holds")]]:
         """Holds, open and ended."""
-        from schema.objects.holds import Hold  # noqa: PLC0415 - each of the two types has fields of the other
+        from schema.objects.holds import holds_page  # noqa: PLC0415 - each of the two types has fields of the other
 
         context = info.context
         asked = asked_page(first=first, after=after, last=last, before=before, key_length=holding.KEY_LENGTH)
         whose = self.member_id if context.viewer.has(*READS_HISTORY) else NOBODY
         page = holding.list_holds(context.session, whose, asked, partner_id=context.viewer.partner_id)
-        for hold in page.items:
-            context.loaded.holds.put(hold.ref, hold)
-        made: Connection[Hold] = connection(
-            page, [holding.key_of(hold) for hold in page.items], [Hold.of(hold.ref) for hold in page.items]
-        )
-        return made
+        return holds_page(context, page)
 
     @strawberry.field(description="The household pool that the member is in; to the member and the operator.")
     def pool(self, info: Info) -> Annotated["Pool", strawberry.lazy("schema.objects.pools")] | None:

@@ -1,9 +1,11 @@
 """Relay: objects that can be fetched again by id, and lists in pages."""
 
-from typing import Annotated, Any, Generic, TypeVar
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import strawberry
 
+from coalition.errors import InvalidInput
 from coalition.paging import Page, PageRequest, cursor_of, page_request
 
 T = TypeVar("T")
@@ -15,6 +17,15 @@ First = Annotated[
 After = Annotated[str | None, strawberry.argument(description="Only what comes after this cursor.")]
 Last = Annotated[int | None, strawberry.argument(description="How many from the end, 1 to 100.")]
 Before = Annotated[str | None, strawberry.argument(description="Only what comes before this cursor.")]
+
+
+MOST_PARTS: Final = 100
+"""How many of a list that is no connection are answered at once."""
+FirstParts = Annotated[int, strawberry.argument(description="How many, 1 to 100; 100 where nothing is said.")]
+SkippedParts = Annotated[
+    int,
+    strawberry.argument(description="So many from the start are left out: for those after the first 100."),
+]
 
 
 @strawberry.interface(description="An object that `node` fetches again by its id.")
@@ -71,3 +82,12 @@ def connection(page: Page[Any], keys: list[tuple[str, ...]], nodes: list[Any]) -
             end_cursor=cursors[-1] if cursors else None,
         ),
     )
+
+
+def part_of(found: Sequence[T], *, first: int, skip: int) -> Sequence[T]:
+    """So many of a list that only grows at its end; InvalidInput where that makes no sense."""
+    if not 1 <= first <= MOST_PARTS:
+        raise InvalidInput(f"first must be from 1 to {MOST_PARTS}", field=("first",))
+    if skip < 0:
+        raise InvalidInput("skip must not be negative", field=("skip",))
+    return found[skip : skip + first]

@@ -6,7 +6,6 @@ from decimal import Decimal
 import strawberry
 
 from coalition.ids import NETWORK, PartnerId, PartyId
-from coalition.paging import page_of
 from partners import agreements, directory, funding, stores
 from schema.context import Info
 from schema.cost import FEW, PAGE
@@ -131,7 +130,7 @@ class Partner(Node):
         """Its terms."""
         if not info.context.viewer.sees_terms_of(self.partner_id):
             return None
-        found = agreements.list_agreements(info.context.session, self.partner_id)  # type: ignore[arg-type]
+        found = info.context.loaded.terms.get(PartnerId(self.partner_id)) or []
         return [Agreement.of(terms) for terms in found]
 
     @strawberry.field(
@@ -146,17 +145,8 @@ class Partner(Node):
         if not info.context.viewer.sees_terms_of(self.partner_id):
             return None
         asked = asked_page(first=first, after=after, last=last, before=before)
-        page = page_of(
-            asked,
-            lambda limit: stores.list_stores(
-                info.context.session,
-                PartnerId(self.partner_id),
-                limit=limit,
-                after=asked.after[0] if asked.after else None,
-                before=asked.before[0] if asked.before else None,
-                backwards=asked.backwards,
-            ),
-        )
+        page = info.context.loaded.stores.get((PartnerId(self.partner_id), asked))
+        assert page is not None, "a page may be empty, and is one"
         made: Connection[Store] = connection(
             page, [(one.code,) for one in page.items], [Store.of(one) for one in page.items]
         )

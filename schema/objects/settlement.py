@@ -11,11 +11,12 @@ from coalition import windows
 from coalition.amounts import Points, round_money
 from coalition.ids import NETWORK, PartyId
 from schema.context import Info
-from schema.cost import FEW
+from schema.cost import FEW, Cost
 from schema.enums import Kind, RunState
 from schema.ids import to_global
 from schema.objects.money import Money
 from schema.objects.nodes import Node
+from schema.viewer import Viewer
 from settlement import reads
 
 
@@ -104,7 +105,11 @@ class LiabilityCell:
     issuer: Party = strawberry.field(description="Who issued them.")
     redeemer: Party = strawberry.field(description="Where they were redeemed.")
     points: Points = strawberry.field(description="How many, less those that reversals gave back.")
-    amount: Money = strawberry.field(description="The redeemer's R times the points; informative.")
+    amount: Money | None = strawberry.field(
+        description="The redeemer's R times the points; informative: what is owed are the obligations. To a"
+        " partner, and in its statement, null where another redeemed them: R is that one's own, and the"
+        " network pays it."
+    )
 
 
 @strawberry.type(description="Who redeemed whose points in one window.")
@@ -153,7 +158,9 @@ class SettlementRun(Node):
     net: Money = strawberry.field(description="The sum of what partners receive in the end.")
     saved: Money = strawberry.field(description="What netting spared from being paid to and fro.")
 
-    @strawberry.field(description="Each party's position; they sum to zero.", directives=[FEW])
+    @strawberry.field(
+        description="Each party's position; they sum to zero.", directives=[FEW, Cost(weight=5)]
+    )
     def positions(self, info: Info) -> list[Position]:
         """Nets."""
         books = info.context.books(self.run)
@@ -162,7 +169,7 @@ class SettlementRun(Node):
             for party, position in books.positions.items()
         ]
 
-    @strawberry.field(description="All obligations.", directives=[FEW])
+    @strawberry.field(description="All obligations.", directives=[FEW, Cost(weight=5)])
     def lines(self, info: Info) -> list[ObligationLine]:
         """Lines."""
         books = info.context.books(self.run)
@@ -184,10 +191,14 @@ class SettlementRun(Node):
         )
 
 
+def sees_runs(viewer: Viewer) -> bool:
+    """Whether runs may be seen: they hold every partner's lines."""
+    return viewer.is_operator or viewer.is_finance
+
+
 def visible_run(info: Info, business_date: dt.date) -> SettlementRun | None:
-    """The window's run, to the operator and finance: it holds every partner's lines."""
-    viewer = info.context.viewer
-    if not (viewer.is_operator or viewer.is_finance):
+    """The window's run, to the operator and finance."""
+    if not sees_runs(info.context.viewer):
         return None
     run = reads.run_in_force(info.context.session, business_date=business_date)
     return None if run is None else SettlementRun.of(run)
@@ -225,13 +236,15 @@ def line_of(line: reads.Obligation, parties: Mapping[PartyId, reads.Party], curr
     )
 
 
-def cell_of(cell: reads.Cell, parties: Mapping[PartyId, reads.Party], currency: str) -> LiabilityCell:
-    """As the API shows it."""
+def cell_of(
+    cell: reads.Cell, parties: Mapping[PartyId, reads.Party], currency: str, *, to: PartyId | None
+) -> LiabilityCell:
+    """As the API shows it to a partner, or, without one, to finance."""
     return LiabilityCell(
         issuer=party_of(parties[cell.issuer]),
         redeemer=party_of(parties[cell.redeemer]),
         points=Points(cell.points),
-        amount=money(cell.amount, currency),
+        amount=money(cell.amount, currency) if cell.tells_amount(to) else None,
     )
 
 
@@ -244,7 +257,10 @@ def statement_of(statement: reads.Statement) -> Statement:
         digest=run.digest,
         position=position_of(statement.party, statement.position, run.currency),
         lines=[line_of(line, statement.counterparties, run.currency) for line in statement.lines],
-        matrix=[cell_of(cell, statement.counterparties, run.currency) for cell in statement.matrix],
+        matrix=[
+            cell_of(cell, statement.counterparties, run.currency, to=statement.party.party_id)
+            for cell in statement.matrix
+        ],
         csv=statement.as_csv,
         json=statement.as_json,
     )

@@ -14,12 +14,12 @@ from coalition.ids import LotId, PartyId
 from coalition.ledger import Posting, TransactionRef
 from coalition.programme import get_programme
 from schema.context import Info
-from schema.cost import FEW, Cost
+from schema.cost import FEW_PARTS, PARTS, Cost
 from schema.enums import TransactionKind
 from schema.explaining import explain
 from schema.ids import to_global, transaction_id
 from schema.objects.money import Money
-from schema.objects.nodes import Node
+from schema.objects.nodes import MOST_PARTS, FirstParts, Node, SkippedParts, part_of
 from schema.objects.partners import Partner, partner_of
 
 if TYPE_CHECKING:
@@ -232,10 +232,12 @@ class Transaction(Node):
         """What a reversal did not find."""
         return self._record(info).missing_points
 
-    @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW])
-    def reversed_by(self, info: Info) -> list["Transaction"]:
+    @strawberry.field(description="What undid it, or parts of it, in their order.", directives=[FEW_PARTS])
+    def reversed_by(
+        self, info: Info, first: FirstParts = MOST_PARTS, skip: SkippedParts = 0
+    ) -> list["Transaction"]:
         """What undid it."""
-        found = info.context.loaded.reversals.get(self.ref) or []
+        found = part_of(info.context.loaded.reversals.get(self.ref) or [], first=first, skip=skip)
         info.context.loaded.transactions.want(one.ref for one in found)
         return [Transaction.of_ref(one.ref) for one in found]
 
@@ -282,15 +284,13 @@ class Transaction(Node):
         return info.context.loaded.words.get((record.ref.member_id, record.words))
 
     @strawberry.field(
-        description="Its legs. A partner sees those of lots that it issued itself, and no others.",
-        directives=[FEW],
+        description="Its legs, entryCount of them. A partner sees those of lots that it issued itself, and no"
+        " others.",
+        directives=[PARTS],
     )
-    def entries(self, info: Info) -> list[Entry]:
+    def entries(self, info: Info, first: FirstParts = MOST_PARTS, skip: SkippedParts = 0) -> list[Entry]:
         """The legs that the viewer may see."""
-        viewer = info.context.viewer
-        found = [
-            entry for entry in info.context.loaded.entries.get(self.ref) or [] if viewer.owns(entry.issuer_id)
-        ]
+        found = part_of(self._legs(info), first=first, skip=skip)
         info.context.loaded.partners.want(entry.issuer_id for entry in found if entry.issuer_id)
         return [
             Entry(
@@ -302,6 +302,20 @@ class Transaction(Node):
             )
             for entry in found
         ]
+
+    @strawberry.field(
+        description="How many legs it has, as far as you may see them: of a merge or a day on which points"
+        " expire they can be thousands.",
+        directives=[Cost(weight=1)],
+    )
+    def entry_count(self, info: Info) -> int:
+        """How many there are to see."""
+        return len(self._legs(info))
+
+    def _legs(self, info: Info) -> list[history.Entry]:
+        viewer = info.context.viewer
+        found = info.context.loaded.entries.get(self.ref) or []
+        return [entry for entry in found if viewer.owns(entry.issuer_id)]
 
     @strawberry.field(
         description="That it is in its window, for anyone to check; null until the window is sealed, in the"
@@ -322,8 +336,8 @@ class Transaction(Node):
 
     @strawberry.field(
         description="In plain words: which rule gave what, when it expires, and who funded it. A partner"
-        " reads of"
-        " what it issued itself; the member and the operator read all.",
+        " reads of what it issued itself, and of other partners that fund it not who they are; the member and"
+        " the operator read all.",
         directives=[Cost(weight=2)],
     )
     def explanation(self, info: Info) -> str:

@@ -32,10 +32,14 @@ class RefusalFilter:
     until: dt.datetime | None = strawberry.field(default=None, description="Before this moment.")
 
 
+def _partner(context: Context, code: str) -> PartnerId:
+    return directory.get_partner_by_code(context.session, code).partner_id
+
+
 def _wanted(context: Context, asked: RefusalFilter) -> refusals.RefusedFilter:
     partner_id = context.viewer.partner_id
     if partner_id is None and asked.partner is not None:
-        partner_id = directory.get_partner_by_code(context.session, asked.partner).partner_id
+        partner_id = _partner(context, asked.partner)
     return refusals.RefusedFilter(
         code=None if asked.code is None else str(asked.code.name),
         partner_id=partner_id,
@@ -78,6 +82,10 @@ class GuardQueries:
         state: Annotated[
             ReviewState, strawberry.argument(description="Only those that stand so.")
         ] = ReviewState.WAITING,
+        partner: Annotated[
+            str | None, strawberry.argument(description="Only this partner's, by its code.")
+        ] = None,
+        member: Annotated[MemberBy | None, strawberry.argument(description="Only of this member.")] = None,
         first: First = None,
         after: After = None,
         last: Last = None,
@@ -88,7 +96,16 @@ class GuardQueries:
         asked = asked_page(
             first=first, after=after, last=last, before=before, key_length=reviewing.KEY_LENGTH
         )
-        page = reviewing.list_reviews(context.session, asked, state=state)
+        of = None if partner is None else _partner(context, partner)
+        page = reviewing.list_reviews(
+            context.session,
+            asked,
+            state=state,
+            partner_id=of,
+            member_id=None
+            if member is None
+            else member.resolve(context.session, partner_id=of or NETWORK, in_use=False),
+        )
         context.loaded.partners.want(one.partner_id for one in page.items)
         context.loaded.balances.want(one.member_id for one in page.items)
         made: Connection[Review] = connection(
@@ -125,6 +142,6 @@ class GuardQueries:
         made: Connection[RegisteredRefusal] = connection(
             page,
             [refusals.key_of(one) for one in page.items],
-            [RegisteredRefusal.of(one, with_facts=viewer.is_operator) for one in page.items],
+            [RegisteredRefusal.of(one, whole=viewer.is_operator) for one in page.items],
         )
         return made

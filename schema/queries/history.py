@@ -1,13 +1,14 @@
-"""Transactions: one by name, or a page of those that the viewer may see."""
+"""Transactions: one by name, or a page of those that the viewer may see; and the holds that are open."""
 
 from collections.abc import Callable
 from typing import Annotated, Any, Final
 
 import strawberry
 
-from coalition import history
+from coalition import history, holding
 from coalition.keys import MAX_KEY
 from coalition.ledger import TransactionRef
+from partners import directory
 from partners.scopes import Scope
 from schema.context import Context, Info
 from schema.cost import PAGE, Cost
@@ -18,7 +19,8 @@ from schema.inputs import (
     TransactionByReceipt,
     TransactionFilter,
 )
-from schema.objects.nodes import After, Before, Connection, First, Last
+from schema.objects.holds import Hold, holds_page
+from schema.objects.nodes import After, Before, Connection, First, Last, asked_page
 from schema.objects.transaction_pages import transactions_page
 from schema.objects.transactions import Transaction
 from schema.viewer import READS_HISTORY, Requires
@@ -58,7 +60,7 @@ def _by_key(context: Context, by: TransactionByKey) -> TransactionRef | None:
 
 @strawberry.type
 class HistoryQueries:
-    """Transactions."""
+    """Transactions and open holds."""
 
     @strawberry.field(
         description="One transaction, for a till that lost its answer: by id, or by your own receipt line or"
@@ -104,3 +106,35 @@ class HistoryQueries:
     ) -> Connection[Transaction]:
         """A page of transactions."""
         return transactions_page(info, filter, first=first, after=after, last=last, before=before)
+
+    @strawberry.field(
+        description="Holds that are open, over all members, the newest first: what a partner set aside and"
+        " can still capture or void, a member's own, or to the operator all. Those that ended are"
+        " Member.holds.",
+        extensions=[Requires(*READS_HISTORY)],
+        directives=[PAGE, Cost(weight=5)],
+    )
+    def open_holds(  # noqa: PLR0917 - Relay's arguments
+        self,
+        info: Info,
+        partner: Annotated[
+            str | None,
+            strawberry.argument(
+                description="Only this partner's, by its code; a partner sees its own in any case."
+            ),
+        ] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[Hold]:
+        """A page of holds."""
+        context = info.context
+        asked = asked_page(first=first, after=after, last=last, before=before, key_length=holding.KEY_LENGTH)
+        whose = context.viewer.partner_id
+        if whose is None and partner is not None:
+            whose = directory.get_partner_by_code(context.session, partner).partner_id
+        page = holding.list_holds(
+            context.session, context.viewer.member_id, asked, partner_id=whose, state="open"
+        )
+        return holds_page(context, page)

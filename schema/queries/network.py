@@ -119,6 +119,7 @@ class NetworkQueries:
             return [only] if only is not None and inside else []
 
         page = page_of(asked, fetch)
+        context.loaded.terms.want(one.partner_id for one in page.items)
         made: Connection[Partner] = connection(
             page, [(one.code,) for one in page.items], [Partner.of(one) for one in page.items]
         )

@@ -5,14 +5,16 @@ from typing import Annotated, Final
 
 import strawberry
 
+from coalition import clock
 from coalition.errors import InvalidInput, WindowUnknown
 from coalition.ids import PartyId
+from coalition.paging import Page
 from coalition.programme import get_programme
 from coalition.windows import find_window
 from partners import directory
 from partners.scopes import Scope
 from schema.context import Context, Info
-from schema.cost import PAGE, Cost
+from schema.cost import PAGE, Cost, ListSize
 from schema.objects.forecast import ForecastMonth
 from schema.objects.nodes import After, Before, Connection, First, Last, asked_page, connection
 from schema.objects.settlement import (
@@ -21,6 +23,7 @@ from schema.objects.settlement import (
     SettlementWindow,
     Statement,
     cell_of,
+    sees_runs,
     statement_of,
     visible_run,
 )
@@ -34,7 +37,6 @@ READS_SETTLEMENT: Final = (
     Scope.SETTLEMENT_APPROVE,
     Scope.PROGRAMME_ADMIN,
 )
-_MOST_MONTHS: Final = 120
 BusinessDate = Annotated[dt.date, strawberry.argument(description="The window's business date.")]
 
 
@@ -106,6 +108,39 @@ class SettlementQueries:
         return visible_run(info, business_date)
 
     @strawberry.field(
+        description="The runs, those of the newest window first, and of one window the last calculated, with"
+        " those that were superseded. None to partners: theirs is `statement`.",
+        extensions=[Requires(*READS_SETTLEMENT)],
+        directives=[PAGE],
+    )
+    def settlement_runs(  # noqa: PLR0917 - Relay's arguments
+        self,
+        info: Info,
+        since: Annotated[
+            dt.date | None, strawberry.argument(description="Of windows from this business date on.")
+        ] = None,
+        until: Annotated[
+            dt.date | None, strawberry.argument(description="Of windows up to this business date.")
+        ] = None,
+        first: First = None,
+        after: After = None,
+        last: Last = None,
+        before: Before = None,
+    ) -> Connection[SettlementRun]:
+        """A page of runs."""
+        context = info.context
+        asked = asked_page(
+            first=first, after=after, last=last, before=before, key_length=reads.RUN_KEY_LENGTH
+        )
+        page: Page[reads.Run] = Page(items=[], has_next=False, has_previous=False)
+        if sees_runs(context.viewer):
+            page = reads.runs_page(context.session, asked, since=since, until=until)
+        made: Connection[SettlementRun] = connection(
+            page, [reads.run_key(one) for one in page.items], [SettlementRun.of(one) for one in page.items]
+        )
+        return made
+
+    @strawberry.field(
         description="A partner's statement of a window: its own, or to finance the named partner's. Null"
         " where there"
         " is none. The files can be fetched too: GET /statements/{businessDate}.csv or .json.",
@@ -132,7 +167,8 @@ class SettlementQueries:
         description="What will expire and mature in the months to come, by issuer and month, as things stand"
         " now; to a partner what it issued itself.",
         extensions=[Requires(*READS_SETTLEMENT)],
-        directives=[Cost(weight=50)],
+        # It reads every lot there is, once for a request. A year of ten issuers has so many rows.
+        directives=[Cost(weight=1_000), ListSize(assumed_size=forecast.MOST_MONTHS)],
     )
     def expiry_forecast(
         self,
@@ -140,13 +176,17 @@ class SettlementQueries:
         months: Annotated[int, strawberry.argument(description="How many, from this one on: 1 to 120.")] = 12,
     ) -> list[ForecastMonth]:
         """What finance asks before it happens."""
-        if not 1 <= months <= _MOST_MONTHS:
-            raise InvalidInput(f"months must be from 1 to {_MOST_MONTHS}", field=("months",))
-        session = info.context.session
-        found = forecast.expiry_forecast(session, months=months, issuer_id=info.context.viewer.partner_id)
-        currency = get_programme(session).currency
-        info.context.loaded.partners.want(row.issuer_id for row in found)
-        return [ForecastMonth.of(row, currency) for row in found]
+        if not 1 <= months <= forecast.MOST_MONTHS:
+            raise InvalidInput(f"months must be from 1 to {forecast.MOST_MONTHS}", field=("months",))
+        context = info.context
+        programme = get_programme(context.session)
+        found = forecast.up_to(
+            context.loaded.forecasts.get(context.viewer.partner_id) or [],
+            months=months,
+            today=clock.now(context.session).astimezone(programme.tz).date(),
+        )
+        context.loaded.partners.want(row.issuer_id for row in found)
+        return [ForecastMonth.of(row, programme.currency) for row in found]
 
     @strawberry.field(
         description="Who redeemed whose points in a window; to a partner its own row and column. Null where"
@@ -168,7 +208,7 @@ class SettlementQueries:
             business_date=business_date,
             digest=run.digest,
             cells=[
-                cell_of(cell, books.parties, run.currency)
+                cell_of(cell, books.parties, run.currency, to=own)
                 for cell in books.matrix
                 if own is None or own in (cell.issuer, cell.redeemer)
             ],

@@ -107,7 +107,7 @@ class Meter:
     ) -> Measure:
         """What the operation unfolds to; without its variables, pages are reckoned at their default."""
         self._known = {}
-        self._variables = variables or {}
+        self._variables = {} if variables is None else {**_defaults(operation), **variables}
         root = {
             OperationType.QUERY: self._schema.query_type,
             OperationType.MUTATION: self._schema.mutation_type,
@@ -209,6 +209,15 @@ class Meter:
 
     def _type(self, name: str) -> Any:
         return self._schema.type_map.get(name)
+
+
+def _defaults(operation: OperationDefinitionNode) -> dict[str, Any]:
+    """The numbers that the operation gives its variables where the request says nothing."""
+    return {
+        one.variable.name.value: int(one.default_value.value)
+        for one in operation.variable_definitions or ()
+        if isinstance(one.default_value, IntValueNode) and len(one.default_value.value) < len("1000000000")
+    }
 
 
 def _counted(inner: Measure) -> Measure:

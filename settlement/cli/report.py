@@ -2,7 +2,7 @@
 
 import csv
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
@@ -138,7 +138,7 @@ def windows(*, form: str) -> None:
 @report.command(name="expiry-forecast")
 @click.option(
     "--months",
-    type=click.IntRange(1, 120),
+    type=click.IntRange(1, forecast.MOST_MONTHS),
     default=12,
     show_default=True,
     help="How many, from this one on.",
@@ -185,13 +185,17 @@ def runs(*, form: str) -> None:
                 "calculated_at": run.calculated_at,
                 "digest": run.digest,
             }
-            for run in reads.runs_page(session)
+            for run in _newest_runs(session)
         ]
     _print_rows(rows, form, "Settlement runs")
 
 
+def _newest_runs(session: Session) -> Sequence[reads.Run]:
+    return reads.runs_page(session, PageRequest(size=100)).items
+
+
 def _runs_in_force(session: Session) -> list[reads.Run]:
-    return [run for run in reads.runs_page(session) if run.state is not reads.RunState.SUPERSEDED]
+    return [run for run in _newest_runs(session) if run.state is not reads.RunState.SUPERSEDED]
 
 
 def _read(business_date: datetime | None) -> Books:

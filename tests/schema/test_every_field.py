@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from graphql import (
     is_leaf_type,
     is_required_argument,
 )
-from operating import TODAY
+from operating import TODAY, statements_of
 
 from coalition.ids import MemberId
 from schema import graph
@@ -241,3 +242,29 @@ def test_the_forecast_is_finances_whole_and_a_partners_own(api: Api) -> None:
         assert error["extensions"]["code"] == "INVALID_INPUT"
     [error] = api.member(member).send(query, {"months": 6}).json()["errors"]
     assert error["extensions"]["code"] == "FORBIDDEN"
+
+
+def test_the_forecast_is_read_once_for_a_request_and_costs_what_it_takes(api: Api) -> None:
+    grocer, baker = api.coalition.trading("grocer", expiry_months=2), api.coalition.trading("baker")
+    member, finance = api.coalition.member(of=grocer), api.finance()
+    for partner in (grocer, baker):
+        api.coalition.issue(member, partner, points=5)
+    api.coalition.set_clock(datetime(2026, 4, 10, tzinfo=UTC))
+    api.coalition.issue(member, grocer, points=5)
+    terms = "month issuer { code agreements { version } }"
+    with statements_of(api.coalition.database) as sent:
+        seen = finance.ask(
+            f"{{ one: expiryForecast(months: 2) {{ {terms} }} all: expiryForecast {{ {terms} }} }}"
+        )
+    assert [len(seen[name]) for name in ("one", "all")] == [1, 2]
+    assert seen["one"][0] in seen["all"]
+    assert sum("FROM ledger.lot" in one for one in sent) == 1
+    assert sum("ORDER BY partners.agreement.version" in one for one in sent) == 1
+    with statements_of(api.coalition.database) as sent:
+        seen = finance.ask("{ expiryForecast(months: 60) { issuer { stores { nodes { code } } } } }")
+    assert len(seen["expiryForecast"]) == 3
+    assert sum("FROM partners.store" in one for one in sent) == 2
+
+    many = " ".join(f"a{number}: expiryForecast {{ month }}" for number in range(6))
+    [error] = finance.send(f"{{ {many} }}").json()["errors"]
+    assert error["extensions"]["code"] == "TOO_COSTLY"

@@ -26,7 +26,8 @@ RELEASE = """mutation($input: ReleaseReviewInput!) { releaseReview(input: $input
     review { id state decidedBy } userErrors { code field } } }"""
 REJECT = """mutation($input: RejectReviewInput!) { rejectReview(input: $input) {
     review { id state } userErrors { code field } } }"""
-REVIEWS = """query($state: ReviewState! = WAITING) { reviews(state: $state) { nodes {
+REVIEWS = """query($state: ReviewState! = WAITING, $partner: String, $member: MemberBy) {
+    reviews(state: $state, partner: $partner, member: $member) { nodes {
     id state kind points store limit facts member { id } partner { code } transaction { points } } } }"""
 BLOCK = """mutation($input: BlockMemberInput!) { blockMember(input: $input) { member { id } userErrors { code } } }"""
 UNBLOCK = """mutation($input: UnblockMemberInput!) { unblockMember(input: $input) { member { id } userErrors { code } } }"""
@@ -183,6 +184,7 @@ def test_a_quote_asks_the_limits_and_moves_nothing(api: Api, till: Caller) -> No
 
 def test_a_wish_under_review_waits_is_released_and_posted(api: Api, till: Caller) -> None:
     operator = api.operator()
+    api.coalition.partner("baker")
     operator.do(LIMIT, **RULE, action="REVIEW")
     member = enrolled(till)
     wish = {"member": named(member), "points": 60, "receipt": RECEIPT, "idempotencyKey": "k"}
@@ -196,6 +198,14 @@ def test_a_wish_under_review_waits_is_released_and_posted(api: Api, till: Caller
     [waiting] = operator.ask(REVIEWS)["reviews"]["nodes"]
     assert (waiting["points"], waiting["store"], waiting["partner"]) == ("60", "s1", {"code": "grocer"})
     assert (waiting["member"], waiting["transaction"]) == ({"id": member}, None)
+    for wanted, found in (
+        ({"partner": "grocer", "member": named(member)}, [waiting]),
+        ({"member": {"identifier": {"kind": "CARD", "value": "CARD-0001"}}}, [waiting]),
+        ({"member": named(enrolled(till, "CARD-0002"))}, []),
+        ({"member": named("nonsense")}, []),
+        ({"partner": "baker"}, []),
+    ):
+        assert operator.ask(REVIEWS, **wanted)["reviews"]["nodes"] == found
     released = operator.do(RELEASE, review=waiting["id"])["review"]
     assert released["state"] == "RELEASED"
     assert till.do(ISSUE, **wish)["transaction"] == {"points": "60"}
@@ -354,7 +364,7 @@ def test_the_register_tells_the_operator_all_and_a_partner_its_own(api: Api, til
 
     own = till.ask(REFUSALS)["refusals"]["nodes"]
     assert [one["code"] for one in own] == ["MEMBER_UNKNOWN", "INSUFFICIENT_POINTS"]
-    assert {one["facts"] for one in own} == {None}
+    assert {(one["facts"], one["unwritten"]) for one in own} == {(None, None)}
     assert till.ask(REFUSALS, filter={"partner": "stranger"})["refusals"]["nodes"] == own
     by_member = operator.ask(REFUSALS, filter={"member": named(member), "partner": "stranger"})
     assert [one["points"] for one in by_member["refusals"]["nodes"]] == ["6"]

@@ -136,6 +136,8 @@ def test_cost_is_reported(caller: Caller) -> None:
     assert cost == {"requested": 51, "limit": 5_000}
     by_variable = caller.send("query($n: Int) { partners(first: $n) { nodes { code } } }", {"n": 7})
     assert by_variable.json()["extensions"]["cost"]["requested"] == 8
+    by_default = caller.send("query($n: Int = 100) { partners(first: $n) { nodes { code } } }")
+    assert by_default.json()["extensions"]["cost"]["requested"] == 101
 
 
 # -- limits ---------------------------------------------------------------------------------------

@@ -276,8 +276,12 @@ def test_no_cursor_counts_what_others_posted_in_between(api: Api) -> None:
 
 
 NESTED = """mutation($input: IssuePointsInput!) { issuePoints(input: $input) {
-    transaction { member { balance { available } transactions { nodes { id } } holds { nodes { id } } } }
+    transaction { member { balance { available } transactions { nodes { id } } holds { nodes { id } }
+    identifiers { kind value } } }
     userErrors { code } } }"""
+LINK = """mutation($input: LinkIdentifierInput!) { linkIdentifier(input: $input) {
+    member { identifiers { kind value } } userErrors { code } } }"""
+REFERENCE = {"kind": "PARTNER_REFERENCE", "value": "Ada Byron, 12 St James's Square"}
 
 
 def test_a_token_that_reads_no_members_reads_no_history_by_way_of_what_it_posts(api: Api) -> None:
@@ -290,15 +294,21 @@ def test_a_token_that_reads_no_members_reads_no_history_by_way_of_what_it_posts(
         points=3,
         idempotencyKey="held",
     )
+    # Who may link sees what is linked.
+    writer = api.client_of(grocer, frozenset({Scope.MEMBERS_WRITE}))
+    linked = writer.do(LINK, member=named(member), identifier=REFERENCE)["member"]
+    assert linked == {"identifiers": [REFERENCE]}
     till = api.client_of(grocer, frozenset({Scope.POINTS_ISSUE}))
     told = till.do(NESTED, member=named(member), points=5, idempotencyKey="issued")
     assert told["transaction"]["member"] == {
         "balance": {"available": "11"},
         "transactions": {"nodes": []},
         "holds": {"nodes": []},
+        "identifiers": [],
     }
     told = everything.do(NESTED, member=named(member), points=5)["transaction"]["member"]
     assert (len(told["transactions"]["nodes"]), len(told["holds"]["nodes"])) == (4, 1)
+    assert told["identifiers"] == [REFERENCE]
 
 
 def test_what_a_household_has_is_told_to_who_redeems_and_to_no_other_partner(api: Api) -> None:
@@ -320,3 +330,110 @@ def test_what_a_household_has_is_told_to_who_redeems_and_to_no_other_partner(api
         (api.operator(), "77"),
     ):
         assert caller.ask(query, by=by)["member"]["balance"] == {"available": "0", "pooled": pooled}
+
+
+def test_who_funds_a_plan_too_is_told_to_the_member_and_not_to_the_issuer(api: Api) -> None:
+    grocer, *_ = (api.coalition.trading(code) for code in ("grocer", "baker", "florist"))
+    member_id = api.coalition.member(of=grocer)
+    member, till = str(to_global("Member", member_id)), api.client_of(grocer)
+    plan = """mutation($input: PublishFundingPlanInput!) { publishFundingPlan(input: $input) {
+        userErrors { code } } }"""
+    shares = {
+        "two": {"baker": 500_000, "grocer": 300_000, None: 200_000},
+        "three": {"baker": 500_000, "grocer": 300_000, "florist": 200_000},
+    }
+    for code, parts in shares.items():
+        given = [{"partner": partner, "ppm": ppm} for partner, ppm in parts.items()]
+        assert codes(api.operator().do(plan, code=code, name=code, parts=given)) == []
+    query = "query($id: ID!) { node(id: $id) { ... on Transaction { explanation } } }"
+    for code, to_issuer, to_member in (
+        (
+            "two",
+            "Grocer 30 %, the network 20 %, another partner 50 %.",
+            "Baker 50 %, Grocer 30 %, the network 20 %.",
+        ),
+        ("three", "Grocer 30 %, other partners 70 %.", "Baker 50 %, Grocer 30 %, Florist 20 %."),
+    ):
+        issued = till.issue(member, points=10, fundingPlan=code)["transaction"]["id"]
+        for caller, told in ((till, to_issuer), (api.member(member_id), to_member)):
+            explained = caller.ask(query, id=issued)["node"]["explanation"]
+            assert explained.endswith(f"They are funded by plan {code}: {told}")
+
+
+AUTHORIZE = """mutation($input: AuthorizeRedemptionInput!) { authorizeRedemption(input: $input) {
+    hold { id } userErrors { code } } }"""
+VOID = "mutation($input: VoidRedemptionInput!) { voidRedemption(input: $input) { userErrors { code } } }"
+OPEN = """query($partner: String, $first: Int, $after: String) {
+    openHolds(partner: $partner, first: $first, after: $after) {
+        nodes { id state partner { code } member { id } } pageInfo { hasNextPage endCursor } } }"""
+
+
+def test_open_holds_over_all_members_are_a_partners_own_and_a_members_own(api: Api) -> None:
+    grocer, baker = api.coalition.trading("grocer"), api.coalition.trading("baker")
+    ada, ben = api.coalition.member(of=grocer), api.coalition.member(of=grocer)
+    at_grocer, at_baker = api.client_of(grocer), api.client_of(baker)
+
+    def held(till: Caller, member: MemberId) -> str:
+        by = named(str(to_global("Member", member)))
+        api.coalition.pass_time(seconds=1)
+        return str(till.do(AUTHORIZE, member=by, points=5)["hold"]["id"])
+
+    for member in (ada, ben):
+        api.coalition.issue(member, grocer, points=100)
+    first, ended, theirs, second = (
+        held(till, member)
+        for till, member in ((at_grocer, ada), (at_grocer, ben), (at_baker, ada), (at_grocer, ben))
+    )
+    assert codes(at_grocer.do(VOID, holdId=ended)) == []
+
+    def seen(caller: Caller, **wanted: Any) -> list[str]:
+        return [one["id"] for one in caller.ask(OPEN, **wanted)["openHolds"]["nodes"]]
+
+    assert seen(at_grocer) == seen(at_grocer, partner="baker") == [second, first]
+    assert seen(at_baker) == [theirs]
+    assert seen(api.operator()) == [second, theirs, first]
+    assert seen(api.operator(), partner="baker") == [theirs]
+    assert seen(api.member(ada)) == [theirs, first]
+    assert seen(api.client_of(api.coalition.trading("florist"))) == []
+    page = at_grocer.ask(OPEN, first=1)["openHolds"]
+    assert (page["pageInfo"]["hasNextPage"], page["nodes"][0]["state"]) == (True, "OPEN")
+    assert seen(at_grocer, after=page["pageInfo"]["endCursor"]) == [first]
+    for caller in (api.client_of(grocer, frozenset({Scope.POINTS_REDEEM})), api.finance()):
+        [error] = caller.send(OPEN).json()["errors"]
+        assert error["extensions"]["code"] == "FORBIDDEN"
+
+
+LONG = """query($id: ID!, $first: Int! = 100, $skip: Int! = 0) { node(id: $id) { ... on Transaction {
+    points entryCount entries(first: $first, skip: $skip) { points issuer { code } } } } }"""
+
+
+def test_the_legs_of_a_transaction_are_told_in_parts_as_far_as_they_are_ones_own(api: Api) -> None:
+    grocer, baker = api.coalition.trading("grocer"), api.coalition.trading("baker")
+    member_id = api.coalition.member(of=grocer)
+    for _ in range(51):
+        api.coalition.issue(member_id, grocer, points=1)
+    at_baker, owner = api.client_of(baker), api.member(member_id)
+    api.coalition.issue(member_id, baker, points=1)
+    spent = at_baker.redeem(str(to_global("Member", member_id)), points=52)["transaction"]["id"]
+
+    def legs(caller: Caller, **wanted: Any) -> tuple[int, int]:
+        told = caller.ask(LONG, id=spent, **wanted)["node"]
+        return told["entryCount"], len(told["entries"])
+
+    assert (legs(owner), legs(owner, skip=100), legs(owner, skip=200)) == ((104, 100), (104, 4), (104, 0))
+    assert legs(owner, first=3) == (104, 3)
+    assert legs(at_baker) == (2, 2)
+    every = (
+        owner.ask(LONG, id=spent)["node"]["entries"] + owner.ask(LONG, id=spent, skip=100)["node"]["entries"]
+    )
+    assert sum(int(leg["points"]) for leg in every) == 0
+    bare = "query($id: ID!) { node(id: $id) { ... on Transaction { entries { points } reversedBy { id } } } }"
+    assert len(owner.ask(bare, id=spent)["node"]["entries"]) == 100
+    for wrong in ({"first": 0}, {"first": 101}, {"skip": -1}):
+        [error] = owner.send(LONG, {"id": spent, **wrong}).json()["errors"]
+        assert error["extensions"]["code"] == "INVALID_INPUT"
+    costs = [
+        owner.send(LONG, {"id": spent, **wanted}).json()["extensions"]["cost"]["requested"]
+        for wanted in ({"first": 3}, {"first": 50}, {})
+    ]
+    assert (costs[1] - costs[0], costs[2] - costs[1]) == (47, 50)

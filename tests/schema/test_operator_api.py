@@ -1,5 +1,6 @@
 """What the operator does through the API, and what members and finance see of it."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -232,7 +233,7 @@ def test_finance_sees_the_run_and_a_partner_its_cells(api: Api, tmp_path: Path) 
     query = """query($d: Date!) {
         settlementRun(businessDate: $d) { state gross { amount } net { amount } saved { amount }
             positions { party { code isNetwork } net { amount } } lines { kind points price } }
-        liabilityMatrix(businessDate: $d) { cells { issuer { code } redeemer { code } points } }
+        liabilityMatrix(businessDate: $d) { cells { issuer { code } redeemer { code } points amount { amount } } }
         settlementWindow(businessDate: $d) { state run { digest } }
         settlementWindows(first: 1) { nodes { state } pageInfo { hasNextPage } } }"""
     seen = api.finance().ask(query, d=TODAY.isoformat())
@@ -242,7 +243,29 @@ def test_finance_sees_the_run_and_a_partner_its_cells(api: Api, tmp_path: Path) 
     assert seen["settlementWindows"] == {"nodes": [{"state": "OPEN"}], "pageInfo": {"hasNextPage": True}}
     own = tills[2].ask(query, d=TODAY.isoformat())
     assert own["settlementRun"] is own["settlementWindow"]["run"] is None
-    assert [cell["issuer"]["code"] for cell in own["liabilityMatrix"]["cells"]] == ["florist"]
+    [cell] = own["liabilityMatrix"]["cells"]
+    assert (cell["issuer"]["code"], cell["redeemer"]["code"], cell["amount"]) == ("florist", "baker", None)
+    # What the baker is paid for a point, the baker and finance see.
+    for cells in (seen, tills[1].ask(query, d=TODAY.isoformat())):
+        assert all(cell["amount"] for cell in cells["liabilityMatrix"]["cells"])
+    papers = "query($d: Date!) { statement(businessDate: $d) { matrix { amount { amount } } json } }"
+    [paper, redeemers] = (till.ask(papers, d=TODAY.isoformat())["statement"] for till in (tills[2], tills[1]))
+    assert (paper["matrix"], "amount" in json.loads(paper["json"])["liabilityMatrix"][0]) == (
+        [{"amount": None}],
+        False,
+    )
+    assert all(cell["amount"] for cell in redeemers["matrix"])
+    runs = """query($since: Date, $after: String) { settlementRuns(first: 1, since: $since, after: $after) {
+        nodes { businessDate state digest positions { party { code } } } pageInfo { hasNextPage endCursor } } }"""
+    found = api.finance().ask(runs)["settlementRuns"]
+    assert [one["digest"] for one in found["nodes"]] == [seen["settlementWindow"]["run"]["digest"]]
+    assert len(found["nodes"][0]["positions"]) == 4
+    nothing = {"nodes": [], "pageInfo": {"hasNextPage": False, "endCursor": None}}
+    assert api.finance().ask(runs, after=found["pageInfo"]["endCursor"])["settlementRuns"] == nothing
+    assert api.finance().ask(runs, since="2026-03-03")["settlementRuns"] == nothing
+    assert tills[2].ask(runs)["settlementRuns"] == nothing
+    [error] = api.finance().send(runs, {"after": "WyJ4IiwieSIsInoiXQ"}).json()["errors"]
+    assert error["extensions"]["code"] == "INVALID_INPUT"
 
 
 def test_the_programme_and_the_viewer_are_told(api: Api) -> None:

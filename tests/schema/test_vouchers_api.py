@@ -142,6 +142,11 @@ def _forgeries(token: str) -> dict[str, str]:
         "no signature": ".".join([spelled({**part(header), "alg": "none"}), payload, ""]),
         "own key": jwt.encode({**part(header)}, claims, own, algorithms=["ES256"]),
         "unknown key": jwt.encode({**part(header), "kid": "x"}, claims, own, algorithms=["ES256"]),
+        "unknown key like ours": jwt.encode(
+            {**part(header), "kid": "A" * 43}, claims, own, algorithms=["ES256"]
+        ),
+        "half a character": ".".join([spelled({**part(header), "kid": "\ud800"}), payload, signature]),
+        "no text": ".".join([spelled({**part(header), "kid": "\u0000"}), payload, signature]),
         "cut": token[:-1],
         "nonsense": "nonsense",
         "nothing": "",

@@ -1,12 +1,13 @@
 """What others are told of a settlement: pages of windows, a partner's own statement."""
 
+import json
 from datetime import date, timedelta
 
 import pytest
 from night_driver import NightDriver
 from sqlalchemy import Engine, text
 
-from coalition.errors import WindowUnknown
+from coalition.errors import InvalidInput, WindowUnknown
 from coalition.ids import PartyId
 from coalition.paging import PageRequest
 from settlement import reads
@@ -42,6 +43,11 @@ def test_a_partner_sees_its_own_lines_and_cells_only(settled: NightDriver) -> No
     assert {line.kind.value for line in b.lines} == {"reimbursement"}
     assert len(a.matrix) == len(b.matrix) == 1
     assert c.matrix == ()
+    # What b is paid for a point is between it and the network.
+    assert a.matrix[0].redeemer == party(settled, "b")
+    for statement, told in ((a, False), (b, True)):
+        [cell] = json.loads(statement.as_json)["liabilityMatrix"]
+        assert (cell["points"], "amount" in cell) == ("600", told)
     assert {found.code for found in c.counterparties.values()} == {"c", "network"}
     for statement, others in ((a, ["c"]), (b, ["c"]), (c, ["a", "b"])):
         for other in others:
@@ -81,3 +87,23 @@ def test_windows_come_in_pages_newest_first(settled: NightDriver) -> None:
     assert page(size=2, after=(days[3].isoformat(),)) == (days[4:], True, False)
     assert page(size=2, backwards=True) == (days[3:], True, False)
     assert page(size=2, before=(days[3].isoformat(),), backwards=True) == (days[1:3], True, True)
+
+
+def test_runs_come_in_pages_newest_first_and_of_a_range_of_dates(settled: NightDriver) -> None:
+    for _ in range(3):
+        settled.settle(now=True)
+    days = [FIRST + timedelta(days=offset) for offset in range(3, -1, -1)]
+
+    def page(wanted: PageRequest, **between: date) -> list[reads.Run]:
+        with settled.database.reading() as session:
+            return list(reads.runs_page(session, wanted, **between).items)
+
+    every = page(PageRequest())
+    assert [run.business_date for run in every] == days
+    behind = reads.run_key(every[1])
+    assert page(PageRequest(after=behind)) == every[2:]
+    assert page(PageRequest(before=behind, backwards=True)) == every[:1]
+    assert page(PageRequest(), since=days[2], until=days[1]) == every[1:3]
+    for wrong in (("x", "y", "z"), (*behind[:2], "z")):
+        with pytest.raises(InvalidInput):
+            page(PageRequest(after=wrong))
