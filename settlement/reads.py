@@ -4,7 +4,7 @@ Whether the asker may see it is the asker's room's business; who is named here a
 only its own lines and cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -51,6 +51,7 @@ __all__ = [
     "get_statement",
     "last_settled",
     "run_in_force",
+    "runs_in_force",
     "runs_page",
     "window_key",
     "windows_page",
@@ -99,13 +100,27 @@ def windows_page(session: Session, request: PageRequest) -> Page[Window]:
     return page_of(request, fetch)
 
 
-def runs_page(session: Session, *, limit: int = 100, before: date | None = None) -> list[Run]:
-    """Runs, newest window first, superseded ones too."""
-    table = tables.run
-    query = select(table).order_by(table.c.business_date.desc(), table.c.calculated_at.desc()).limit(limit)
+def runs_page(session: Session, *, windows: int = 100, before: date | None = None) -> Page[Run]:
+    """The runs of so many windows that have any, the newest window first, superseded ones too."""
+    column = tables.run.c.business_date
+    having = select(column).distinct().order_by(column.desc()).limit(windows + 1)
     if before is not None:
-        query = query.where(table.c.business_date < before)
-    return [run_of(row) for row in session.execute(query)]
+        having = having.where(column < before)
+    dates = session.execute(having).scalars().all()
+    query = select(tables.run).where(column.in_(dates[:windows]))
+    rows = session.execute(query.order_by(column.desc(), tables.run.c.calculated_at.desc()))
+    return Page(
+        items=[run_of(row) for row in rows],
+        has_next=len(dates) > windows,
+        has_previous=before is not None,
+    )
+
+
+def runs_in_force(session: Session, dates: Collection[date]) -> dict[date, Run]:
+    """The run of each of these windows that has one; never a superseded one."""
+    table = tables.run
+    query = select(table).where(table.c.business_date.in_(dates), table.c.state != RunState.SUPERSEDED)
+    return {row.business_date: run_of(row) for row in session.execute(query)}
 
 
 def last_settled(session: Session) -> Run | None:

@@ -7,8 +7,8 @@ from datetime import date, datetime
 from typing import Any
 
 import click
-from sqlalchemy.orm import Session
 
+from coalition.amounts import round_money
 from coalition.cli import console
 from coalition.errors import CoalitionError, PartnerUnknown
 from coalition.ids import NETWORK
@@ -19,6 +19,7 @@ from settlement.cli.tables import DATE, MATRIX, POSITIONS, ROLL_FORWARD, STATEME
 from settlement.runs import Books
 
 FORMATS = click.Choice(["table", "csv", "json"])
+_PAGE = 100  # windows
 
 _date_option = click.option(
     "--date",
@@ -26,6 +27,7 @@ _date_option = click.option(
     type=DATE,
     help="The window's business date; the last settled one if not given.",
 )
+_before_option = click.option("--before", type=DATE, help="Only windows before this business date.")
 _format_option = click.option(
     "--format", "form", type=FORMATS, default="table", show_default=True, help="How to print it."
 )
@@ -104,12 +106,14 @@ def liability(*, business_date: datetime | None, form: str) -> None:
 
 
 @report.command()
+@_before_option
 @_format_option
-def windows(*, form: str) -> None:
-    """Settlement windows, newest first (at most 100), and the Merkle roots of those that are sealed."""
+def windows(*, before: datetime | None, form: str) -> None:
+    """Settlement windows, newest first (100 at a time), and the Merkle roots of those that are sealed."""
+    request = PageRequest(size=_PAGE, after=None if before is None else (before.date().isoformat(),))
     with console.open_database() as database, database.reading() as session:
-        page = reads.windows_page(session, PageRequest(size=100))
-        states = {run.business_date: run.state.value for run in _runs_in_force(session)}
+        page = reads.windows_page(session, request)
+        runs = reads.runs_in_force(session, [window.business_date for window in page.items])
     rows = [
         {
             "business_date": window.business_date,
@@ -118,11 +122,13 @@ def windows(*, form: str) -> None:
             "closed_at": window.closed_at,
             "transactions": window.transactions,
             "entries": window.entries,
-            "run": states.get(window.business_date),
+            "run": runs[window.business_date].state.value if window.business_date in runs else None,
             "merkle_root": None if window.merkle_root is None else window.merkle_root.hex(),
         }
         for window in page.items
     ]
+    if page.has_next and form != "json":
+        _tell_of_more(rows)
     if form != "table":
         _print_rows(rows, form, "Settlement windows")
         return
@@ -170,28 +176,32 @@ def expiry_forecast(*, months: int, code: str | None, form: str) -> None:
 
 
 @report.command()
+@_before_option
 @_format_option
-def runs(*, form: str) -> None:
-    """Settlement runs, newest window first, with the superseded (at most 100)."""
+def runs(*, before: datetime | None, form: str) -> None:
+    """Settlement runs, newest window first (100 windows at a time), with the superseded."""
     with console.open_database() as database, database.reading() as session:
+        page = reads.runs_page(session, windows=_PAGE, before=before.date() if before else None)
         rows = [
             {
                 "business_date": run.business_date,
                 "state": run.state.value,
-                "gross": run.gross,
-                "net": run.net,
-                "saved": run.saved,
+                "gross": round_money(run.gross, run.currency),
+                "net": round_money(run.net, run.currency),
+                "saved": round_money(run.saved, run.currency),
                 "currency": run.currency,
                 "calculated_at": run.calculated_at,
                 "digest": run.digest,
             }
-            for run in reads.runs_page(session)
+            for run in page.items
         ]
+    if page.has_next and form != "json":
+        _tell_of_more(rows)
     _print_rows(rows, form, "Settlement runs")
 
 
-def _runs_in_force(session: Session) -> list[reads.Run]:
-    return [run for run in reads.runs_page(session) if run.state is not reads.RunState.SUPERSEDED]
+def _tell_of_more(rows: list[dict[str, Any]]) -> None:
+    click.echo(f"There are more: --before {rows[-1]['business_date']}", err=True)
 
 
 def _read(business_date: datetime | None) -> Books:
@@ -221,7 +231,7 @@ def _print(
 
 def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:
     if form == "json":
-        console.print_json(rows)
+        console.print_json([{_camel(name): value for name, value in row.items()} for row in rows])
     elif form == "csv":
         if rows:
             writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\r\n")
@@ -230,6 +240,12 @@ def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:
     else:
         columns = {name: name.replace("_", " ") for name in (rows[0] if rows else {"business_date": None})}
         print_papers(title, [("", columns, rows)])
+
+
+def _camel(name: str) -> str:
+    """As JSON spells it everywhere; CSV has the names that the night's papers have."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def _write(paper: str) -> None:
