@@ -73,6 +73,8 @@ class DatabaseUnavailable(CoalitionError):
     code = "DATABASE_UNAVAILABLE"
     summary = "The database does not answer. Nothing has moved that you were not told of; try again shortly."
     retryable = True
+    reason: str | None = None
+    """What the server or libpq said, for who operates the network; it is never answered to who asks."""
 
 
 class ProgrammeRefusal(CoalitionError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from coalition.amounts import Points
+from coalition.amounts import MAX_POINTS, Points
 from coalition.clock import wall
+from coalition.errors import PointsInvalid
 from coalition.ids import MemberId
 from coalition.keys import check_key
 from coalition.ledger.posting import Posting, call, fingerprint, posting_of
@@ -58,6 +59,9 @@ def transfer_points(session: Session, command: TransferPoints) -> Posting:
         IdempotencyConflict: the key was used for a different request.
     """
     check_key(command.idempotency_key)
+    if abs(command.points) > MAX_POINTS:
+        # The kernel says so too, in its place in the order, but takes no number of more than 64 bits.
+        raise PointsInvalid(points=command.points)
     words = stand_in(session, command.reason)
     asked = {"to": command.named or command.to, "points": command.points}
     [row] = call(

@@ -85,6 +85,7 @@ def reverse(session: Session, wish: Reverse) -> Done:
         session,
         key=wish.key,
         by=wish.by,
+        name="reverse",
         request={"reverse": spell_reference(wish.reference), "points": wish.points, "amount": amount},
         post=lambda own_key: till.reverse(
             session,
@@ -114,6 +115,7 @@ def void(session: Session, wish: Void) -> Done:
         session,
         key=wish.key,
         by=wish.by,
+        name="void",
         request={"void": spell_reference(wish.hold)},
         post=lambda own_key: holds.void(
             session,
@@ -154,6 +156,7 @@ def _once(
     *,
     key: str,
     by: str,
+    name: str,
     request: Mapping[str, object],
     post: Callable[[str], Posting],
 ) -> Done:
@@ -165,7 +168,9 @@ def _once(
             raise IdempotencyConflict  # the partner has used that very key
         return {"transaction": spell_reference(posting.ref), "by": by}
 
-    result, replayed = operations.once(session, caller=COMMAND_LINE, key=key, request=request, work=work)
+    result, replayed = operations.once(
+        session, caller=COMMAND_LINE, key=key, name=name, request=request, work=work
+    )
     ref = read_reference(result["transaction"])
     assert ref is not None, "it was spelt here"
     return Done(ref=ref, replayed=replayed)

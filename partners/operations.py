@@ -19,6 +19,7 @@ from partners import tables
 _table = tables.operation
 
 _FORGOTTEN_AT_ONCE: Final = 1_000
+_NAME: Final = "operation"
 
 # The separator cannot stand in either part, so that no two pairs spell the same.
 _LOCK: Final = text("SELECT pg_advisory_xact_lock(hashtextextended(:caller || E'\\n' || :key, 4711))")
@@ -29,6 +30,7 @@ def once(
     *,
     caller: str,
     key: str,
+    name: str,
     request: Mapping[str, object],
     former: Sequence[Mapping[str, object]] = (),
     blinded_by: int | None = None,
@@ -39,8 +41,8 @@ def once(
 
     A request that tells of a person comes blinded, by a key of the vault's index: `former` are the same
     request by another key, while that one is being replaced. Once a key is gone, what it blinded is forgotten
-    (`forget_requests`), and of such an operation the key alone counts. So it is once the person was erased,
-    and from the start with `forget`, of the erasure itself.
+    (`forget_requests`), and of such an operation the key, and what is done (`name`), alone count. So it
+    is once the person was erased, and from the start with `forget`, of the erasure itself.
 
     The result is JSON (ids of what was made) and holds no secret: a replay would show it again. The
     session is a unit of work, since the answer must be stored with the effect or not at all.
@@ -58,10 +60,10 @@ def once(
     ).one_or_none()
     if stored is not None:
         known = {None, asked, *(fingerprint("operation", one) for one in former)}
-        if stored.fingerprint not in known:
+        if stored.fingerprint not in known or stored.result.get(_NAME, name) != name:
             raise IdempotencyConflict
         return stored.result, True
-    result = work()
+    result = work() | {_NAME: name}
     kept = None if forget and blinded_by is not None else asked
     session.execute(
         insert(_table).values(caller=caller, key=key, fingerprint=kept, result=result, blinded_by=blinded_by)

@@ -9,14 +9,13 @@ from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-from sqlalchemy import text
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from coalition.db import Database
+from coalition.db import Database, needs
 from coalition.errors import CoalitionError
 from coalition.proving import VERIFIER
 from partners import oauth
@@ -125,7 +124,7 @@ def create_app(settings: Settings, *, database: Database | None = None, nightly:
 
 def _ask(db: Database) -> None:
     with db.reading() as session:
-        session.execute(text("SELECT 1"))
+        needs.check(session)
 
 
 async def _plain_http_error(request: Request, error: Exception) -> Response:

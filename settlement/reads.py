@@ -4,7 +4,7 @@ Whether the asker may see it is the asker's room's business; who is named here a
 only its own lines and cells.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Final
@@ -56,6 +56,7 @@ __all__ = [
     "last_settled",
     "run_in_force",
     "run_key",
+    "runs_of",
     "runs_page",
     "window_key",
     "windows_page",
@@ -149,6 +150,14 @@ def _run_place(key: Key, name: str) -> tuple[date, datetime, UUID]:
         return date.fromisoformat(key[0]), datetime.fromisoformat(key[1]), UUID(key[2])
     except ValueError as error:
         raise InvalidInput(f"{name} is not a cursor of this list", field=(name,)) from error
+
+
+def runs_of(session: Session, dates: Collection[date]) -> list[Run]:
+    """The runs of these windows, newest window first, superseded ones too."""
+    table = tables.run
+    query = select(table).where(table.c.business_date.in_(dates))
+    query = query.order_by(table.c.business_date.desc(), table.c.calculated_at.desc())
+    return [run_of(row) for row in session.execute(query)]
 
 
 def last_settled(session: Session) -> Run | None:

@@ -32,6 +32,8 @@ The database:
                             its data (~/.local/share/coalition; root: /var/lib/coalition)
   COALITION_EMBEDDED_PORT, COALITION_EMBEDDED_PASSWORD
                             let psql and reporting tools reach the embedded one too
+  COALITION_POSTGRES_BIN    other PostgreSQL 16+ programs for it: a folder with initdb and pg_ctl
+  COALITION_POSTGRES_USER   as root: the user that it runs as (postgres if there is one, or nobody)
   COALITION_POOL_SIZE       the most connections that one process holds (16)
   COALITION_CONFIG          a TOML file with these settings; the environment wins
 
@@ -46,6 +48,10 @@ Personal data:
 Serving and settling:
   COALITION_ISSUER_URL      the address that clients reach this server at: tokens carry it
   COALITION_AUDIENCE        whom tokens are for (coalition)
+  COALITION_REQUESTS_PER_SECOND, COALITION_REQUESTS_AT_ONCE
+                            how often one client or member may ask, for long (1000), in a burst (2000)
+  COALITION_TOKENS_PER_SECOND, COALITION_TOKENS_AT_ONCE
+                            the same of one address that asks for tokens (20, 200)
   COALITION_SETTLE_AT       when `serve` settles, local time in the programme's zone (02:00)
   COALITION_STATEMENTS_DIR  where statements go (data directory/statements)
 

@@ -17,6 +17,7 @@ from rich.text import Text
 
 from coalition.config import get_settings
 from coalition.db import Database
+from coalition.db.needs import NotMigrated
 from coalition.db.owner import NeedsAdministrator
 from coalition.errors import CoalitionError, DatabaseUnavailable
 
@@ -39,7 +40,7 @@ class ExitCode(IntEnum):
 
 def exit_code(refusal: CoalitionError) -> ExitCode:
     """How a command ends that was refused so."""
-    if isinstance(refusal, NeedsAdministrator):
+    if isinstance(refusal, NeedsAdministrator | NotMigrated):
         return ExitCode.NEEDS_ADMINISTRATOR
     if isinstance(refusal, DatabaseUnavailable):
         return ExitCode.UNREACHABLE
@@ -48,13 +49,23 @@ def exit_code(refusal: CoalitionError) -> ExitCode:
 
 def tell_refusal(refusal: CoalitionError, *, as_json: bool) -> None:
     """Print a refusal where it does not mix with data: on standard error."""
+    reason = refusal.reason if isinstance(refusal, DatabaseUnavailable) else None
     if as_json:
-        told = {"code": refusal.code, "message": refusal.message, "retryable": refusal.retryable}
-        click.echo(dump_json({"error": told | {"facts": refusal.facts}}), err=True)
+        told: dict[str, Any] = {
+            "code": refusal.code,
+            "message": refusal.message,
+            "retryable": refusal.retryable,
+            "facts": refusal.facts,
+        }
+        if reason is not None:
+            told["reason"] = reason
+        click.echo(dump_json({"error": told}), err=True)
     else:
         click.echo(
             f"{click.style('refused', fg='red', bold=True)} {refusal.code}: {refusal.message}", err=True
         )
+        if reason is not None:
+            click.echo(reason, err=True)
 
 
 def most_option(default: int = 50, *, largest: int = 10_000) -> Callable[[_AnyFunction], _AnyFunction]:

@@ -8,10 +8,10 @@ from uuid import uuid4
 import click
 
 from coalition import blocking, members
-from coalition.amounts import Points
+from coalition.amounts import MAX_POINTS, Points
 from coalition.cli import OpenGroup, console
 from coalition.cli.naming import member_named, named
-from coalition.cli.people import erase, export, profile
+from coalition.cli.people import export
 from coalition.global_ids import spell_reference
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.transferring import TransferPoints, transfer_points
@@ -42,14 +42,12 @@ def member() -> None:
 
 
 member.add_command(export)
-member.add_command(erase)
-member.add_command(profile)
 
 
 @member.command()
 @click.argument("giver", metavar="FROM")
 @click.argument("receiver", metavar="TO")
-@click.argument("points", type=click.IntRange(min=1))
+@click.argument("points", type=click.IntRange(1, MAX_POINTS))
 @click.option("--reason", help="Both members read it.")
 @console.by_option
 @click.option("--key", help="The same key again is the same transfer; made up if not given.")

@@ -52,17 +52,19 @@ def status(*, as_json: bool) -> None:
         {
             "key": key_id,
             "wraps": counts.get(key_id, 0),
-            "in_settings": key_id in held,
+            "inSettings": key_id in held,
             "current": key_id == ring.current.key_id,
         }
         for key_id in dict.fromkeys([*held, *counts])
     ]
-    console.print_result(
+    if as_json:
+        console.print_json({"keys": rows, "indexRotation": None if left is None else {"left": left}})
+        return
+    console.print_table(
         rows,
-        columns={"key": "Key", "wraps": "Wraps", "in_settings": "In the settings", "current": "Current"},
-        as_json=as_json,
+        columns={"key": "Key", "wraps": "Wraps", "inSettings": "In the settings", "current": "Current"},
     )
-    if left is not None and not as_json:
+    if left is not None:
         click.echo(
             f"the index key is being replaced, and {left:,} identifiers are left:"
             " `coalition vault rotate-index` goes on"
@@ -78,10 +80,11 @@ def rotate(*, as_json: bool) -> None:
 
     \b
     To replace a key:
-      1. coalition vault key, and put it first in COALITION_VAULT_KEYS(_FILE), before the old one
-      2. restart every server with both
-      3. coalition vault rotate
-      4. coalition vault status: the old key wraps 0; then take it out and restart
+      1. coalition vault key, and put it second in COALITION_VAULT_KEYS(_FILE), after the old one
+      2. restart every server: each now reads what the new one will wrap
+      3. put the new one first, everywhere, and restart every server
+      4. coalition vault rotate
+      5. coalition vault status: the old key wraps 0; then take it out and restart
 
     Whoever knows the key of the blind index can try phone numbers against the database: `rotate-index`
     replaces that one.

@@ -1,6 +1,7 @@
 """The way to the database: three kinds of session, and the only commit."""
 
 import contextlib
+import logging
 import threading
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
@@ -13,7 +14,7 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.orm import Session
 
 from coalition.config import Settings, postgres_url
-from coalition.db import roles
+from coalition.db import needs, roles
 from coalition.db.embedded import EmbeddedServer
 from coalition.errors import DatabaseUnavailable
 
@@ -31,6 +32,10 @@ POSTING_BOUNDS: Final = {
 _LOST: Final = ("08", "57P", "53")
 _FAILURES: Final = (DBAPIError, psycopg.Error, PoolExhausted)
 _BUSY: Final = frozenset({"55P03", "57014", "40001", "40P01"})
+
+_log = logging.getLogger(__name__)
+# A command tells the reason by itself, and what it prints may be read as JSON.
+_log.addHandler(logging.NullHandler())
 
 
 class SingleCall(Session):
@@ -112,6 +117,7 @@ class Database:
     def __init__(self, url: URL, *, pool_size: int, embedded: EmbeddedServer | None = None) -> None:
         self._embedded = embedded
         self._closing = threading.Lock()
+        self._told: str | None = None
         self.pool_size = pool_size
         self.engine: Engine = make_engine(url, pool_size=pool_size)
         # Variants of one engine: they share its pool.
@@ -160,6 +166,7 @@ class Database:
                 session.close()
         except _FAILURES as error:
             self._explain(error)
+        self._told = None
 
     @contextlib.contextmanager
     def reading(self, *, patience: timedelta | None = None) -> Iterator[Session]:
@@ -195,12 +202,19 @@ class Database:
                 session.close()
         except _FAILURES as error:
             self._explain(error)
+        self._told = None
 
     def _explain(self, error: Exception) -> NoReturn:
         """Raise what a caller can act on: the database is away or busy, or the error as it is."""
         refusal = unavailable(error)
         if refusal is None:
-            raise error
+            if not (needs.misses_something(error) and self._is_behind()):
+                raise error
+            refusal = needs.NotMigrated()
+            self._tell(refusal.message)
+        elif is_away(error):
+            refusal.reason = why(error, self.engine.url)
+            self._tell(f"the database does not answer: {refusal.reason}")
         if _connection_is_lost(error):
             # The others in the pool went the same way; the next caller gets a fresh one.
             self.engine.dispose()
@@ -208,6 +222,19 @@ class Database:
                 # Nobody else looks after it: the caller is told to try again, and will find it.
                 self._embedded.revive()
         raise refusal from error
+
+    def _is_behind(self) -> bool:
+        try:
+            with self._snapshot.connect() as connection:
+                return bool(needs.lacking(connection))
+        except _FAILURES:
+            return False
+
+    def _tell(self, reason: str) -> None:
+        """Log it once for each loss: the thousand requests that meet it have no more to say."""
+        if reason != self._told:
+            self._told = reason
+            _log.error(reason)
 
 
 def make_engine(
@@ -243,12 +270,24 @@ def unavailable(error: Exception) -> DatabaseUnavailable | None:
     """What to tell a caller whose database failed; None where the statement is at fault."""
     if isinstance(error, PoolExhausted):
         return DatabaseUnavailable("Every connection to the database is in use; try again shortly.")
-    state = _sqlstate(error)
-    if state in _BUSY:
+    if _sqlstate(error) in _BUSY:
         return DatabaseUnavailable("The database is busy and nothing has moved; try again shortly.")
-    if _connection_is_lost(error) or (state or "").startswith(_LOST):
-        return DatabaseUnavailable()
-    return None
+    return DatabaseUnavailable() if is_away(error) else None
+
+
+def is_away(error: Exception) -> bool:
+    """Whether the server, or the way to it, is at fault."""
+    return _connection_is_lost(error) or (_sqlstate(error) or "").startswith(_LOST)
+
+
+def why(error: Exception, url: URL) -> str:
+    """The first line of what the server or libpq said, without the password wherever that may stand."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    line = next(iter(str(cause).splitlines()), type(cause).__name__)
+    for secret in (url.password, url.query.get("password")):
+        if isinstance(secret, str) and secret:
+            line = line.replace(secret, "***")
+    return line
 
 
 def _connection_is_lost(error: Exception) -> bool:

@@ -10,7 +10,7 @@ from sqlalchemy.exc import OperationalError
 from coalition.config import Settings, SettingsError, postgres_url
 from coalition.db import roles
 from coalition.db.embedded import EmbeddedServer
-from coalition.db.engine import make_engine, unavailable
+from coalition.db.engine import is_away, make_engine, unavailable, why
 from coalition.db.programs import OLDEST_MAJOR
 from coalition.errors import CoalitionError
 
@@ -71,6 +71,8 @@ def as_owner(settings: Settings) -> Iterator[Owner]:
             refusal = unavailable(error)
             if refusal is None:
                 raise
+            if is_away(error):
+                refusal.reason = why(error, url)
             raise refusal from error
 
 

@@ -31,8 +31,11 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from coalition.db.metadata import metadata
 from coalition.ids import NETWORK
+from coalition.ledger.kernel import FUNCTIONS_FOR_THE_APPLICATION
 
 SCHEMA = "ledger"
+# Beside the tables, so that a database that lacks one is told apart (coalition.db.needs).
+metadata.info["functions"] = [f"{SCHEMA}.{name}" for name in FUNCTIONS_FOR_THE_APPLICATION]
 Timestamp = DateTime(timezone=True)
 
 BUCKETS = (

@@ -2,7 +2,7 @@
 
 A setting's secret is never used as it is: HKDF (RFC 5869) derives from it the key that wraps, and the public
 id by which a wrapped key names it. The first of the settings' keys wraps what is new and all of them unwrap,
-so a key is replaced by putting the next one before it and rewrapping.
+so a key is replaced by adding the next one behind it on every server, putting that first, and rewrapping.
 """
 
 from __future__ import annotations

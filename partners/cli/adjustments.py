@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import click
 
@@ -14,9 +14,9 @@ from coalition.cli.naming import member_named
 from coalition.errors import AdjustmentUnknown
 from coalition.global_ids import spell_reference
 from coalition.ids import MemberId
-from coalition.paging import LARGEST_SIZE, PageRequest
-from coalition.vault import blind_request
-from partners import adjustments, operations
+from coalition.paging import Key, PageRequest
+from partners import adjustments
+from partners.cli.once import once_blindly
 from partners.directory import get_partners
 
 if TYPE_CHECKING:
@@ -86,18 +86,7 @@ def adjust(
             )
             return {"member_id": str(made.member_id), "adjustment_id": str(made.adjustment_id)}
 
-        # Blindly: it has a note of somebody, and whom it is about may be named by a phone number.
-        blind = blind_request(session, asked)
-        request, *former = ({"adjust": one} for one in blind.requests)
-        result, _ = operations.once(
-            session,
-            caller="command line",
-            key=key or str(uuid4()),
-            request=request,
-            former=former,
-            blinded_by=blind.blinded_by,
-            work=work,
-        )
+        result, _ = once_blindly(session, "adjust", asked, key=key, by=by, work=work)
         row = _shown(session, MemberId(UUID(result["member_id"])), UUID(result["adjustment_id"]))
     if as_json:
         console.print_json(row)
@@ -120,19 +109,22 @@ def adjustment() -> None:
     "--state", type=click.Choice([one.value for one in AdjustmentState]), help="Only those that stand so."
 )
 @click.option("--member", "who", help="Only this member's: an id or KIND:VALUE.")
-@console.most_option(LARGEST_SIZE, largest=LARGEST_SIZE)
+@console.most_option()
+@click.option("--after", metavar="ADJUSTMENT", help="Those that come after it.")
 @console.json_option
-def list_(state: str | None, who: str | None, most: int, as_json: bool) -> None:
+def list_(state: str | None, who: str | None, most: int, after: str | None, as_json: bool) -> None:
     """List adjustments, the newest first."""
     with console.open_database() as database, database.reading() as session:
         page = adjusting.list_adjustments(
             session,
-            PageRequest(size=most),
+            PageRequest(size=most, after=None if after is None else _key_of(session, after)),
             state=None if state is None else AdjustmentState(state),
             member_id=None if who is None else member_named(session, who),
         )
         rows = _rows(session, list(page.items))
     console.print_result(rows, columns=_COLUMNS, as_json=as_json)
+    if page.has_next and not as_json:
+        click.echo(f"There are more: --after {rows[-1]['adjustment']}", err=True)
 
 
 @adjustment.command()
@@ -180,11 +172,19 @@ def _named(which: str) -> tuple[MemberId, UUID]:
 
 
 def _shown(session: Session, member: MemberId, own: UUID) -> dict[str, Any]:
+    [row] = _rows(session, [_found(session, member, own)])
+    return row
+
+
+def _key_of(session: Session, which: str) -> Key:
+    return adjusting.key_of(_found(session, *_named(which)))
+
+
+def _found(session: Session, member: MemberId, own: UUID) -> Adjustment:
     found = adjusting.find_adjustment(session, member, own)
     if found is None:
         raise AdjustmentUnknown
-    [row] = _rows(session, [found])
-    return row
+    return found
 
 
 def _rows(session: Session, found: list[Adjustment]) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ import os
 from datetime import timedelta
 
 import click
+from sqlalchemy.orm import Session
 
 from coalition.cli import console
 from coalition.cli.naming import member_named
@@ -109,7 +110,8 @@ def rotate(client_id: str, as_json: bool) -> None:
     """
     with console.open_database() as database, database.unit_of_work() as session:
         made = rotate_secret(session, client_id)
-    _show_secret(made, None, as_json=as_json)
+        code = _code(session, made.client)
+    _show_secret(made, code, as_json=as_json)
 
 
 @client.command()
@@ -118,7 +120,8 @@ def rotate(client_id: str, as_json: bool) -> None:
 def revoke(client_id: str, as_json: bool) -> None:
     """Shut the client CLIENT_ID out for good. Its tokens are refused within two seconds."""
     with console.open_database() as database, database.unit_of_work() as session:
-        row = _row(revoke_client(session, client_id), None)
+        revoked = revoke_client(session, client_id)
+        row = _row(revoked, _code(session, revoked))
     if as_json:
         console.print_json(row)
     else:
@@ -216,6 +219,13 @@ def _show_secret(made: NewClient, code: str | None, *, as_json: bool) -> None:
     click.echo(f"client id  {made.client.client_id}")
     click.echo(f"secret     {made.secret}")
     click.echo("Keep the secret now: it is not shown again.", err=True)
+
+
+def _code(session: Session, shown: Client) -> str | None:
+    """The code of the partner that it acts for."""
+    if shown.partner_id is None:
+        return None
+    return get_partners(session, [shown.partner_id])[shown.partner_id].code
 
 
 def _row(shown: Client, code: str | None) -> dict[str, object]:

@@ -17,13 +17,21 @@ from partners.importing import Counts, post_lines
 from partners.till_files import Format, Reject, format_of, read_lines
 
 _REJECT_COLUMNS = ("line", "field", "code", "reason")
+_HEADER = ",".join(_REJECT_COLUMNS).encode()
 _TELL_EVERY = 500  # lines
 
 
 class RejectsFile:
-    """The lines that were not posted; the file exists only if there are any."""
+    """The lines that were not posted; the file exists only if there are any.
+
+    Raises:
+        click.UsageError: there is a file of that name that no import wrote.
+    """
 
     def __init__(self, path: Path) -> None:
+        # What is no file, such as /dev/null, may be written to.
+        if path.is_file() and not _is_ours(path):
+            raise click.UsageError(f"{path} exists and is no file of rejects; --rejects names another")
         self._path = path
         self._file: Any = None
 
@@ -36,10 +44,10 @@ class RejectsFile:
 
     def close(self) -> None:
         """Finish; a file of an earlier import that had rejects does not outlive one that has none."""
-        if self._file is None:
-            self._path.unlink(missing_ok=True)
-        else:
+        if self._file is not None:
             self._file.close()
+        elif self._path.is_file():
+            self._path.unlink()
 
 
 @click.command(name="import")
@@ -54,7 +62,8 @@ class RejectsFile:
 @click.option(
     "--rejects",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the lines go that were not posted; FILE.rejects.csv if not given.",
+    help="Where the lines go that were not posted; FILE.rejects.csv if not given. What an earlier import"
+    " wrote there is written over, or removed if all lines are posted; any other file is refused.",
 )
 @console.json_option
 def import_file(file: Path, code: str, written: Format | None, rejects: Path | None, as_json: bool) -> None:
@@ -92,6 +101,8 @@ def import_file(file: Path, code: str, written: Format | None, rejects: Path | N
     if written is None:
         raise click.UsageError(f"{file.name} says not how it is written: give --format")
     rejects = rejects or file.with_name(f"{file.name}.rejects.csv")
+    if rejects.exists() and rejects.samefile(file):
+        raise click.UsageError("--rejects names FILE itself")
     counts = Counts()
     with (
         _seldom_collecting(),
@@ -127,6 +138,13 @@ def _seldom_collecting() -> Iterator[None]:
     finally:
         gc.set_threshold(*usual)
         gc.unfreeze()
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether an import wrote it; an empty one may be what a killed import left."""
+    with path.open("rb") as opened:
+        first = opened.readline(len(_HEADER) + 2)
+    return first.rstrip(b"\r\n") == _HEADER or not first
 
 
 @contextmanager

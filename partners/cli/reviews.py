@@ -33,6 +33,7 @@ _REVIEWS: Final = {
     "decidedBy": "Decided by",
 }
 _REFUSALS: Final = {
+    "refusal": "No.",
     "refusedAt": "At",
     "code": "Refusal",
     "posting": "Posting",
@@ -122,9 +123,17 @@ def reject(review_id: str, by: str, as_json: bool) -> None:
     "--until", type=click.DateTime(["%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M%z"]), help="With its zone."
 )
 @console.most_option()
+@click.option("--after", type=click.IntRange(min=1), metavar="NO.", help="Those that come after that one.")
 @console.json_option
 def list_refusals(
-    code: str | None, partner: str | None, who: str | None, since: Any, until: Any, most: int, as_json: bool
+    code: str | None,
+    partner: str | None,
+    who: str | None,
+    since: Any,
+    until: Any,
+    most: int,
+    after: int | None,
+    as_json: bool,
 ) -> None:
     """Show the register of refusals, the newest first: what was asked, and what was in the way.
 
@@ -139,10 +148,13 @@ def list_refusals(
             since=since,
             until=until,
         )
-        found = refusals.list_refusals(session, wanted, PageRequest(size=most)).items
-        codes = codes_of(session, {one.partner_id for one in found if one.partner_id is not None})
+        page = refusals.list_refusals(
+            session, wanted, PageRequest(size=most, after=None if after is None else (str(after),))
+        )
+        codes = codes_of(session, {one.partner_id for one in page.items if one.partner_id is not None})
     rows = [
         {
+            "refusal": str(one.refusal_id),
             "refusedAt": one.refused_at.isoformat(),
             "code": one.code,
             "posting": one.posting,
@@ -154,14 +166,14 @@ def list_refusals(
             "terminal": one.terminal,
             "receipt": one.receipt_number,
             "requestId": one.request_id,
-            "facts": one.facts
-            if as_json
-            else " ".join(f"{name}={value}" for name, value in one.facts.items()),
+            "facts": one.facts if as_json else _spelled(one.facts),
             "unwritten": one.unwritten,
         }
-        for one in found
+        for one in page.items
     ]
     console.print_result(rows, columns=_REFUSALS, as_json=as_json)
+    if page.has_next and not as_json:
+        click.echo(f"There are more: --after {rows[-1]['refusal']}", err=True)
 
 
 def _spelled(facts: dict[str, Any]) -> str:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import csv
-import getpass
 from datetime import date
 from typing import TYPE_CHECKING, Final, TextIO
 
 import click
 
 from coalition.cli import console
+from partners.cli.parameters import operator
 from partners.directory import get_partner_by_code
 from partners.stores import MOST_AT_ONCE, PublishStores, Store, list_stores, publish_stores
 
@@ -39,6 +39,7 @@ def store() -> None:
     "--since", type=click.DateTime(["%Y-%m-%d"]), help="First day of those named; always, if not given."
 )
 @click.option("--closed", type=click.DateTime(["%Y-%m-%d"]), help="Last day of those named.")
+@console.by_option
 @console.json_option
 def publish(
     partner: str,
@@ -46,6 +47,7 @@ def publish(
     opened: TextIO | None,
     since: date | None,
     closed: date | None,
+    by: str,
     as_json: bool,
 ) -> None:
     """Add stores of PARTNER, or change what is known of them; others stay as they are.
@@ -63,14 +65,13 @@ def publish(
     wanted = [*named, *(_stores(opened) if opened else ())]
     if not wanted:
         raise click.UsageError("name at least one store, or give --file")
-    by = f"operator {getpass.getuser()}"
     done: list[Store] = []
     with console.open_database() as database, database.unit_of_work() as session:
         partner_id = get_partner_by_code(session, partner).partner_id
         for first in range(0, len(wanted), MOST_AT_ONCE):
             part = wanted[first : first + MOST_AT_ONCE]
             done += publish_stores(
-                session, PublishStores(partner_id=partner_id, stores=part, published_by=by)
+                session, PublishStores(partner_id=partner_id, stores=part, published_by=operator(by))
             )
     console.print_result(map(_row, done), columns=_COLUMNS, as_json=as_json)
 

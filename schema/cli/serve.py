@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import click
 import uvicorn
-from sqlalchemy.exc import ProgrammingError
 
 from coalition.config import get_settings
 from coalition.db import Database
@@ -116,12 +115,12 @@ def _check_keys(database: Database) -> None:
     try:
         with database.reading() as session:
             keys.check(session)
-    except (DatabaseUnavailable, ProgrammingError):
+    except DatabaseUnavailable:
         return  # it is away, or has no tables yet
 
 
 def _explorer_offered(database: Database) -> bool:
-    # Without its database the server starts all the same, and answers 503 until there is one.
+    # Without its database, or its tables, the server starts all the same, and answers 503 until there is one.
     try:
         return explorer.offered(database)
     except DatabaseUnavailable:

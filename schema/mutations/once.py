@@ -6,7 +6,6 @@ import dataclasses
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from coalition.errors import IdempotencyConflict
 from coalition.vault import blind_request
 from partners import operations
 
@@ -33,25 +32,21 @@ def once(
         blind = blind_request(session, asked) if _is_personal(asked) else None
         kept = (asked,) if blind is None else blind.requests
         request, *former = ({"operation": operation, "input": one} for one in kept)
-        result, replayed = operations.once(
+        return operations.once(
             session,
             caller=context.viewer.name,
             key=key,
+            name=operation,
             request=request,
             former=former,
             blinded_by=None if blind is None else blind.blinded_by,
             forget=forget,
-            work=lambda: work(session) | {_OPERATION: operation},
+            work=lambda: work(session),
         )
-        # Also where the request was forgotten with its index key: another mutation's answer is no answer.
-        if result.get(_OPERATION, operation) != operation:
-            raise IdempotencyConflict
-        return result, replayed
 
     return context.execute(act, context.attempt(operation.removesuffix("Input")))
 
 
-_OPERATION: Final = "operation"
 _PERSONAL: Final = frozenset({"identifier", "identifiers", "profile", "reason", "note", "name"})
 """What somebody is known by, and what may be told of somebody in free words."""
 

@@ -62,6 +62,17 @@ def database_unavailable(message: str) -> RequestFault:
     )
 
 
+def setting_missing() -> RequestFault:
+    """503: this server's settings do not do; which is missing is its operator's to know, and is logged."""
+    return RequestFault(
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        "SETTING_MISSING",
+        "This server lacks a setting that it needs for this; its operator can tell which."
+        " Nothing has moved that you were not told of.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
 def _quotable(message: str) -> str:
     # RFC 6750, section 3: %x20-21 / %x23-5B / %x5D-7E.
     return "".join(sign for sign in message if " " <= sign <= "~" and sign not in '"\\')

@@ -36,6 +36,8 @@ _KNOWN_PATHS: Final = (
     "/readyz",
     "/metrics",
     "/statements/",
+    "/members/",
+    "/verify_proof.py",
 )
 
 

@@ -23,12 +23,13 @@ from sqlalchemy.exc import TimeoutError as PoolExhausted
 from starlette.requests import Request
 from starlette.responses import Response
 
+from coalition.config import SettingsError
 from coalition.db.engine import unavailable
 from coalition.errors import CoalitionError, DatabaseUnavailable
 from schema.context import UNSTORABLE, cannot_be_stored
 from schema.web.authentication import bearer_of
 from schema.web.documents import DocumentRefused, Documents
-from schema.web.faults import RequestFault, database_unavailable
+from schema.web.faults import RequestFault, database_unavailable, setting_missing
 from schema.web.limits import MAX_COST
 from schema.web.request import (
     GRAPHQL_JSON,
@@ -117,6 +118,8 @@ class GraphQLView:
             if (lost := unavailable(error)) is None:
                 raise
             return turned_away(database_unavailable(lost.message), request_id)
+        except SettingsError as error:
+            return _without_setting(error, request_id)
 
     def _executed(self, request: Request, asked: GraphQLRequest, principal: Principal, media: str) -> Answer:
         request_id: str = request.state.request_id
@@ -149,7 +152,7 @@ class GraphQLView:
             for found in result.errors or ():
                 # Resolvers' errors are collected and not raised: the context must see a lost connection, to
                 # heal it. What moved before has its own idempotency key: the caller sends the whole again.
-                if (cause := _cause(found)) is not None and _is_unavailable(cause):
+                if (cause := _cause(found)) is not None and _is_operational(cause):
                     raise cause
         return _answer_of(result, media, request_id, {"requested": cost, "limit": MAX_COST})
 
@@ -158,6 +161,12 @@ def turned_away(fault: RequestFault, request_id: str) -> Answer:
     """The answer to a request that was not executed."""
     body = {"errors": fault.as_errors(), "extensions": {"requestId": request_id}}
     return Answer(status=fault.status, body=body, headers=fault.headers)
+
+
+def _without_setting(error: SettingsError, request_id: str) -> Answer:
+    """The answer where this server's settings do not do, such as without the key of what is to be read."""
+    log.error("a request was turned away: %s", error, extra={"request_id": request_id})
+    return turned_away(setting_missing(), request_id)
 
 
 def _request_error(status: HTTPStatus, errors: list[GraphQLError], media: str, request_id: str) -> Answer:
@@ -212,8 +221,9 @@ def _cause(error: GraphQLError) -> Exception | None:
     return cause
 
 
-def _is_unavailable(cause: Exception) -> bool:
-    return isinstance(cause, DatabaseUnavailable) or unavailable(cause) is not None
+def _is_operational(cause: Exception) -> bool:
+    """Whether who operates the server is to mend it: neither what was asked is at fault, nor our code."""
+    return isinstance(cause, DatabaseUnavailable | SettingsError) or unavailable(cause) is not None
 
 
 def _never(_: Any) -> TypeGuard[Awaitable[Any]]:

@@ -2,23 +2,26 @@
 
 import csv
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import date, datetime
 from typing import Any
 
 import click
 from sqlalchemy.orm import Session
 
+from coalition.amounts import round_money
 from coalition.cli import console
 from coalition.errors import CoalitionError, PartnerUnknown
 from coalition.ids import NETWORK
-from coalition.paging import PageRequest
+from coalition.paging import Page, PageRequest
+from coalition.windows import Window
 from partners.directory import get_partner_by_code, get_partners
 from settlement import forecast, reads, statements
 from settlement.cli.tables import DATE, MATRIX, POSITIONS, ROLL_FORWARD, STATEMENT, Rows, print_papers
 from settlement.runs import Books
 
 FORMATS = click.Choice(["table", "csv", "json"])
+_PAGE = 100  # windows
 
 _date_option = click.option(
     "--date",
@@ -26,6 +29,7 @@ _date_option = click.option(
     type=DATE,
     help="The window's business date; the last settled one if not given.",
 )
+_before_option = click.option("--before", type=DATE, help="Only windows before this business date.")
 _format_option = click.option(
     "--format", "form", type=FORMATS, default="table", show_default=True, help="How to print it."
 )
@@ -104,12 +108,17 @@ def liability(*, business_date: datetime | None, form: str) -> None:
 
 
 @report.command()
+@_before_option
 @_format_option
-def windows(*, form: str) -> None:
-    """Settlement windows, newest first (at most 100), and the Merkle roots of those that are sealed."""
+def windows(*, before: datetime | None, form: str) -> None:
+    """Settlement windows, newest first (100 at a time), and the Merkle roots of those that are sealed."""
     with console.open_database() as database, database.reading() as session:
-        page = reads.windows_page(session, PageRequest(size=100))
-        states = {run.business_date: run.state.value for run in _runs_in_force(session)}
+        page = _windows_before(session, before)
+        runs = {
+            run.business_date: run
+            for run in _runs_of(session, page)
+            if run.state is not reads.RunState.SUPERSEDED
+        }
     rows = [
         {
             "business_date": window.business_date,
@@ -118,11 +127,13 @@ def windows(*, form: str) -> None:
             "closed_at": window.closed_at,
             "transactions": window.transactions,
             "entries": window.entries,
-            "run": states.get(window.business_date),
+            "run": runs[window.business_date].state.value if window.business_date in runs else None,
             "merkle_root": None if window.merkle_root is None else window.merkle_root.hex(),
         }
         for window in page.items
     ]
+    if form != "json":
+        _tell_of_more(page)
     if form != "table":
         _print_rows(rows, form, "Settlement windows")
         return
@@ -170,32 +181,42 @@ def expiry_forecast(*, months: int, code: str | None, form: str) -> None:
 
 
 @report.command()
+@_before_option
 @_format_option
-def runs(*, form: str) -> None:
-    """Settlement runs, newest window first, with the superseded (at most 100)."""
+def runs(*, before: datetime | None, form: str) -> None:
+    """Settlement runs, newest window first (100 windows at a time), with the superseded."""
     with console.open_database() as database, database.reading() as session:
+        page = _windows_before(session, before)
         rows = [
             {
                 "business_date": run.business_date,
                 "state": run.state.value,
-                "gross": run.gross,
-                "net": run.net,
-                "saved": run.saved,
+                "gross": round_money(run.gross, run.currency),
+                "net": round_money(run.net, run.currency),
+                "saved": round_money(run.saved, run.currency),
                 "currency": run.currency,
                 "calculated_at": run.calculated_at,
                 "digest": run.digest,
             }
-            for run in _newest_runs(session)
+            for run in _runs_of(session, page)
         ]
+    if form != "json":
+        _tell_of_more(page)
     _print_rows(rows, form, "Settlement runs")
 
 
-def _newest_runs(session: Session) -> Sequence[reads.Run]:
-    return reads.runs_page(session, PageRequest(size=100)).items
+def _windows_before(session: Session, before: datetime | None) -> Page[Window]:
+    request = PageRequest(size=_PAGE, after=None if before is None else (before.date().isoformat(),))
+    return reads.windows_page(session, request)
 
 
-def _runs_in_force(session: Session) -> list[reads.Run]:
-    return [run for run in _newest_runs(session) if run.state is not reads.RunState.SUPERSEDED]
+def _runs_of(session: Session, page: Page[Window]) -> list[reads.Run]:
+    return reads.runs_of(session, [window.business_date for window in page.items])
+
+
+def _tell_of_more(page: Page[Window]) -> None:
+    if page.has_next:
+        click.echo(f"There are more: --before {page.items[-1].business_date}", err=True)
 
 
 def _read(business_date: datetime | None) -> Books:
@@ -225,7 +246,7 @@ def _print(
 
 def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:
     if form == "json":
-        console.print_json(rows)
+        console.print_json([{_camel(name): value for name, value in row.items()} for row in rows])
     elif form == "csv":
         if rows:
             writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\r\n")
@@ -234,6 +255,12 @@ def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:
     else:
         columns = {name: name.replace("_", " ") for name in (rows[0] if rows else {"business_date": None})}
         print_papers(title, [("", columns, rows)])
+
+
+def _camel(name: str) -> str:
+    """As JSON spells it everywhere; CSV has the names that the night's papers have."""
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def _write(paper: str) -> None:

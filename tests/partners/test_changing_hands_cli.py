@@ -3,12 +3,18 @@
 import json
 from getpass import getuser
 from typing import Any
+from uuid import UUID
 
 import pytest
+from click.testing import CliRunner
 from operating import Coalition
 from terminal import Terminal
 
+from coalition.cli import cli
+from coalition.global_ids import spell_reference
+from coalition.ids import MemberId
 from coalition.ledger import fingerprint
+from partners.directory import get_partner_by_code
 
 
 @pytest.fixture
@@ -149,3 +155,62 @@ def test_of_an_adjustment_no_digest_is_kept_that_could_be_tried_out(
     guess = {"adjust": asked | {"issuer": "grocer", "plan": None}}
     assert blinded_by == 1
     assert bytes(kept) != fingerprint("operation", guess)
+
+
+HUGE = "1" + "0" * 19  # more than PostgreSQL's largest integer
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        f"member transfer CARD email:ada@example.org {HUGE}",
+        f"member adjust CARD {HUGE} --reason goodwill --issuer grocer",
+        f"pool open CARD Home --limit {HUGE}",
+        f"pool list --most {HUGE}",
+        f"limit publish day --scope member --posting issue --measure points --most {HUGE}",
+        f"refusals --after {HUGE}",
+        f"partner agreement publish grocer --reimbursement 0.01 --maturity-days {HUGE}",
+        f"partner agreement publish grocer --reimbursement 0.01 --grace-days {HUGE}",
+        f"partner agreement publish grocer --reimbursement 0.01 --expiry-months {HUGE}",
+        f"transaction show --partner grocer --receipt s t 1 --line {HUGE}",
+        f"transaction show --partner grocer --receipt s t 1 --revision {HUGE}",
+        f"transaction reverse TRANSACTION --yes --points {HUGE}",
+        f"report expiry-forecast --months {HUGE}",
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_by_name_and_nothing_moves(
+    terminal: Terminal, coalition: Coalition, card: str, command: str
+) -> None:
+    terminal("member", "enrol", "email:ada@example.org")
+    member = MemberId(UUID(terminal.data("member", "show", card)["member"]))
+    with coalition.database.reading() as session:
+        grocer = get_partner_by_code(session, "grocer")
+    given = spell_reference(coalition.issue(member, grocer, points=900).ref)
+    words = [{"CARD": card, "TRANSACTION": given}.get(word, word) for word in command.split()]
+    before = coalition.snapshot()
+    refused = CliRunner().invoke(cli, words, env=terminal.environment)
+    assert isinstance(refused.exception, SystemExit)
+    assert refused.exit_code in {1, 2}
+    assert refused.stdout == ""
+    assert coalition.snapshot() == before
+
+
+def test_adjustments_come_in_pages(terminal: Terminal, card: str) -> None:
+    adjust = ("member", "adjust", card, "--reason", "migration", "--issuer", "grocer")
+    for points in range(1, 4):
+        terminal(*adjust, str(points))
+
+    def listed(*words: str) -> list[str]:
+        return [one["adjustment"] for one in terminal.data("adjustment", "list", *words)]
+
+    everything = listed("--most", "500")
+    assert len(everything) == 3
+    assert listed("--most", "2") == everything[:2]
+    last = everything[1]
+    assert f"There are more: --after {last}" in terminal("adjustment", "list", "--most", "2").stderr
+    assert listed("--after", last) == everything[2:]
+    assert "more" not in terminal("adjustment", "list", "--after", last).stderr
+    terminal("adjustment", "list", "--after", "nonsense", exit_code=2)
+    nobody = "00000000-0000-4000-8000-000000000000"
+    unknown = terminal("adjustment", "list", "--after", f"{nobody}/{nobody}", exit_code=1)
+    assert "ADJUSTMENT_UNKNOWN" in unknown.stderr

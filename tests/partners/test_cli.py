@@ -102,6 +102,15 @@ def test_a_secret_is_shown_once_and_a_client_revoked_for_good(terminal: Terminal
     assert "CLIENT_REJECTED" in old.stderr
 
 
+def test_whose_client_it_is_is_told_each_time(coalition: Coalition, terminal: Terminal) -> None:
+    coalition.partner("grocer")
+    for partner in (("--partner", "grocer"), ("--scope", "programme:admin")):
+        made = terminal.data("client", "create", "Tills", *partner)
+        code = partner[1] if partner[0] == "--partner" else None
+        for command in ("rotate", "revoke"):
+            assert terminal.data("client", command, made["clientId"])["partner"] == made["partner"] == code
+
+
 def test_scopes_go_to_those_who_may_hold_them(coalition: Coalition, terminal: Terminal) -> None:
     coalition.partner("grocer")
 

@@ -1,6 +1,7 @@
 """Limits, stores, reviews and the register, as the operator uses them at the command line."""
 
 import json
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from operating import Coalition
 
 from coalition.cli import cli
 from coalition.config import get_settings
-from coalition.errors import UnderReview
+from coalition.errors import MemberUnknown, UnderReview
 from coalition.reviewing import queue_review
 from partners.refusals import Attempt, register
 
@@ -84,10 +85,14 @@ def test_stores_come_from_a_file_or_from_the_command(coalition: Coalition, run: 
     file.write_text("code,name,since,closed\n0001,North,2026-01-01,\n0002,Harbour,,2026-03-31\n")
     run("partner", "store", "publish", "grocer", "--file", str(file))
     run("partner", "store", "publish", "grocer", "0002=Old harbour")
+    run("partner", "store", "publish", "grocer", "0003=Quay", "--by", "grace", "--closed", "2026-03-31")
     assert run("partner", "store", "list", "grocer", "--json") == [
         {"code": "0001", "name": "North", "since": "2026-01-01", "closed": None},
         {"code": "0002", "name": "Old harbour", "since": None, "closed": None},
+        {"code": "0003", "name": "Quay", "since": None, "closed": "2026-03-31"},
     ]
+    told = dict(coalition.rows("SELECT code, published_by FROM partners.store"))
+    assert (told["0001"], told["0003"]) == (f"operator {getuser()}", "operator grace")
     run("partner", "store", "publish", "grocer", code=2)
     file.write_text("code,name,since\n0001,North,yesterday\n")
     run("partner", "store", "publish", "grocer", "--file", str(file), code=2)
@@ -176,3 +181,15 @@ def test_the_register_is_shown_by_code_partner_and_member(coalition: Coalition, 
     assert run("refusals", "--code", "MEMBER_BLOCKED", "--json") == []
     assert run("refusals", "--since", "2040-01-01T00:00Z", "--json") == []
     assert "INSUFFICIENT_POINTS" in run("refusals")
+
+
+def test_the_register_comes_in_pages(coalition: Coalition, run: Any) -> None:
+    for number in range(1, 4):
+        register(coalition.database, [(Attempt(posting="redeem", points=number), MemberUnknown())])
+    first, second, last = run("refusals", "--json")
+    told = run("refusals", "--most", "2")
+    assert f"There are more: --after {second['refusal']}" in told
+    assert run("refusals", "--most", "2", "--json") == [first, second]
+    assert run("refusals", "--after", second["refusal"], "--json") == [last]
+    assert "more" not in run("refusals", "--after", second["refusal"])
+    run("refusals", "--after", "nonsense", code=2)

@@ -658,7 +658,7 @@ def test_lines_of_all_lanes_are_rejected_in_the_order_of_the_file(cards: list[st
 
     ended = imported(written(file, *lines))
 
-    assert ended.exit_code == 1
+    assert ended.exit_code == 1, ended.output
     assert [row["line"] for row in rejects(file)] == bad
     assert json.loads(ended.stdout)["posted"] == {"issue": CHUNK + 100 - len(bad)}
 
@@ -676,3 +676,47 @@ def test_lanes_do_with_as_many_connections_as_there_are(
     ended = imported(written(tmp_path / "till.csv", *(line(one, cards[one % 5]) for one in range(50))))
 
     assert json.loads(ended.stdout)["posted"] == {"issue": 50}
+
+
+@pytest.mark.parametrize("words", ["", "nobody wrote this\nfor an import\n"])
+@pytest.mark.parametrize("bad", [False, True])
+def test_no_file_of_somebody_elses_is_written_over_or_removed(
+    coalition: Coalition, cards: list[str], tmp_path: Path, words: str, bad: bool
+) -> None:
+    file = written(tmp_path / "till.csv", line(1, "999999" if bad else cards[0]))
+    other, link = tmp_path / "books.csv", tmp_path / "link.csv"
+    other.write_text(words or file.read_text())
+    link.symlink_to(file)
+    before, till = coalition.snapshot(), file.read_bytes()
+    for named in (other, file, link):
+        kept = named.read_bytes()
+        refused = imported(file, "--rejects", str(named))
+        assert (refused.exit_code, refused.stdout) == (2, "")
+        assert "--rejects" in refused.stderr
+        assert (named.read_bytes(), file.read_bytes()) == (kept, till)
+    assert link.is_symlink()
+    assert coalition.snapshot() == before
+
+
+def test_what_an_earlier_import_rejected_is_written_over_and_then_removed(
+    cards: list[str], tmp_path: Path
+) -> None:
+    file = written(tmp_path / "till.csv", line(1, "999999"), line(2, "999998"))
+    assert imported(file).exit_code == 1
+    assert len(rejects(file)) == 2
+    assert imported(written(file, line(1, "999999"))).exit_code == 1
+    assert len(rejects(file)) == 1
+    assert imported(written(file, line(1, cards[0]))).exit_code == 0
+    left = file.with_name("till.csv.rejects.csv")
+    assert not left.exists()
+    left.touch()  # as a killed import leaves it
+    assert imported(file).exit_code == 0
+    assert not left.exists()
+
+
+def test_what_is_no_file_may_take_the_rejects_and_stays(cards: list[str], tmp_path: Path) -> None:
+    sink = tmp_path / "sink"
+    sink.symlink_to("/dev/null")
+    assert imported(written(tmp_path / "till.csv", line(1, "999999")), "--rejects", str(sink)).exit_code == 1
+    assert imported(written(tmp_path / "till.csv", line(1, cards[0])), "--rejects", str(sink)).exit_code == 0
+    assert sink.is_char_device()

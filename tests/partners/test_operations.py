@@ -19,7 +19,7 @@ def admit(coalition: Coalition, code: str = "grocer", **parts: Any) -> tuple[dic
             made = create_partner(session, CreatePartner(code=code, name=code))
             return {"partner": str(made.partner_id)}
 
-        asked = {"caller": "operator", "key": "k", "request": {"mutation": "createPartner", "code": code}}
+        asked = {"caller": "operator", "key": "k", "name": "createPartner", "request": {"code": code}}
         return once(session, work=work, **(asked | parts))
 
 
@@ -89,3 +89,11 @@ def test_two_at_once_have_one_effect(coalition: Coalition) -> None:
     assert not faults
     assert len({answer["partner"] for answer, _ in answers}) == 1
     assert sorted(replayed for _, replayed in answers) == [False] + [True] * 7
+
+
+def test_of_what_is_forgotten_the_key_answers_for_the_same_kind_of_wish_alone(coalition: Coalition) -> None:
+    first, _ = admit(coalition, forget=True, blinded_by=1)
+
+    assert admit(coalition, "fuel", forget=True, blinded_by=1) == (first, True)
+    with coalition.refused("IDEMPOTENCY_CONFLICT"):
+        admit(coalition, "fuel", name="publishAgreement")

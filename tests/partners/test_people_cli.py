@@ -1,6 +1,7 @@
 """Keys, exports and erasure, as the operator types them."""
 
 import json
+from getpass import getuser
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def test_a_profile_is_shown_and_changed_on_the_members_behalf(
         "name": "Ada Lovelace",
         "email": None,
         "phone": "+4930901820",
-        "birth_date": "1990-12-10",
+        "birthDate": "1990-12-10",
         "address": None,
         "locale": None,
     }
@@ -75,6 +76,51 @@ def test_a_profile_is_shown_and_changed_on_the_members_behalf(
     assert "given and removed" in both.stderr
     assert "MEMBER_UNKNOWN" in terminal("member", "profile", "card:9999", "--name", "Ada", exit_code=1).stderr
     assert coalition.rows("SELECT * FROM people.sealed") == sealed
+
+
+def kept(coalition: Coalition) -> list[tuple[Any, ...]]:
+    """What is on record of the operator's doings: the key, what was done, to whom, and by whom."""
+    return coalition.rows(
+        "SELECT key, result ->> 'operation', result ->> 'member_id', result ->> 'by' FROM partners.operation"
+        " WHERE caller = 'command line' ORDER BY key"
+    )
+
+
+def test_who_had_a_person_erased_is_on_record_and_a_key_is_for_one_erasure(
+    terminal: Terminal, coalition: Coalition
+) -> None:
+    member = terminal.data("member", "enrol", ADA)["member"]
+    wish = ("member", "erase", ADA, "--yes", "--key", "k")
+    erased = terminal.data(*wish, "--by", "grace")
+    assert (erased["member"], erased["records"], erased["replayed"]) == (member, [member], False)
+    assert kept(coalition) == [("k", "erase", member, "grace")]
+    assert coalition.rows("SELECT fingerprint FROM partners.operation") == [(None,)]
+    # Nobody is known by the address any more, and the key still has its answer.
+    assert terminal.data(*wish, "--by", "hedy") == erased | {"replayed": True}
+    assert terminal.data("member", "show", member)["erasedAt"][:19] == erased["erasedAt"][:19]
+    before = coalition.snapshot()
+    adjust = ("member", "adjust", "--key", "k", "--reason", "fraud", member, "--", "-5")
+    for other in (adjust, ("member", "profile", member, "--name", "Ada", "--key", "k")):
+        assert "IDEMPOTENCY_CONFLICT" in terminal(*other, exit_code=1).stderr
+    assert (coalition.snapshot(), len(kept(coalition))) == (before, 1)
+    assert terminal.data("audit")["findings"] == []
+
+
+def test_who_changed_a_profile_is_on_record_and_the_same_key_changes_it_once(
+    terminal: Terminal, coalition: Coalition
+) -> None:
+    member = terminal.data("member", "enrol", ADA)["member"]
+    wish = ("member", "profile", ADA, "--name", "Ada", "--key", "k")
+    terminal(*wish, "--by", "grace")
+    terminal("member", "profile", ADA, "--name", "Ada Lovelace", "--key", "l")
+    assert terminal.data(*wish, "--by", "hedy")["name"] == "Ada Lovelace"
+    assert kept(coalition) == [("k", "profile", member, "grace"), ("l", "profile", member, getuser())]
+    other = ("member", "profile", ADA, "--name", "Eve", "--key", "k")
+    assert "IDEMPOTENCY_CONFLICT" in terminal(*other, exit_code=1).stderr
+    assert terminal.data("member", "profile", ADA)["name"] == "Ada Lovelace"
+    terminal("member", "erase", ADA, "--yes")
+    assert coalition.rows("SELECT fingerprint FROM partners.operation WHERE fingerprint IS NOT NULL") == []
+    assert terminal.data("audit")["findings"] == []
 
 
 def test_how_a_member_stands_is_shown_with_it(terminal: Terminal) -> None:
@@ -106,15 +152,17 @@ def test_a_key_is_made_shown_by_its_id_and_replaced(terminal: Terminal) -> None:
     settings = get_settings().vault_keys
     assert settings is not None
     old, new = settings.get_secret_value(), terminal("vault", "key").stdout.strip()
-    [before] = terminal.data("vault", "status")
-    assert (before["wraps"], before["current"], before["in_settings"]) == (2, True, True)
+    status = terminal.data("vault", "status")
+    [before] = status["keys"]
+    assert (before["wraps"], before["current"], before["inSettings"]) == (2, True, True)
+    assert status["indexRotation"] is None
 
     both = {"COALITION_VAULT_KEYS": f"{new},{old}"}
     for environment, done in ((both, 2), (both, 0)):
         get_settings.cache_clear()
         assert terminal.data("vault", "rotate", **environment)["rewrapped"] == done
     get_settings.cache_clear()
-    assert [row["wraps"] for row in terminal.data("vault", "status", **both)] == [2, 0]
+    assert [row["wraps"] for row in terminal.data("vault", "status", **both)["keys"]] == [2, 0]
     get_settings.cache_clear()
     shown = terminal("member", "show", ADA, COALITION_VAULT_KEYS=new)
     assert ADA in shown.stdout
@@ -132,6 +180,7 @@ def test_the_key_of_the_index_is_replaced(terminal: Terminal, coalition: Coaliti
     with coalition.database.unit_of_work() as session:
         add_index_key(session, generation=3)  # as a run that was killed at once leaves it
     assert "2 identifiers are left" in terminal("vault", "status").stdout
+    assert terminal.data("vault", "status")["indexRotation"] == {"left": 2}
     assert "2 identifiers are spelt by a new key" in terminal("vault", "rotate-index").stdout
     assert "being replaced" not in terminal("vault", "status").stdout
     assert ADA in terminal("member", "show", "phone:+4930901820").stdout

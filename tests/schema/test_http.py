@@ -12,6 +12,7 @@ from joserfc.jwk import ECKey, OctKey
 
 from partners.scopes import Scope
 from partners.tokens import Tokens
+from schema.web.observing import Metrics
 from schema.web.request import GRAPHQL_JSON, MAX_BODY
 
 HELLO = "{ __typename }"
@@ -297,3 +298,18 @@ def test_health_and_metrics_need_no_token(api: Api) -> None:
     while counted not in api.http.get("/metrics").text:
         assert time.monotonic() < deadline, "the request was not counted"
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize(
+    ("path", "route"),
+    [
+        ("/members/TWVtYmVyOjE/export", "/members/"),
+        ("/statements/2026-03-02.csv", "/statements/"),
+        ("/verify_proof.py", "/verify_proof.py"),
+        ("/nowhere", "other"),
+    ],
+)
+def test_a_request_is_counted_by_what_it_is_for(path: str, route: str) -> None:
+    metrics = Metrics(rate_limited={})
+    metrics.count(path, 200, 0.001)
+    assert f'coalition_http_requests_total{{route="{route}",status="200"}} 1' in metrics.text()

@@ -1,12 +1,15 @@
 """Profiles, exports and erasure over the API; and what partners see of them: nothing."""
 
+import base64
 from contextlib import ExitStack
 from typing import Any
 
+import pytest
 from api_driver import Api, codes, named
 from sqlalchemy import text
 
 from coalition.audit import run_audit
+from coalition.config import get_settings
 from schema.web import exports
 
 PROFILE = "profile { name email phone birthDate address locale }"
@@ -252,3 +255,27 @@ def test_of_whom_was_erased_no_request_is_kept_that_could_be_tried_out(api: Api)
     again = [{"kind": "EMAIL", "value": "eve@example.org"}]
     assert till.do(ENROL, identifiers=again, idempotencyKey="eve") == kept | {"replayed": True}
     assert codes(till.do(ENROL, identifiers=[MAIL], idempotencyKey="eve")) == ["IDEMPOTENCY_CONFLICT"]
+
+
+def test_a_server_without_the_key_of_what_is_asked_says_so_and_the_log_which(
+    api: Api, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    member = api.enrolled(api.coalition.trading("grocer"))
+    ada = own(api, member)
+    assert ada.do(UPDATE, profile=ADA)["userErrors"] == []
+    monkeypatch.setenv("COALITION_VAULT_KEYS", base64.b64encode(bytes(32)).decode())
+    get_settings.cache_clear()
+    change = {"input": {"idempotencyKey": "again", "profile": {"name": "Eve"}}}
+    answers = [api.operator().send(MEMBER, {"by": named(member)}), ada.send(UPDATE, change)]
+    for answer in answers:
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
+        [error] = answer.json()["errors"]
+        assert error["extensions"]["code"] == "SETTING_MISSING"
+        assert "COALITION_VAULT_KEYS" not in answer.text
+        assert "data" not in answer.json()
+    told = [record.getMessage() for record in caplog.records if record.name == "schema.web.view"]
+    assert len(told) == len(answers)
+    assert all("COALITION_VAULT_KEYS_FILE must hold the key " in one for one in told)
+    monkeypatch.undo()
+    get_settings.cache_clear()
+    assert ada.do(UPDATE, profile={})["member"]["profile"] == ADA

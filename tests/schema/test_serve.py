@@ -11,9 +11,10 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from databases import TestDatabase
+from databases import TestCluster, TestDatabase
 
-from coalition.db import roles
+from coalition.db import migrating, roles
+from coalition.db.owner import as_owner
 
 SERVE = [sys.executable, "-c", "from coalition.cli import main; main()", "serve", "--no-nightly"]
 
@@ -65,3 +66,23 @@ def test_a_port_that_is_taken_is_told(test_database: TestDatabase) -> None:
             _, said = process.communicate(timeout=15)
     assert process.returncode not in {0, None}
     assert "address already in use" in said
+
+
+def test_it_starts_before_the_tables_are_there_and_says_so_until_they_are(cluster: TestCluster) -> None:
+    with cluster.new_database(template="template1") as empty, _server(empty, "--port", "0") as process:
+        address = _address(process)
+        assert httpx.get(f"{address}/healthz").status_code == 200
+        ready = httpx.get(f"{address}/readyz")
+        assert (ready.status_code, ready.json()["code"]) == (503, "NOT_MIGRATED")
+        assert "coalition migrate" in ready.json()["message"]
+        asked = httpx.post(
+            f"{address}/oauth/token", data={"grant_type": "client_credentials"}, auth=("some", "body")
+        )
+        assert (asked.status_code, asked.headers["retry-after"]) == (503, "2")
+        with as_owner(empty.settings) as owner:
+            migrating.migrate(owner, to=migrating.HEAD)
+        assert httpx.get(f"{address}/readyz").json() == {"ready": True}
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=15)
+    assert "Traceback" not in said
+    assert said.count("run `coalition migrate`") == 1

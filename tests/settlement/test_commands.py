@@ -4,6 +4,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from rich.console import Console
 from sqlalchemy import Engine, text
 
 from coalition.cli import cli, console
+from settlement import tables
 
 
 @pytest.fixture
@@ -144,7 +146,8 @@ def test_reports_print_what_was_settled(coalition: Any) -> None:
         ("sealed", "calculated"),
     ]
     [run] = json.loads(coalition("report", "runs", "--format", "json").stdout)
-    assert run["saved"] == "1200.0000"
+    assert (run["gross"], run["net"], run["saved"]) == ("1770.00", "570.00", "1200.00")
+    assert "1200.0000" not in coalition("report", "runs").stdout
 
 
 @pytest.mark.parametrize(
@@ -171,9 +174,9 @@ def test_roots_are_printed_whole_however_narrow_it_is(
     shown = coalition("report", "windows").stdout
 
     [root] = [
-        window["merkle_root"]
+        window["merkleRoot"]
         for window in json.loads(coalition("report", "windows", "--format", "json").stdout)
-        if window["merkle_root"]
+        if window["merkleRoot"]
     ]
     assert len(root) == 64
     assert f"2026-03-02  {root}\n" in shown
@@ -210,3 +213,45 @@ def test_a_name_is_no_formula_in_a_spreadsheet(
 def read(result: Result) -> list[dict[str, str]]:
     assert result.exit_code == 0, result.output
     return list(csv.DictReader(io.StringIO(result.stdout)))
+
+
+def test_windows_and_runs_come_in_pages_each_window_with_its_own_run(
+    due: NightDriver, coalition: Any, monkeypatch: pytest.MonkeyPatch, superuser_engine: Engine
+) -> None:
+    """However many runs of newer windows were superseded."""
+    due.settle()
+    for _ in range(3):
+        due.settle(now=True)
+    columns = [column.name for column in tables.run.columns]
+    copied = ", ".join(name for name in columns if name not in {"run_id", "state", "digest"})
+    with superuser_engine.begin() as connection:
+        connection.execute(
+            text(
+                f"INSERT INTO settlement.run (run_id, state, digest, {copied})"
+                f" SELECT gen_random_uuid(), 'superseded', encode(sha256(n::text::bytea), 'hex'), {copied}"
+                " FROM settlement.run, generate_series(1, 3) AS n WHERE business_date = '2026-03-05'"
+            )
+        )
+    # The package has the command by the module's name.
+    monkeypatch.setattr(import_module("settlement.cli.report"), "_PAGE", 2)
+
+    def page(report: str, *words: str) -> list[tuple[str, str | None]]:
+        told = json.loads(coalition("report", report, "--format", "json", *words).stdout)
+        return [(one["businessDate"], one["run" if report == "windows" else "state"]) for one in told]
+
+    assert page("windows") == [("2026-03-06", None), ("2026-03-05", "calculated")]
+    assert page("windows", "--before", "2026-03-05") == [
+        ("2026-03-04", "calculated"),
+        ("2026-03-03", "calculated"),
+    ]
+    assert page("windows", "--before", "2026-03-03") == [("2026-03-02", "calculated")]
+    newest = page("runs")
+    assert [date for date, _ in newest] == ["2026-03-05"] * 4 + ["2026-03-04"]
+    assert sorted(str(state) for _, state in newest) == ["calculated"] * 2 + ["superseded"] * 3
+    assert page("runs", "--before", "2026-03-04") == [
+        ("2026-03-03", "calculated"),
+        ("2026-03-02", "calculated"),
+    ]
+    for report, last in (("windows", "2026-03-05"), ("runs", "2026-03-04")):
+        assert f"There are more: --before {last}" in coalition("report", report).stderr
+        assert "more" not in coalition("report", report, "--before", "2026-03-03").stderr

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from click.testing import CliRunner
 
 from coalition.cli import CommandGroup, cli, console
 from coalition.cli.console import ExitCode
+from coalition.config import CONFIG_FILE_VARIABLE, Settings
 from coalition.db.owner import NeedsAdministrator
 from coalition.errors import DatabaseUnavailable, InsufficientPoints
 
@@ -87,7 +89,8 @@ def test_help_lists_every_command_and_exit_code_and_the_settings() -> None:
     assert all(f"  {name} " in told for name in COMMANDS)
     assert "not installed" not in told
     assert all(f"  {code} " in told for code in range(5))
-    assert "COALITION_DATABASE_URL" in told
+    settings = {f"COALITION_{name.upper()}" for name in Settings.model_fields} | {CONFIG_FILE_VARIABLE}
+    assert {name for name in settings if not re.search(rf"\b{name}\b", told)} == set()
 
 
 def test_a_command_whose_packages_are_missing_leaves_the_others_alone(

@@ -183,3 +183,35 @@ def test_a_single_call_holds_one_connection_whatever_else_it_asks(test_database:
             assert driver_of(session).execute("SELECT 5").fetchall() == [(5,)]
         with database.unit_of_work() as session:
             assert not driver_of(session).autocommit
+
+
+def test_why_the_database_is_away_is_logged_once_for_each_loss(
+    test_database: TestDatabase, caplog: pytest.LogCaptureFixture
+) -> None:
+    def ask() -> None:
+        with database.reading() as session:
+            session.execute(text("SELECT 1"))
+
+    def allow(*, allowed: bool) -> None:
+        with test_database.cluster.administrator() as connection:
+            connection.execute(f'ALTER DATABASE "{test_database.name}" ALLOW_CONNECTIONS {allowed}')
+            connection.execute(
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = %s",
+                [test_database.name],
+            )
+
+    with test_database.connect() as database:
+        for _ in range(2):
+            caplog.clear()
+            allow(allowed=False)
+            try:
+                for _ in range(4):
+                    with pytest.raises(DatabaseUnavailable):
+                        ask()
+            finally:
+                allow(allowed=True)
+            told = [record.getMessage() for record in caplog.records if record.name == "coalition.db.engine"]
+            assert told[-1].startswith("the database does not answer: connection failed: ")
+            assert "is not currently accepting connections" in told[-1]
+            assert len(told) == len(set(told))
+            ask()

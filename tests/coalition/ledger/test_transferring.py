@@ -224,3 +224,13 @@ def test_who_was_named_is_merged_into_the_giver_when_it_is_locked(ledger: Ledger
     assert refused(ledger, errors.MemberMerged, lambda: ledger.transfer(ada, 1, to=taker, holder=taker)) == {}
     ledger.transfer(ada, 1, to=taker, holder=twin)
     assert ledger.rows("SELECT named_id FROM ledger.idempotency WHERE named_id IS NOT NULL") == [(twin,)]
+
+
+@pytest.mark.parametrize("points", [-(10**19), 0, 1_000_000_001, 10**19])
+def test_a_number_of_points_that_cannot_be_moved_is_refused_by_name(
+    ledger: LedgerDriver, points: int
+) -> None:
+    giver, taker = ledger.member(available=10), ledger.member()
+    assert refused(ledger, errors.PointsInvalid, lambda: ledger.transfer(giver, points, to=taker)) == {
+        "points": points
+    }

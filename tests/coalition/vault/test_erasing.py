@@ -496,6 +496,7 @@ def test_of_the_requests_of_who_is_erased_those_are_forgotten_that_told_of_a_per
                     session,
                     caller=name,
                     key=f"by {blinded_by}",
+                    name="enrol",
                     request={"of": name},
                     blinded_by=blinded_by,
                     work=lambda member=member: {"member_id": str(member)},  # type: ignore[misc]
