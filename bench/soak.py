@@ -1,11 +1,13 @@
-"""Load a small coalition with everything that its API can do, kill what serves it, and prove the books after.
+"""Load a small coalition with what its API does to members, kill what serves it, and prove the books after.
 
 Three partners' tills, the members' app and the operator ask over HTTP with tokens of their own: issues,
-redemptions, batches (some of them all or nothing), holds, partial reversals, transfers, pools that are left and
-closed, vouchers, adjustments, merges, cards that are blocked and replaced, wishes that an operator looks at first,
-people who join and are erased. Meanwhile `kill -9` hits the server, the database and the night, at times that the seed
-decides; the clock moves on by days, and each window is settled. Who gets no answer asks again under the same
-key.
+redemptions (some with the member's confirmation), batches (some of them all or nothing), holds, partial
+reversals, transfers, pools that are left and closed, vouchers, adjustments, merges, phones that are linked and
+unlinked, cards that are blocked and replaced, wishes that an operator looks at first, people who join and are
+erased. Not asked: profiles, adjustments that want a second person, and what the operator does of partners,
+terms, funding plans, clients, limits and stores. Meanwhile `kill -9` hits the server, the database and the
+night, at times that the seed decides; the clock moves on by days, and each window is settled. Who gets no
+answer asks again under the same key.
 
 In the end everybody sees his last wish through, and three things must hold:
   1. what was acknowledged is there, once, as it was told; what was refused is not there, nor anything else;

@@ -57,7 +57,8 @@ class Query(
 
 
 @strawberry.type(
-    description="What can be done. Each takes one input and an idempotency key; a refusal is data."
+    description="What can be done. Each takes one input with an idempotency key, a batch one with each line;"
+    " a refusal is data."
 )
 class Mutation(
     PointsMutations,

@@ -11,22 +11,18 @@ from kept import KeptDatabase
 from coalition.config import Settings
 from coalition.db import Database, roles
 
-_TABLES = """
-    SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+_OURS = """
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-    ORDER BY c.oid
 """
 
-_EMPTY = """
+_EMPTY = f"""
     DO $$
     DECLARE
         one regclass;
         has boolean;
     BEGIN
-        FOR one IN
-            SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-            WHERE c.relkind = 'r' AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'
-        LOOP
+        FOR one IN SELECT c.oid {_OURS} LOOP
             EXECUTE 'SELECT EXISTS (SELECT FROM ' || one || ')' INTO has;
             IF has THEN EXECUTE 'DELETE FROM ' || one; END IF;
         END LOOP;
@@ -63,7 +59,7 @@ class EmptiedDatabase(TestDatabase):
         superuser.execute("SET session_replication_role = 'replica'")
         # What the migrations themselves have written.
         self._given: dict[str, list[tuple[object, ...]]] = {}
-        for (table,) in superuser.execute(_TABLES).fetchall():
+        for (table,) in superuser.execute(f"SELECT c.oid::regclass::text {_OURS} ORDER BY c.oid").fetchall():
             rows = superuser.execute(f"SELECT * FROM {table}").fetchall()
             if rows:
                 self._given[table] = rows

@@ -23,8 +23,9 @@ _KEYED_ELSEWHERE = frozenset({"adjustPoints"})
 _POOLS = frozenset({"createPool", "inviteToPool", "acceptPoolInvitation", "leavePool", "closePool"})
 _CARDS = frozenset({"blockIdentifier", "unblockIdentifier", "replaceCard"})
 _PEOPLE = frozenset({"enrollMember", "eraseMember", "blockMember", "unblockMember"})
+_PHONES = {"linkIdentifier": "linked", "unlinkIdentifier": "unlinked"}
 _REVIEWS = {"releaseReview": "released", "rejectReview": "rejected"}
-_NO_POSTING = _POOLS | _CARDS | _PEOPLE | _REVIEWS.keys()
+_NO_POSTING = _POOLS | _CARDS | _PEOPLE | _PHONES.keys() | _REVIEWS.keys() | {"confirmRedemption"}
 
 
 def findings_of(session: Session, log: Log) -> Iterator[str]:
@@ -62,6 +63,8 @@ def findings_of(session: Session, log: Log) -> Iterator[str]:
     yield from _pools(session, log)
     yield from _erasures(session, log)
     yield from _reviews(session, log)
+    yield from _phones(session, log)
+    yield from _confirmations(session, log)
 
 
 def _compared(one: Acknowledged, found: list[Any]) -> Iterator[str]:
@@ -159,6 +162,33 @@ def _reviews(session: Session, log: Log) -> Iterator[str]:
     for review in sorted(rejected):
         if states.get(review) != "rejected":
             yield f"{review} was rejected, and is {states.get(review)}"
+
+
+def _phones(session: Session, log: Log) -> Iterator[str]:
+    """Nobody joins by a phone, so each is one that was linked."""
+    there = session.execute(
+        text("""
+            SELECT count(*) FILTER (WHERE number = 1) AS linked, count(*) FILTER (WHERE state = 'unlinked') AS unlinked
+              FROM ledger.identifier_change WHERE kind = 'phone'
+        """)
+    ).one()
+    for mutation, what in _PHONES.items():
+        told = log.granted()[mutation]
+        if told != getattr(there, what):
+            yield f"{told} phones were acknowledged as {what}, and {getattr(there, what)} are"
+
+
+def _confirmations(session: Session, log: Log) -> Iterator[str]:
+    """Those that were told, and those that a voucher stands for."""
+    rows = session.execute(
+        text("""
+            SELECT confirmation_id FROM ledger.confirmation c
+             WHERE NOT EXISTS (SELECT FROM ledger.hold h WHERE h.member_id = c.member_id
+                                  AND h.transaction_id = c.used_by AND h.redeem_by IS NOT NULL)
+        """)
+    ).scalars()
+    there = [str(to_global("Confirmation", one)) for one in rows]
+    yield from _differing("confirmed", _told_of(log, "confirmRedemption", "confirmation", "id"), there)
 
 
 def _places(session: Session, log: Log) -> Iterator[str]:

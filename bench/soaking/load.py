@@ -211,8 +211,10 @@ class Desk:
                 self.seat.learn("voucher", answer["voucher"]["token"])
             case "merge":
                 self.seat.learn("merge", f"{asked['survivor']['id']} {asked['merged']['id']}")
-            case "card":
-                self.seat.learn("card", asked["card"])
+            case "confirmation":
+                self.seat.learn("confirmation", f"{answer['confirmation']['id']} {who}")
+            case "card" | "phone":
+                self.seat.learn(wish.teaches, asked.get("card") or asked["identifier"]["value"])
             case "issue" | "redemption":
                 self.seat.learn(wish.teaches, answer["transaction"]["id"])
 
@@ -237,6 +239,7 @@ def desks(
     places += [(f"app-{nth}", "", IN_THE_APP) for nth in (1, 2)]
     places += [("operator-1", "operator", BY_THE_OPERATOR)]
     vouchers: list[str] = []
+    confirmations: list[str] = []
     cards = list(coalition.cards)
     newcomers: list[str] = []
     found = []
@@ -244,8 +247,11 @@ def desks(
         wishes = [wish for wish in all_wishes if wish.family in families]
         seat = type(chance)(chance.random())
         if wishes:
-            known = {"card": cards, "newcomer": newcomers} | (
-                {"voucher": vouchers} if client in {"", "grocer"} else {}
-            )
+            known = {"card": cards, "newcomer": newcomers}
+            # Who gives them makes them out to one partner.
+            if client in {"", "grocer"}:
+                known["voucher"] = vouchers
+            if client in {"", "baker"}:
+                known["confirmation"] = confirmations
             found.append(Desk(url, coalition, Seat(name, seat, members, known), client, wishes, log, stop))
     return found

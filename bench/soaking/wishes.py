@@ -20,6 +20,7 @@ ANSWERS: Final = {
     "Pool": "pool { id }",
     "Member": "member { id }",
     "EraseMember": "member { id } erasedAt",
+    "Confirmation": "confirmation { id expiresAt }",
     "Review": "review { id }",
     "Batch": (
         "lines { replayed transaction { id kind points } balance { available }"
@@ -115,6 +116,25 @@ def _by_card(seat: Seat, most: int) -> Input | None:
 def _changing_card(seat: Seat, **more: Any) -> Input | None:
     named = _card(seat)
     return None if named is None else {"identifier": named, **more}
+
+
+def _linked(seat: Seat) -> Input:
+    number = f"+4930{seat.chance.randrange(10**8):08}"
+    return {"member": seat.anybody(), "identifier": {"kind": "PHONE", "value": number}}
+
+
+def _unlinked(seat: Seat) -> Input | None:
+    number = seat.one_of("phone", use_up=seat.mostly())
+    return None if number is None else {"identifier": {"identifier": {"kind": "PHONE", "value": number}}}
+
+
+def _confirmed(seat: Seat) -> Input | None:
+    """A redemption of some of the points that its member confirmed, or of more."""
+    word = seat.one_of("confirmation", use_up=seat.mostly())
+    if word is None:
+        return None
+    confirmation, member = word.split(" ")
+    return {"member": {"id": member}, "points": seat.points(40), "confirmation": confirmation}
 
 
 def _lines(seat: Seat, most: int) -> Input:
@@ -287,6 +307,21 @@ AT_TILLS: Final = (
         teaches="redemption",
     ),
     Wish(
+        mutation="linkIdentifier",
+        family="phones",
+        answer="Member",
+        make=_linked,
+        teaches="phone",
+    ),
+    Wish(mutation="unlinkIdentifier", family="phones", answer="Member", make=_unlinked),
+    Wish(
+        mutation="redeemPoints",
+        family="confirmations",
+        answer="Points",
+        make=_confirmed,
+        teaches="redemption",
+    ),
+    Wish(
         mutation="issuePoints",
         family="reviews",
         answer="Points",
@@ -352,6 +387,13 @@ IN_THE_APP: Final = (
         make=lambda seat: {"partner": "grocer", "points": seat.points(30)},
         weight=2,
         teaches="voucher",
+    ),
+    Wish(
+        mutation="confirmRedemption",
+        family="confirmations",
+        answer="Confirmation",
+        make=lambda seat: {"partner": "baker", "points": seat.points(40)},
+        teaches="confirmation",
     ),
     Wish(
         mutation="createPool",

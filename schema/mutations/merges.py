@@ -8,12 +8,11 @@ import strawberry
 from coalition.ids import NETWORK
 from coalition.ledger import Posting
 from coalition.merging import MergeMembers, merge_members, unmerge_members
-from coalition.reasons import check_reason
 from partners.scopes import Scope
 from schema.context import Context, Info, Outcome
 from schema.cost import WRITES
 from schema.inputs import MemberBy
-from schema.mutations.points import PointsPayload
+from schema.mutations.points import PointsPayload, check_form
 from schema.paths import placed
 from schema.viewer import Requires
 
@@ -56,11 +55,11 @@ def _changed(
     attempt = context.attempt(kind)
 
     def work(session: "Session") -> Posting:
+        check_form(wish)
         with placed("survivor"):
             attempt.member_id = survivor = wish.survivor.exactly(session, partner_id=NETWORK)
         with placed("merged"):
             merged = wish.merged.exactly(session, partner_id=NETWORK)
-        check_reason(wish.reason)
         return post(
             session,
             MergeMembers(

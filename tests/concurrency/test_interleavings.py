@@ -4,8 +4,12 @@ The first is done and not committed; the second is seen waiting for it; the firs
 the second ends. What it was answered and every row of the books must be what they are where the same two were
 done one after the other to members like those.
 
-As a rule each pair is done in one order and one way, some in more. COALITION_TEST_WIDE=1 does
-each in both orders, with ann's head locked first and last, and with the first rolled back; and all threes so.
+As a rule each pair is done in one order and one way: which of the two comes first, and whether ann's head is locked
+first or last, goes by their places in the list, and the first commits. BOTH_WAYS, and each operation with itself, are
+also done with the first rolled back. Threes are chosen, not all that there are: of each subject some in which the last
+may or gets something else by what came before. Each is done with the waiters in both orders, and all commit.
+COALITION_TEST_WIDE=1, as the night runs it, does each pair in both orders, with ann's head locked first and last, and
+with the first rolled back; and the same threes with each way to end.
 """
 
 import os

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.long
 
 SOAK = Path(__file__).resolve().parents[2] / "bench" / "soak.py"
 WISHES = {wish.mutation: wish for wish in (*AT_TILLS, *IN_THE_APP, *BY_THE_OPERATOR)}
+PHONE = {"kind": "PHONE", "value": "+4930901820"}
 
 
 def soak(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -118,6 +119,13 @@ def log(api: Api) -> Log:
             member={"id": newcomer["member"]["id"]},
         ),
         *in_review(api, till, operator, bob),
+        granted(
+            till, "linkIdentifier", "grocer", idempotencyKey="link", member={"id": bob}, identifier=PHONE
+        ),
+        granted(
+            till, "unlinkIdentifier", "grocer", idempotencyKey="unlink", identifier={"identifier": PHONE}
+        ),
+        granted(at_ann, "confirmRedemption", ann, idempotencyKey="confirm", partner="grocer", points="5"),
     ):
         log.acknowledged[one.key] = one
     return log
@@ -218,6 +226,10 @@ def _rejected_what_was_released(log: Log) -> None:
         (_lost_of("erase", "member", "id"), "another was acknowledged as erased, and is not"),
         (_untold_of("decide to pass"), "is decided, and nobody was told so"),
         (_lost_of("decide to pass", "review", "id"), "another was acknowledged as decided, and is not"),
+        (_untold_of("link"), "0 phones were acknowledged as linked, and 1 are"),
+        (_untold_of("unlink"), "0 phones were acknowledged as unlinked, and 1 are"),
+        (_untold_of("confirm"), "is confirmed, and nobody was told so"),
+        (_lost_of("confirm", "confirmation", "id"), "another was acknowledged as confirmed, and is not"),
         (_rejected_what_was_released, "was rejected, and is released"),
         (_lost, "lost was acknowledged and is not there"),
         (_untold, "give is stored, and nobody was told so"),

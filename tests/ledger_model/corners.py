@@ -1,6 +1,8 @@
 """Short lives of what the search seldom meets; a wish in them may be refused."""
 
+from collections import Counter
 from collections.abc import Mapping
+from datetime import timedelta
 from types import MappingProxyType
 
 from .books import NETWORK
@@ -36,6 +38,7 @@ from .wishes import (
     RedeemVoucher,
     Reverse,
     Review,
+    SetProgramme,
     Stores,
     Transfer,
     Unmerge,
@@ -46,6 +49,8 @@ from .wishes import (
 
 STORE, OTHER = (1, 0), (2, 0)  # receipts of store 1 and of store 0
 SHARED = Plan(funders=("lenient", "strict", NETWORK))
+AHEAD = "what has not happened yet is refused, but for a till whose clock is a little ahead"
+LIMITS_CHANGE = "a limit of the programme is another from now on, and what is held keeps its times"
 
 CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
     {
@@ -377,5 +382,88 @@ CORNERS: Mapping[str, tuple[Wish, ...]] = MappingProxyType(
             Merge(survivor=0, merged=3),
             Erase(member=3),
         ),
+        AHEAD: (
+            Issue(member=0, points=100, **HARD),
+            Issue(member=0, points=50, ahead=6, **HARD),
+            Issue(member=0, points=50, ahead=5, **HARD),
+            Redeem(member=0, points=5, ahead=6, **HARD),
+            Redeem(member=0, points=5, ahead=5, **HARD),
+            Authorize(member=0, points=5, ahead=6, **HARD),
+            Authorize(member=0, points=5, ahead=5, **HARD),
+            Authorize(member=0, points=5, **HARD),
+            Capture(nth=0, ahead=6),
+            Capture(nth=0, ahead=5),
+            Void(nth=1, ahead=6),
+            Void(nth=1, ahead=5),
+            Voucher(member=0, points=5, **HARD),
+            RedeemVoucher(nth=0, minutes=6, ahead=6),
+            RedeemVoucher(nth=0, minutes=5, ahead=5),
+            Reverse(nth=0, ahead=6),
+            Reverse(nth=0, ahead=5),
+            Batch(
+                atomic=False,
+                lines=(
+                    Issue(member=1, points=5, ahead=6, **HARD),
+                    Issue(member=1, points=5, ahead=5, **HARD),
+                    Redeem(member=0, points=5, ahead=6, **HARD),
+                ),
+                **HARD,
+            ),
+            QuoteIssue(member=99, points=5, ahead=6, **HARD),
+            QuoteIssue(member=0, points=5, ahead=5, **HARD),
+            QuoteRedemption(member=99, points=5, ahead=6, **HARD),
+            QuoteRedemption(member=0, points=5, ahead=5, **HARD),
+            Merge(survivor=2, merged=1),
+            Issue(member=1, points=5, ahead=6, **HARD),
+        ),
+        LIMITS_CHANGE: (
+            Issue(member=0, points=300, **HARD),
+            Authorize(member=0, points=10, **HARD),
+            Voucher(member=0, points=10, **HARD),
+            SetProgramme(limit="hold", to=timedelta(minutes=1)),
+            SetProgramme(limit="longest_hold", to=timedelta(hours=1)),
+            SetProgramme(limit="voucher", to=timedelta(minutes=1)),
+            SetProgramme(limit="voucher_grace", to=timedelta(minutes=1)),
+            Authorize(member=0, points=10, **HARD),
+            Authorize(member=0, points=10, seconds=3_601, **HARD),
+            Voucher(member=0, points=10, **HARD),
+            PassTime(minutes=5),
+            Capture(nth=1),
+            Capture(nth=3),
+            RedeemVoucher(nth=0),
+            RedeemVoucher(nth=1),
+            SetProgramme(limit="vouchers", to=9),
+            Voucher(member=0, points=10, **HARD),
+            SetProgramme(limit="consent", to=15),
+            Redeem(member=0, points=10, **HARD),
+            SetProgramme(limit="transfer", to=9),
+            Transfer(member=0, to=1, points=10),
+            Propose(member=0, points=10, issuer="hard", by="ada"),
+            SetProgramme(limit="adjustment", to=9),
+            Decide(nth=0, by="ada"),
+            SetProgramme(limit="late_days", to=1),
+            Issue(member=0, points=10, days_ago=2, **HARD),
+        ),
     }
 )
+
+MET: Mapping[str, Counter[str]] = MappingProxyType(
+    {
+        AHEAD: Counter({"OCCURRED_IN_FUTURE": 9, "OCCURRED_IN_FUTURE of a line": 2}),
+        LIMITS_CHANGE: Counter(
+            {
+                "Capture": 1,
+                "RedeemVoucher": 1,
+                "HOLD_TIME_INVALID": 1,
+                "HOLD_LAPSED": 1,
+                "VOUCHER_EXPIRED": 1,
+                "VOUCHER_LIMIT_EXCEEDED": 1,
+                "CONSENT_REQUIRED": 1,
+                "TRANSFER_LIMIT_EXCEEDED": 1,
+                "SECOND_PERSON_NEEDED": 1,
+                "OCCURRED_TOO_LONG_AGO": 1,
+            }
+        ),
+    }
+)
+"""What the corner is there for: how often at least it must come of it."""

@@ -21,6 +21,7 @@ from .wishing import (
     Ref,
     Wish,
     ago,
+    ahead,
     money,
     nths,
     part_of,
@@ -81,6 +82,7 @@ class Capture(OfEarlier):
             receipt=receipts,
             amount=money,
             days_ago=ago,
+            ahead=ahead,
         )
     )
 
@@ -104,7 +106,9 @@ class Capture(OfEarlier):
 @dataclass(frozen=True, kw_only=True)
 class Void(OfEarlier):
     kinds = frozenset({"authorize"})
-    strategy = staticmethod(lambda cls: st.builds(cls, nth=nths, by=rarely(st.none(), someone)))
+    strategy = staticmethod(
+        lambda cls: st.builds(cls, nth=nths, by=rarely(st.none(), someone), days_ago=ago, ahead=ahead)
+    )
 
     def expect(self, p: Programme, key: str) -> Answer:
         return holds.end_hold(p, **self.expected(p, key), void=True)
@@ -199,6 +203,7 @@ class RedeemVoucher(OfEarlier):
             receipt=receipts,
             amount=money,
             minutes=rarely(st.integers(0, 25), st.integers(-10, 70)),
+            ahead=ahead,
         )
     )
 
@@ -211,10 +216,11 @@ class RedeemVoucher(OfEarlier):
         return hold is not None and hold.redeem_by is not None
 
     def occurred_at(self, p: Programme) -> datetime:
+        now = super().occurred_at(p)
         if self.target is None:
-            return p.now
+            return now
         member, line = self.target
-        return min(p.now, p.members[member].journal[line].recorded_at + timedelta(minutes=self.minutes))
+        return min(now, p.members[member].journal[line].recorded_at + timedelta(minutes=self.minutes))
 
     def expect(self, p: Programme, key: str) -> Answer:
         return holds.redeem_voucher(p, **self.expected(p, key), receipt=self.receipt, amount=self.amount)

@@ -1,15 +1,12 @@
 """How what was set aside ends: captured, voided, or taken by a voucher."""
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from . import pools
 from .books import Hold
 from .lasting import extend
-from .programme import Answer, Programme, Refusals, store_of
-
-A_TILLS_CLOCK = timedelta(minutes=5)
-"""May be so far behind."""
+from .programme import A_TILLS_CLOCK, Answer, Programme, Refusals, store_of
 
 
 def end_hold(

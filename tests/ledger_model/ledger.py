@@ -159,7 +159,7 @@ def asleep(terms: Terms) -> dict[str, Any]:
     }
 
 
-def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
+def set_limits(driver: LedgerDriver, limits: Limits) -> None:
     """What holds in the whole programme; the model is told the same."""
     with driver.database.unit_of_work() as session:
         set_consent_limit(session, points=Points(limits.consent))
@@ -174,6 +174,7 @@ def set_limits(driver: LedgerDriver, limits: Limits = LIMITS) -> None:
 
 def both(driver: LedgerDriver, *, members_: int = 5) -> tuple[Programme, Ledger]:
     """New members and partners, and the model of them."""
+    set_limits(driver, LIMITS)
     now = driver.now
     with driver.database.reading() as session:
         window = open_window(session)

@@ -14,6 +14,12 @@ from .books import Member, Terms
 
 ZONE = ZoneInfo("Europe/Berlin")
 PRECEDENCE = [refusal.code for refusal in REFUSALS]
+# A till is told so first (partners.memory); the ledger by itself asks for both at once.
+PRECEDENCE.remove("OCCURRED_IN_FUTURE")
+PRECEDENCE.insert(PRECEDENCE.index("OCCURRED_TOO_LONG_AGO"), "OCCURRED_IN_FUTURE")
+
+A_TILLS_CLOCK = timedelta(minutes=5)
+"""May be so far behind, or ahead."""
 
 
 class Refused(Exception):
@@ -255,10 +261,14 @@ class Programme:
         refusals("MEMBER_ERASED", when=self.members[member].erased)
         refusals("MEMBER_MERGED", when=survivor is not None)
 
+    def judge_future(self, refusals: Refusals, occurred_at: datetime) -> None:
+        refusals("OCCURRED_IN_FUTURE", when=occurred_at > self.now + A_TILLS_CLOCK)
+
     def judge_partner(
         self, refusals: Refusals, name: str, role: str, occurred_at: datetime, *, store: int | None = None
     ) -> Terms | None:
         """Whether the partner may act so, there; returns the terms that held when it occurred."""
+        self.judge_future(refusals, occurred_at)
         refusals("OCCURRED_TOO_LONG_AGO", when=self.now - occurred_at > timedelta(days=self.limits.late_days))
         partner = self.partners.get(name)
         if partner is None:

@@ -1,7 +1,8 @@
 """What happens around: blocks, nights, consent, time and windows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
+from typing import Any
 
 from hypothesis import strategies as st
 
@@ -9,8 +10,8 @@ from coalition.blocking import set_blocked
 from coalition.lapsing import lapse_pooled_holds
 
 from . import limits, pools
-from .ledger import Ledger
-from .programme import Confirmation, Programme, Refusals
+from .ledger import Ledger, set_limits
+from .programme import Confirmation, Limits, Programme, Refusals
 from .wishing import Wish, names, whom
 
 
@@ -138,3 +139,45 @@ class CloseWindow(Wish):
 
     def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
         ledger.driver.close_window()
+
+
+def minutes(most: int) -> Any:
+    return st.integers(1, most).map(lambda number: timedelta(minutes=number))
+
+
+LIMITS: dict[str, Any] = {
+    "consent": st.integers(0, 800),
+    "transfer": st.integers(0, 600),
+    "adjustment": st.integers(0, 300),
+    "late_days": st.integers(0, 8),
+    "vouchers": st.integers(0, 300),
+    "voucher": minutes(60),
+    "voucher_grace": minutes(40 * 60),
+    "hold": minutes(120),
+    "longest_hold": st.integers(2, 48).map(lambda number: timedelta(hours=number)),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class SetProgramme(Wish):
+    """A limit of the whole programme is another from now on; what is held already keeps its times."""
+
+    limit: str
+    to: Any
+    strategy = staticmethod(
+        lambda cls: st.sampled_from(sorted(LIMITS)).flatmap(
+            lambda limit: st.builds(cls, limit=st.just(limit), to=LIMITS[limit])
+        )
+    )
+
+    def touches(self, p: Programme) -> list[int]:  # noqa: ARG002
+        return []
+
+    def limits(self, p: Programme) -> Limits:
+        return replace(p.limits, **{self.limit: self.to})
+
+    def expect(self, p: Programme, key: str) -> None:  # noqa: ARG002
+        p.limits = self.limits(p)
+
+    def ask(self, ledger: Ledger, p: Programme, key: str) -> None:  # noqa: ARG002
+        set_limits(ledger.driver, self.limits(p))

@@ -16,7 +16,20 @@ from . import quotes, tills
 from .ledger import Ledger
 from .programme import Programme, Refused
 from .till_wishes import from_pool, named_by
-from .wishing import NO_PLAN, ByPartner, Told, ago, nth_of, nths, rarely, shares, some, somebody, someone
+from .wishing import (
+    NO_PLAN,
+    ByPartner,
+    Told,
+    ago,
+    ahead,
+    nth_of,
+    nths,
+    rarely,
+    shares,
+    some,
+    somebody,
+    someone,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +44,7 @@ class Question(ByPartner):
     def asking(self, ledger: Ledger, p: Programme) -> dict[str, Any]:
         return {
             "partner_id": ledger.partner(self.partner),
-            "occurred_at": self.occurred_at(p) if self.days_ago else None,
+            "occurred_at": self.occurred_at(p) if self.days_ago or self.ahead else None,
             "identifier_id": None if self.identifier is None else ledger.identifiers[self.identifier],
         }
 
@@ -59,6 +72,7 @@ class QuoteIssue(Question):
             partner=someone,
             points=some,
             days_ago=ago,
+            ahead=ahead,
             nth_identifier=named_by,
             cents=st.none() | rarely(st.integers(0, 9_999), st.just(10**12)),
             nth_plan=st.none() | nths,
@@ -119,6 +133,7 @@ class QuoteRedemption(Question):
             points=some,
             share=shares,
             days_ago=ago,
+            ahead=ahead,
             nth_identifier=named_by,
             from_pool=from_pool,
         )

@@ -16,6 +16,7 @@ from .wishing import (
     ByPartner,
     OfEarlier,
     ago,
+    ahead,
     days,
     money,
     nth_of,
@@ -49,6 +50,7 @@ class Issue(ByPartner):
             points=rarely(some, st.just(0)),
             receipt=receipts,
             days_ago=ago,
+            ahead=ahead,
             nth_identifier=named_by,
             matures=days,
             expires=days,
@@ -103,6 +105,7 @@ def spending(cls: Any, **more: Any) -> Any:
         partner=someone,
         points=some,
         days_ago=ago,
+        ahead=ahead,
         nth_identifier=named_by,
         nth_consent=rarely(st.none(), nths),
         share=shares,
@@ -172,6 +175,7 @@ class Reverse(OfEarlier):
             points=rarely(st.none(), some),
             share=shares,
             days_ago=ago,
+            ahead=ahead,
             amount=rarely(st.none(), st.integers(1, 40)),
         )
     )

@@ -41,6 +41,7 @@ from .wishes import (
     Replace,
     Reverse,
     Review,
+    SetProgramme,
     SetState,
     Stores,
     Transfer,
@@ -137,6 +138,7 @@ TOUR: tuple[Wish, ...] = (
     ),
     Batch(atomic=True, lines=(Issue(member=2, points=5, **HARD), Redeem(member=2, points=5, **HARD)), **HARD),
     Confirm(member=0, points=100, **HARD),
+    SetProgramme(limit="consent", to=500),
     Publish(partner="lenient", in_days=0, **LATER),
     # One who owes, and one who is blocked, among those whose lines could be posted together.
     Issue(member=3, partner="lenient", points=50),

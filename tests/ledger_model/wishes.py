@@ -11,7 +11,7 @@ from .partner_wishes import Plan, Publish, SetState, Stores
 from .pool_wishes import Accept, Close, Invite, Leave, Open
 from .profile_wishes import Export, Profile
 from .programme import Programme
-from .programme_wishes import Block, CloseWindow, Confirm, Lapse, Night, PassTime
+from .programme_wishes import Block, CloseWindow, Confirm, Lapse, Night, PassTime, SetProgramme
 from .quote_wishes import QuoteIssue, QuoteRedemption
 from .till_wishes import Issue, Redeem, Reverse
 from .wishing import Wish
@@ -60,6 +60,7 @@ OPERATIONS: tuple[type[Wish], ...] = (
     Export,
     PassTime,
     CloseWindow,
+    SetProgramme,
 )
 
 

@@ -42,6 +42,7 @@ days = st.none() | st.integers(1, 12)
 receipts = rarely(st.none(), st.tuples(st.integers(1, 4), st.sampled_from([0, 0, 1, 2])), odds=4)
 money = st.none() | st.integers(1, 50)  # that points stand for
 ago = rarely(st.none(), st.integers(0, 7), odds=5)
+ahead = rarely(st.none(), st.integers(1, 8))  # minutes; a till's clock may be five ahead
 
 
 shares = st.integers(1, 10) | st.none() | st.just(11)  # tenths of what there is, or more than that
@@ -106,6 +107,8 @@ class ByPartner(Wish):
     points: int
     receipt: tuple[int, int] | None = None
     days_ago: int | None = None
+    ahead: int | None = None
+    """Minutes that the till's clock runs ahead."""
     share: int | None = None
     """Tenths of what the member can spend, in place of points."""
     nth_identifier: int | None = None
@@ -125,7 +128,7 @@ class ByPartner(Wish):
         return [self.member] if p.knows(self.member) else []
 
     def occurred_at(self, p: Programme) -> datetime:
-        return p.now - timedelta(days=self.days_ago or 0)
+        return p.now + timedelta(days=-(self.days_ago or 0), minutes=self.ahead or 0)
 
     def asked(self, ledger: Ledger, p: Programme, key: str) -> dict[str, Any]:
         partner = p.partners.get(self.partner)
@@ -135,7 +138,7 @@ class ByPartner(Wish):
             "key": key,
             "request": self.request,
             "agreement_id": ledger.agreement(terms),
-            "occurred_at": self.occurred_at(p) if self.days_ago else None,
+            "occurred_at": self.occurred_at(p) if self.days_ago or self.ahead else None,
             "identifier_id": None if self.identifier is None else ledger.identifiers[self.identifier],
         }
 
@@ -163,6 +166,8 @@ class OfEarlier(Wish):
     share: int | None = None
     """Tenths of what was posted, in place of points."""
     days_ago: int | None = None
+    ahead: int | None = None
+    """Minutes that the till's clock runs ahead."""
     kinds: ClassVar[frozenset[str]]
 
     @classmethod
@@ -195,7 +200,7 @@ class OfEarlier(Wish):
         return p.line_of(self.target[0]) if self.target else []
 
     def occurred_at(self, p: Programme) -> datetime:
-        return p.now - timedelta(days=self.days_ago or 0)
+        return p.now + timedelta(days=-(self.days_ago or 0), minutes=self.ahead or 0)
 
     def expected(self, p: Programme, key: str) -> dict[str, Any]:
         return {

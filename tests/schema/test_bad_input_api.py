@@ -6,13 +6,20 @@ it says of a field, whichever mutation was asked, is a path that leads somewhere
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import pytest
 from api_driver import Api, Caller, named, serving_api
 from databases import TestCluster
-from graphql import GraphQLInputObjectType, GraphQLList, get_nullable_type
+from graphql import (
+    GraphQLEnumType,
+    GraphQLInputObjectType,
+    GraphQLList,
+    get_named_type,
+    get_nullable_type,
+    is_required_input_field,
+)
 
 from coalition.errors import REFUSALS
 from coalition.ids import MemberId
@@ -32,15 +39,15 @@ Refusal = tuple[str, list[str] | None]
 """Its code, and the field at fault."""
 
 
-SCHEMA = core_schema(build())
+_ROOT = core_schema(build()).mutation_type
+MUTATIONS = _ROOT.fields if _ROOT else {}
 
 
 def leads_somewhere(name: str, path: list[str] | None) -> bool:
     """Whether the mutation's arguments have that path; none is no wrong one."""
     if path is None:
         return True
-    assert SCHEMA.mutation_type is not None
-    arguments = SCHEMA.mutation_type.fields[name].args
+    arguments = MUTATIONS[name].args
     if not path or path[0] not in arguments:
         return False
     kind: Any = arguments[path[0]].type
@@ -255,6 +262,54 @@ def test_what_no_posting_takes_is_refused_by_each_and_nothing_moves(
     _, given, refusal = BAD[bad]
     with scene.api.nothing_moves():
         assert POSTINGS[posting](scene, given) == [refusal]
+
+
+def keyed(name: str) -> Any:
+    """What has the mutation's key: its input, or each line of a batch."""
+    given: Any = get_named_type(MUTATIONS[name].args["input"].type)
+    return get_named_type(given.fields["lines"].type) if "lines" in given.fields else given
+
+
+LEAVES = {"String": "x", "Int": 1, "Points": "1", "Decimal": "1", "Date": "2026-03-02"}
+
+
+def least(kind: Any, usual: dict[str, Any]) -> Any:
+    """As little as the type takes; of some types what is usual."""
+    kind = get_nullable_type(kind)
+    if isinstance(kind, GraphQLList):
+        return [least(kind.of_type, usual)]
+    if kind.name in usual:
+        return usual[kind.name]
+    if isinstance(kind, GraphQLEnumType):
+        return next(iter(kind.values))
+    wanted = [field for field, one in kind.fields.items() if is_required_input_field(one)]
+    return {field: least(kind.fields[field].type, usual) for field in wanted or [*kind.fields][:1]}
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_every_mutation_or_each_line_of_a_batch_wants_a_key(name: str) -> None:
+    assert is_required_input_field(keyed(name).fields["idempotencyKey"])
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_no_mutation_takes_an_endless_key_and_nothing_moves(scene: Scene, name: str) -> None:
+    """Whoever asks, and also where who is named is wrong, too: of that is said later."""
+    where = ["lines", "0"] if name.endswith("Batch") else []
+    said = []
+    with scene.api.nothing_moves():
+        for who, member in product(("till", "ada", "operator"), (named(scene.ada), NO_PHONE)):
+            wish = least(keyed(name), LEAVES | {"ID": scene.ada, "MemberBy": member})
+            wish["idempotencyKey"] = ENDLESS
+            asked = {"input": {"lines": [wish]} if where else wish}
+            answer = scene.callers[who].send(mutation(name), asked).json()
+            if "errors" in answer:
+                assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
+                continue
+            [payload] = answer["data"].values()
+            lines = [error for line in payload.get("lines", ()) for error in line["userErrors"]]
+            said.append(told(name, payload["userErrors"] + lines))
+    assert said
+    assert said == [[("INVALID_INPUT", ["input", *where, "idempotencyKey"])]] * len(said)
 
 
 NO_POINTS: tuple[set[str], dict[str, Any], Refusal] = (

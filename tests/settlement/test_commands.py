@@ -12,6 +12,7 @@ import pytest
 from click.testing import CliRunner, Result
 from conftest import TestDatabase
 from night_driver import NightDriver
+from operating import Coalition
 from rich.console import Console
 from sqlalchemy import Engine, text
 
@@ -86,7 +87,8 @@ def test_settle_prints_json_for_scripts(coalition: Any) -> None:
 def test_settle_refuses(
     due: NightDriver, coalition: Any, arguments: list[str], code: int, refusal: str
 ) -> None:
-    result = coalition("settle", *arguments)
+    with Coalition(due.database).nothing_moves():
+        result = coalition("settle", *arguments)
     assert result.exit_code == code
     assert refusal in result.stderr
     assert due.rows("SELECT count(*) FROM settlement.run") == [(0,)]
@@ -100,11 +102,15 @@ def test_todays_window_wants_now(coalition: Any) -> None:
     assert coalition("settle", "--now").exit_code == 0
 
 
-@pytest.mark.usefixtures("due")
-def test_a_held_run_is_told_and_exits_with_one(coalition: Any, superuser_engine: Engine) -> None:
+def test_a_held_run_is_told_exits_with_one_and_moves_no_points(
+    due: NightDriver, coalition: Any, superuser_engine: Engine, tmp_path: Path
+) -> None:
     with superuser_engine.begin() as connection:
         connection.execute(text("UPDATE ledger.member_head SET available = available + 1"))
+    before = due.snapshot()
     result = coalition("settle")
+    assert due.snapshot() == before
+    assert not (tmp_path / "papers").exists()
     assert result.exit_code == 1
     assert "lots_balances_and_entries_agree" in result.stderr
     assert "RUN_HELD" in result.stderr

@@ -463,6 +463,26 @@ CASES = (
     ),
     Case(
         "windows_follow_each_other",
+        (
+            (
+                "UPDATE ledger.settlement_window SET opened_at = closed_at + interval '1 second'"
+                " WHERE business_date = '2026-03-02'"
+            ),
+        ),
+        "SELECT '2026-03-02'",
+    ),
+    Case(
+        "windows_follow_each_other",
+        (
+            (
+                "UPDATE ledger.settlement_window SET sealed_at = closed_at - interval '1 second'"
+                " WHERE state = 'sealed'"
+            ),
+        ),
+        "SELECT '2026-03-02'",
+    ),
+    Case(
+        "windows_follow_each_other",
         ("DELETE FROM ledger.settlement_window WHERE business_date = '2026-03-03'",),
         "SELECT '2026-03-04'",
     ),

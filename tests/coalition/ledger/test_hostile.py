@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 from driver import LedgerDriver
+from operating import Coalition
 
 from coalition import errors, members, windows
 from coalition.amounts import Points
@@ -226,9 +227,11 @@ def test_a_suspended_partner_cannot_find_out_who_is_a_member(ledger: LedgerDrive
 def test_refusals_of_a_confirmation_come_in_their_order(database: Database) -> None:
     ledger = LedgerDriver(database)
     nobody = MemberId(uuid4())
-    with pytest.raises(errors.ProgrammeNotOpen):
+    refused = Coalition(database).refused
+    ledger.any_partner()
+    with refused("PROGRAMME_NOT_OPEN"):
         ledger.confirm(nobody, 0, at=PartnerId(uuid4()))
-    with pytest.raises(errors.ProgrammeNotOpen), database.unit_of_work() as session:
+    with refused("PROGRAMME_NOT_OPEN"), database.unit_of_work() as session:
         members.link_identifier(
             session,
             members.LinkIdentifier(
@@ -237,7 +240,7 @@ def test_refusals_of_a_confirmation_come_in_their_order(database: Database) -> N
                 identifier=Identifier(kind=IdentifierKind.CARD, value="1234"),
             ),
         )
-    with pytest.raises(errors.ProgrammeNotOpen):
+    with refused("PROGRAMME_NOT_OPEN"):
         ledger.issue(nobody, 0)
     ledger.open()
     with pytest.raises(errors.PointsInvalid):
@@ -346,7 +349,7 @@ def test_partitions_of_no_month_are_not_made(ledger: LedgerDriver, when: str) ->
 
 @pytest.mark.parametrize("to", ["infinity", "9999-12-31", None])
 def test_a_clock_does_not_stand_where_no_calendar_reaches(ledger: LedgerDriver, to: str | None) -> None:
-    with pytest.raises(errors.ClockRefused), ledger.database.single_call() as session:
+    with Coalition(ledger.database).refused("CLOCK_REFUSED"), ledger.database.single_call() as session:
         call(session, "SELECT ledger.set_clock(%s::timestamptz)", (to,))
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from driver import START, LedgerDriver
+from operating import Coalition
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 from waiting import SlowClock
@@ -67,7 +68,6 @@ def partitions(connection: Connection, *months: str) -> list[tuple[str, str, boo
 @pytest.mark.parametrize(
     "setting",
     [
-        "programme_time(now())",
         "set_clock(now())",
         "set_consent_limit(1)",
         "set_hold_limits(1, 1)",
@@ -76,10 +76,9 @@ def partitions(connection: Connection, *months: str) -> list[tuple[str, str, boo
         "set_adjustment_limit(1)",
     ],
 )
-@pytest.mark.usefixtures("database")
-def test_before_a_programme_is_open_there_is_nothing_to_set(owner_engine: Engine, setting: str) -> None:
-    with in_vain(owner_engine) as connection, pytest.raises(DBAPIError, match="PROGRAMME_NOT_OPEN"):
-        value(connection, f"SELECT ledger.{setting}::text")
+def test_before_a_programme_is_open_there_is_nothing_to_set(database: Database, setting: str) -> None:
+    with Coalition(database).refused("PROGRAMME_NOT_OPEN"), database.single_call() as session:
+        call(session, f"SELECT ledger.{setting}", ())
 
 
 @pytest.mark.parametrize(
@@ -122,6 +121,19 @@ def test_in_production_a_callers_clock_may_be_five_seconds_off_and_is_never_ahea
             value(connection, told.format(far))
 
 
+@pytest.mark.parametrize("behind", [6, -6])
+def test_whoever_is_six_seconds_off_posts_nothing(
+    database: Database, monkeypatch: pytest.MonkeyPatch, behind: int
+) -> None:
+    ledger = LedgerDriver(database).open(mode="production")
+    member = ledger.member(available=5)
+    monkeypatch.setattr(clock, "datetime", SlowClock)
+    monkeypatch.setattr(SlowClock, "behind", timedelta(seconds=behind))
+    for post in (ledger.issue, ledger.redeem):
+        with Coalition(database).refused("CLOCK_SKEW"):
+            post(member, 5)
+
+
 def test_nothing_is_recorded_before_its_window_was_opened(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -155,7 +167,7 @@ def test_a_posting_does_not_look_at_an_older_moment_than_it_locked(ledger: Ledge
 def test_a_clock_may_be_set_to_where_it_stands_and_not_back(ledger: LedgerDriver) -> None:
     assert ledger.pass_time(seconds=0) == START
     for to in (START - timedelta(microseconds=1), "9000-01-01"):
-        with pytest.raises(errors.ClockRefused), ledger.database.single_call() as session:
+        with Coalition(ledger.database).refused("CLOCK_REFUSED"), ledger.database.single_call() as session:
             call(session, "SELECT ledger.set_clock(%s::timestamptz)", (to,))
     assert ledger.now == START
 
@@ -164,7 +176,7 @@ def test_a_clock_that_did_not_stand_is_not_set_to_before_now(database: Database)
     ledger = LedgerDriver(database)
     with database.unit_of_work() as session:
         open_programme(session, OpenProgramme(name="Test", mode="sandbox"))
-    with pytest.raises(errors.ClockRefused), database.unit_of_work() as session:
+    with Coalition(database).refused("CLOCK_REFUSED"), database.unit_of_work() as session:
         clock.set_clock(session, to=wall() - timedelta(minutes=1))
     there = ledger.pass_time(days=1)
     assert ledger.now == there
@@ -174,14 +186,14 @@ def test_a_clock_that_did_not_stand_is_not_set_to_before_now(database: Database)
 
 
 def test_a_programme_is_opened_once_and_in_production_by_the_wall_clock(database: Database) -> None:
-    with pytest.raises(errors.ClockRefused), database.unit_of_work() as session:
+    with Coalition(database).refused("CLOCK_REFUSED"), database.unit_of_work() as session:
         open_programme(session, OpenProgramme(name="Test", mode="production", starts_at=START))
     before = wall()
     with database.unit_of_work() as session:
         open_programme(session, OpenProgramme(name="Test", mode="production"))
         opened = windows.open_window(session).opened_at
     assert before <= opened <= wall()
-    with pytest.raises(errors.ProgrammeAlreadyOpen), database.unit_of_work() as session:
+    with Coalition(database).refused("PROGRAMME_ALREADY_OPEN"), database.unit_of_work() as session:
         open_programme(session, OpenProgramme(name="Again", mode="sandbox", starts_at=START))
 
 
@@ -263,7 +275,7 @@ def test_closing_and_sealing_say_whether_this_call_did_it(ledger: LedgerDriver) 
         with ledger.database.unit_of_work() as session:
             return windows.seal_window(session, business_date=day)
 
-    with pytest.raises(errors.WindowUnknown):
+    with Coalition(ledger.database).refused("WINDOW_UNKNOWN"):
         seal()
     assert [close(), close()] == [True, False]
     sealed_from = ledger.pass_time(hours=1)
@@ -273,5 +285,5 @@ def test_closing_and_sealing_say_whether_this_call_did_it(ledger: LedgerDriver) 
         # Nothing was posted in it.
         assert (window.sealed_at, window.transactions, window.entries) == (sealed_from, 0, 0)
     assert ledger.rows("SELECT count(*) FROM ledger.settlement_window") == [(2,)]
-    with pytest.raises(errors.WindowUnknown), ledger.database.unit_of_work() as session:
+    with Coalition(ledger.database).refused("WINDOW_UNKNOWN"), ledger.database.unit_of_work() as session:
         windows.close_window(session, business_date=day - timedelta(days=1), patience=patience)

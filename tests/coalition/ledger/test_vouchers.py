@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 from driver import LedgerDriver, receipt
+from operating import Coalition
 
 from coalition import errors, members
 from coalition.amounts import Points
@@ -305,7 +306,7 @@ def test_the_most_that_a_voucher_takes(ledger: LedgerDriver) -> None:
 
 
 def test_limits_of_vouchers_are_a_programmes(database: Database) -> None:
-    with pytest.raises(errors.ProgrammeNotOpen), database.unit_of_work() as session:
+    with Coalition(database).refused("PROGRAMME_NOT_OPEN"), database.unit_of_work() as session:
         set_voucher_limits(session, points=Points(1), good_for=timedelta(minutes=5), grace=timedelta(0))
 
 
