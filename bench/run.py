@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 import batches
 import costs
@@ -25,6 +28,13 @@ from postings import PLAIN_ROW
 from stage import machine, stage
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
+_HEAD = """# What was measured
+
+By `make bench`. Each part says when, and on what machine; a figure is compared with those of its own part. Server,
+database and load share the cores.
+
+"""
+_PART: Final = re.compile(r"^<!-- (\S+) -->\n\n(.*?)(?=\n<!-- |\Z)", re.MULTILINE | re.DOTALL)
 _BATCHING = 2
 """Connections that post batches, beside one alone."""
 
@@ -37,41 +47,62 @@ _MILLISECONDS_OF_READING = 10
 
 
 def main() -> None:
-    """Run what was asked for and print it."""
+    """Run what was asked for; print each part, and keep it, as soon as it is measured."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--only",
+        action="append",
+        choices=list(PARTS),
+        help="measure this part alone, and replace it alone in the table; give it as often as needed",
+    )
     parser.add_argument("--connections", type=int, default=16)
     parser.add_argument("--seconds", type=float, default=6, help="of each measurement")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--batched", type=int, default=20_000, help="lines in batches, of each connection")
     parser.add_argument("--entries", type=int, default=1_000_000, help="in the night's window")
     parser.add_argument("--expiring", type=int, default=20_000, help="members whose points expire in a night")
-    parser.add_argument("--lines", type=int, default=1_000_000, help="of the imported file; 0: none")
-    parser.add_argument("--days", type=int, default=30, help="of the replay; 0: none")
-    parser.add_argument("--growth", type=int, default=10_000_000, help="entries the books grow to; 0: none")
-    parser.add_argument("--transactions", type=int, default=100_000, help="of the very large member; 0: none")
+    parser.add_argument("--lines", type=int, default=1_000_000, help="of the imported file")
+    parser.add_argument("--days", type=int, default=30, help="of the replay")
+    parser.add_argument("--growth", type=int, default=10_000_000, help="entries the books grow to")
+    parser.add_argument("--transactions", type=int, default=100_000, help="of the very large member")
     parser.add_argument("--quick", action="store_true", help="a short look; nothing is kept")
     asked = parser.parse_args()
     if asked.quick:
         asked.seconds, asked.rounds, asked.entries, asked.days = 2, 1, 60_000, 2
         asked.batched, asked.expiring = 5_000, 1_000
         asked.growth, asked.transactions, asked.lines = 100_000, 2_000, 20_000
+    for name in asked.only or PARTS:
+        part = "\n".join([f"_{datetime.now(UTC).date()}, on {machine()}_", "", *PARTS[name](asked)])
+        print(part)
+        if not asked.quick:
+            RESULTS.write_text(_with_part(RESULTS.read_text(encoding="utf-8"), name, part), encoding="utf-8")
 
-    lines = []
+
+def _with_part(page: str, name: str, part: str) -> str:
+    """The page with one part as it was measured now; the others stay as they were."""
+    told = dict(_PART.findall(page)) | {name: part}
+    return _HEAD + "\n".join(f"<!-- {key} -->\n\n{told[key]}" for key in PARTS if key in told)
+
+
+def _measure_postings(asked: argparse.Namespace) -> list[str]:
     with stage(connections=asked.connections) as scene, tempfile.TemporaryDirectory() as papers:
-        lines += [f"Machine: {machine(scene.database)}", ""]
         rates = postings.measure(
             scene, connections=asked.connections, seconds=asked.seconds, rounds=asked.rounds
         )
-        lines += _postings(rates, connections=asked.connections, rounds=asked.rounds)
-        lines += _batches(
-            batches.measure(scene, lines=asked.batched, rounds=asked.rounds, connections=_BATCHING),
-            rounds=asked.rounds,
-        )
-        lines += _costs(costs.measure(scene, rounds=asked.rounds, seconds=asked.seconds))
+        batched = batches.measure(scene, lines=asked.batched, rounds=asked.rounds, connections=_BATCHING)
+        spent = costs.measure(scene, rounds=asked.rounds, seconds=asked.seconds)
         figures = night.measure(scene, entries=asked.entries, rounds=asked.rounds, directory=Path(papers))
-        lines += _night(figures)
+    return [
+        *_postings(rates, connections=asked.connections, rounds=asked.rounds),
+        *_batches(batched, rounds=asked.rounds),
+        *_costs(spent),
+        *_night(figures),
+    ]
+
+
+def _measure_expiring(asked: argparse.Namespace) -> list[str]:
     with stage(connections=2, members=asked.expiring) as scene, tempfile.TemporaryDirectory() as papers:
-        lines += _expiring(
+        return _expiring(
             expiring.measure(
                 scene,
                 members=asked.expiring,
@@ -80,37 +111,49 @@ def main() -> None:
                 directory=Path(papers),
             )
         )
-    if asked.lines:
-        with stage(connections=_BATCHING) as scene, tempfile.TemporaryDirectory() as folder:
-            lines += _imported(batches.measure_import(scene, lines=asked.lines, folder=Path(folder)))
-    if asked.growth:
-        with stage(connections=asked.connections, members=growth.MEMBERS) as scene:
-            sizes = tuple(10**power for power in range(4, 8) if 10**power <= asked.growth)
-            lines += _growth(
-                growth.measure(
-                    scene,
-                    sizes=sizes,
-                    connections=asked.connections,
-                    seconds=asked.seconds,
-                    rounds=asked.rounds,
-                )
+
+
+def _measure_import(asked: argparse.Namespace) -> list[str]:
+    with stage(connections=_BATCHING) as scene, tempfile.TemporaryDirectory() as folder:
+        return _imported(batches.measure_import(scene, lines=asked.lines, folder=Path(folder)))
+
+
+def _measure_growth(asked: argparse.Namespace) -> list[str]:
+    sizes = tuple(10**power for power in range(4, 8) if 10**power <= asked.growth)
+    with stage(connections=asked.connections, members=growth.MEMBERS) as scene:
+        return _growth(
+            growth.measure(
+                scene,
+                sizes=sizes,
+                connections=asked.connections,
+                seconds=asked.seconds,
+                rounds=asked.rounds,
             )
-    if asked.transactions:
-        with stage(connections=asked.connections) as scene:
-            lots = asked.transactions // 10
-            milliseconds = growth.measure_large_member(
-                scene, lots=lots, transactions=asked.transactions, rounds=asked.rounds * 4
-            )
-            lines += _large_member(milliseconds, lots=lots, transactions=asked.transactions)
-    if asked.days:
-        lines += _replay(asked.days)
-    text = "\n".join(lines)
-    print(text)
-    if not asked.quick:
-        RESULTS.write_text(
-            f"# What was measured\n\n`make bench`, {datetime.now(UTC).date()}.\n\n{text}\n",
-            encoding="utf-8",
         )
+
+
+def _measure_large_member(asked: argparse.Namespace) -> list[str]:
+    lots = asked.transactions // 10
+    with stage(connections=asked.connections) as scene:
+        milliseconds = growth.measure_large_member(
+            scene, lots=lots, transactions=asked.transactions, rounds=asked.rounds * 4
+        )
+    return _large_member(milliseconds, lots=lots, transactions=asked.transactions)
+
+
+def _measure_replay(asked: argparse.Namespace) -> list[str]:
+    return _replay(asked.days)
+
+
+PARTS: Final[dict[str, Callable[[argparse.Namespace], list[str]]]] = {
+    "postings": _measure_postings,
+    "expiring": _measure_expiring,
+    "import": _measure_import,
+    "growth": _measure_growth,
+    "large-member": _measure_large_member,
+    "replay": _measure_replay,
+}
+"""What is measured, each on a stage of its own; what is compared stands in one part."""
 
 
 def _postings(rates: dict[str, dict[str, float]], *, connections: int, rounds: int) -> list[str]:

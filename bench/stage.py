@@ -23,6 +23,7 @@ from coalition.config import Settings
 from coalition.db import Database, migrating, roles
 from coalition.db.embedded import EmbeddedServer
 from coalition.db.owner import as_owner
+from coalition.db.programs import server_programs
 from coalition.ids import AgreementId, PartnerId
 from coalition.programme import OpenProgramme, get_programme, open_programme
 from coalition.windows import open_window
@@ -138,7 +139,7 @@ def _set(settings: Settings, database: Database, url: URL, *, enrolled: int) -> 
     )
 
 
-def machine(database: Database) -> str:
+def machine() -> str:
     """The machine and the versions, as a line of prose."""
     processor = next(
         (
@@ -149,9 +150,8 @@ def machine(database: Database) -> str:
         platform.processor(),
     )
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**30
-    with database.reading() as session:
-        postgres = session.execute(text("SHOW server_version")).scalar_one()
+    postgres = server_programs(wanted=None, user=None).version("postgres")
     return (
         f"{os.cpu_count()} cores of {processor}, {memory} GiB, {platform.system()}; PostgreSQL {postgres} (embedded, "
-        f"fsync and synchronous_commit on), Python {sys.version.split()[0]}. Server, database and load share the cores."
+        f"fsync and synchronous_commit on), Python {sys.version.split()[0]}"
     )
