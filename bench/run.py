@@ -141,17 +141,13 @@ def _measure_large_member(asked: argparse.Namespace) -> list[str]:
     return _large_member(milliseconds, lots=lots, transactions=asked.transactions)
 
 
-def _measure_replay(asked: argparse.Namespace) -> list[str]:
-    return _replay(asked.days)
-
-
 PARTS: Final[dict[str, Callable[[argparse.Namespace], list[str]]]] = {
     "postings": _measure_postings,
     "expiring": _measure_expiring,
     "import": _measure_import,
     "growth": _measure_growth,
     "large-member": _measure_large_member,
-    "replay": _measure_replay,
+    "replay": lambda asked: _replay(asked.days),
 }
 """What is measured, each on a stage of its own; what is compared stands in one part."""
 

@@ -3,7 +3,7 @@
 import contextlib
 import getpass
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from enum import IntEnum
 from typing import Any, TypeVar
@@ -153,6 +153,20 @@ def print_result(
         print_json(list(rows))
     else:
         print_table(rows, columns=columns, title=title)
+
+
+def print_page(
+    rows: Sequence[Mapping[str, Any]], *, key: str, more: bool, columns: Mapping[str, str], as_json: bool
+) -> None:
+    """Print a list's rows as `print_result` does; a reader is told after which one it goes on."""
+    print_result(rows, columns=columns, as_json=as_json)
+    if more and not as_json:
+        tell_of_more("--after", rows[-1][key])
+
+
+def tell_of_more(option: str, last: object) -> None:
+    """Say beside a list that it goes on, and by which option."""
+    click.echo(f"There are more: {option} {last}", err=True)
 
 
 @contextlib.contextmanager

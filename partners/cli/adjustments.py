@@ -122,9 +122,7 @@ def list_(state: str | None, who: str | None, most: int, after: str | None, as_j
             member_id=None if who is None else member_named(session, who),
         )
         rows = _rows(session, list(page.items))
-    console.print_result(rows, columns=_COLUMNS, as_json=as_json)
-    if page.has_next and not as_json:
-        click.echo(f"There are more: --after {rows[-1]['adjustment']}", err=True)
+    console.print_page(rows, key="adjustment", more=page.has_next, columns=_COLUMNS, as_json=as_json)
 
 
 @adjustment.command()

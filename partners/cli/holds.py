@@ -80,9 +80,7 @@ def list_(
             state=_state(state),
         )
         rows = _rows(session, page.items)
-    console.print_result(rows, columns=_COLUMNS, as_json=as_json)
-    if page.has_next and not as_json:
-        click.echo(f"There are more: --after {rows[-1]['hold']}", err=True)
+    console.print_page(rows, key="hold", more=page.has_next, columns=_COLUMNS, as_json=as_json)
 
 
 @hold.command()

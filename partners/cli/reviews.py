@@ -89,9 +89,7 @@ def list_reviews(
             member_id=None if who is None else member_named(session, who),
         )
         rows = _rows(session, page.items)
-    console.print_result(rows, columns=_REVIEWS, as_json=as_json)
-    if page.has_next and not as_json:
-        click.echo(f"There are more: --after {rows[-1]['review']}", err=True)
+    console.print_page(rows, key="review", more=page.has_next, columns=_REVIEWS, as_json=as_json)
 
 
 @review.command()
@@ -171,9 +169,7 @@ def list_refusals(
         }
         for one in page.items
     ]
-    console.print_result(rows, columns=_REFUSALS, as_json=as_json)
-    if page.has_next and not as_json:
-        click.echo(f"There are more: --after {rows[-1]['refusal']}", err=True)
+    console.print_page(rows, key="refusal", more=page.has_next, columns=_REFUSALS, as_json=as_json)
 
 
 def _spelled(facts: dict[str, Any]) -> str:

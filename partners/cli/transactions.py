@@ -170,7 +170,7 @@ def _list(
         return
     console.print_table(journal.as_lines(shown), columns=journal.COLUMNS)
     if page.has_next:
-        click.echo(f"There are more: --after {spell_reference(page.items[-1].ref)}", err=True)
+        console.tell_of_more("--after", spell_reference(page.items[-1].ref))
 
 
 def _print(shown: dict[str, Any], zone: ZoneInfo) -> None:

@@ -114,8 +114,8 @@ def windows(*, before: datetime | None, form: str) -> None:
     """Settlement windows, newest first (100 at a time), and the Merkle roots of those that are sealed."""
     with console.open_database() as database, database.reading() as session:
         page = _windows_before(session, before)
-        runs = {
-            run.business_date: run
+        states = {
+            run.business_date: run.state.value
             for run in _runs_of(session, page)
             if run.state is not reads.RunState.SUPERSEDED
         }
@@ -127,7 +127,7 @@ def windows(*, before: datetime | None, form: str) -> None:
             "closed_at": window.closed_at,
             "transactions": window.transactions,
             "entries": window.entries,
-            "run": runs[window.business_date].state.value if window.business_date in runs else None,
+            "run": states.get(window.business_date),
             "merkle_root": None if window.merkle_root is None else window.merkle_root.hex(),
         }
         for window in page.items
@@ -216,7 +216,7 @@ def _runs_of(session: Session, page: Page[Window]) -> list[reads.Run]:
 
 def _tell_of_more(page: Page[Window]) -> None:
     if page.has_next:
-        click.echo(f"There are more: --before {page.items[-1].business_date}", err=True)
+        console.tell_of_more("--before", page.items[-1].business_date)
 
 
 def _read(business_date: datetime | None) -> Books:
