@@ -48,6 +48,13 @@ _KEEP_THE_SCHEMA = f"""
 """
 
 
+# Sessions of this database that are none of these.
+END_OTHERS = """
+    SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> ALL (%s) AND backend_type = 'client backend'
+"""
+
+
 class EmptiedDatabase(TestDatabase):
     """A migrated database whose rows are put back to those of a fresh one within milliseconds."""
 
@@ -102,12 +109,10 @@ class EmptiedDatabase(TestDatabase):
 
     def throw_out(self) -> None:
         """End the sessions that a failed test left, and wait for those that are about to end."""
-        others = """
-            SELECT count(pg_terminate_backend(pid, 1000)) FROM pg_stat_activity
-            WHERE datname = current_database() AND pid <> ALL (%s) AND backend_type = 'client backend'
-        """
         kept = [backend for database in self._kept.values() for backend in database.idle()]
-        self._superuser.execute(others, ([self._superuser.info.backend_pid, *self.own_sessions(), *kept],))
+        self._superuser.execute(
+            END_OTHERS, ([self._superuser.info.backend_pid, *self.own_sessions(), *kept],)
+        )
 
     def own_sessions(self) -> list[int]:
         """Further backends that are nobody's test."""

@@ -5,8 +5,8 @@ from contextlib import contextmanager
 from typing import Self
 
 import psycopg
-from databases import TestCluster
-from emptied import EmptiedDatabase
+from databases import TestCluster, TestDatabase
+from emptied import END_OTHERS, EmptiedDatabase
 from psycopg import sql
 from psycopg._preparing import PrepareManager
 from sqlalchemy.dialects.postgresql.psycopg import PGExecutionContext_psycopg
@@ -14,6 +14,7 @@ from sqlalchemy.dialects.postgresql.psycopg import PGExecutionContext_psycopg
 from coalition.db import roles
 
 STATEMENT_SECONDS = 10
+_SEARCH_PATH = "SET search_path = ledger, pg_temp"
 
 
 class Laboratory(EmptiedDatabase):
@@ -21,12 +22,11 @@ class Laboratory(EmptiedDatabase):
 
     def __init__(self, cluster: TestCluster, name: str, superuser: psycopg.Connection) -> None:
         super().__init__(cluster, name, superuser)
-        for setting in (f"statement_timeout = '{STATEMENT_SECONDS}s'", "track_functions = 'all'"):
-            superuser.execute(
-                sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(name)) + sql.SQL(setting)
-            )
+        _watch(superuser, name)
         self._owner = psycopg.connect(roles.conninfo(self.url(roles.OWNER)), autocommit=True)
-        self._owner.execute("SET search_path = ledger, pg_temp")
+        self._owner.execute(_SEARCH_PATH)
+        self._in_place = ""
+        self._called_elsewhere: set[str] = set()
 
     @classmethod
     @contextmanager
@@ -40,23 +40,44 @@ class Laboratory(EmptiedDatabase):
             self._owner.execute(function)
         except psycopg.Error as error:
             return str(error).splitlines()[0]
+        self._in_place = function
         return None
+
+    @contextmanager
+    def prepared(self, fresh: TestDatabase) -> Iterator[TestDatabase]:
+        """Have the function in place in this new database, too, and remember what is called there."""
+        with psycopg.connect(roles.conninfo(fresh.url(roles.OWNER)), autocommit=True) as owner:
+            owner.execute(_SEARCH_PATH)
+            if self._in_place:
+                owner.execute(self._in_place)
+        with psycopg.connect(roles.conninfo(fresh.url(roles.SUPERUSER)), autocommit=True) as superuser:
+            _watch(superuser, fresh.name)
+            yield fresh
+            superuser.execute(END_OTHERS, ([superuser.info.backend_pid],))
+            self._called_elsewhere.update(_called(superuser))
 
     def forget_calls(self) -> None:
         self._superuser.execute("SELECT pg_stat_reset()")
+        self._called_elsewhere.clear()
 
     def called(self) -> list[str]:
         """The functions that ran since; a session tells when it ends."""
         self.throw_out()
-        return [
-            name
-            for (name,) in self._superuser.execute(
-                "SELECT funcname FROM pg_stat_user_functions WHERE schemaname = 'ledger' AND calls > 0"
-            ).fetchall()
-        ]
+        return sorted({*_called(self._superuser), *self._called_elsewhere})
 
     def own_sessions(self) -> list[int]:
         return [self._owner.info.backend_pid]
+
+
+def _watch(superuser: psycopg.Connection, name: str) -> None:
+    """Whoever connects to this database from now on is watched, and stopped when a call takes for ever."""
+    for setting in (f"statement_timeout = '{STATEMENT_SECONDS}s'", "track_functions = 'all'"):
+        superuser.execute(sql.SQL("ALTER DATABASE {} SET ").format(sql.Identifier(name)) + sql.SQL(setting))
+
+
+def _called(superuser: psycopg.Connection) -> list[str]:
+    called = "SELECT funcname FROM pg_stat_user_functions WHERE schemaname = 'ledger' AND calls > 0"
+    return [name for (name,) in superuser.execute(called).fetchall()]
 
 
 def plan_once() -> None:

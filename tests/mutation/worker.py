@@ -92,13 +92,33 @@ class _Judge:
         signal.signal(signal.SIGALRM, _too_long)
         with databases.running_cluster() as cluster, Laboratory.on(cluster) as laboratory:
             self._laboratory = laboratory
-            _give_everybody(laboratory)
+            self._give_everybody(laboratory)
             plan_once()
             gc.collect()
             gc.freeze()
             while (task := self._channel.recv()) is not None:
                 self._channel.send(self._judge(task) if isinstance(task, Task) else self._survey(task))
         os._exit(0)
+
+    def _give_everybody(self, laboratory: Laboratory) -> None:
+        """Let every test that asks for a database of its own have this one, but those that would spoil it."""
+        new_database = TestCluster.new_database
+
+        @contextlib.contextmanager
+        def given(cluster: TestCluster, *, template: str | None = None) -> Iterator[TestDatabase]:
+            assert template is None, "a test that makes databases itself is not for mutants"
+            if not self._alters_schema:
+                yield laboratory.empty()
+                return
+            with new_database(cluster) as fresh, laboratory.prepared(fresh):
+                yield fresh
+
+        @contextlib.contextmanager
+        def on(_: TestCluster) -> Iterator[EmptiedDatabase]:
+            yield laboratory
+
+        TestCluster.new_database = given
+        EmptiedDatabase.on = on
 
     def _survey(self, paths: tuple[str, ...]) -> Ground:
         ground = Ground()
@@ -154,6 +174,7 @@ class _Judge:
         """Run one test. Returns how it failed, or nothing."""
         item: Any = self._items[name]
         item._initrequest()
+        self._alters_schema = item.get_closest_marker("fresh_database") is not None
         signal.setitimer(signal.ITIMER_REAL, TEST_SECONDS)
         try:
             reports = runtestprotocol(item, log=False, nextitem=self._between)
@@ -180,19 +201,3 @@ def _note_refused_calls() -> set[str]:
 
 def _too_long(*_: object) -> None:
     raise TookTooLongError
-
-
-def _give_everybody(laboratory: Laboratory) -> None:
-    """Let every test that asks for a database of its own have this one."""
-
-    @contextlib.contextmanager
-    def new_database(_: TestCluster, *, template: str | None = None) -> Iterator[TestDatabase]:
-        assert template is None, "a test that makes databases itself is not for mutants"
-        yield laboratory.empty()
-
-    @contextlib.contextmanager
-    def on(_: TestCluster) -> Iterator[EmptiedDatabase]:
-        yield laboratory
-
-    TestCluster.new_database = new_database
-    EmptiedDatabase.on = on
