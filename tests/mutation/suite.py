@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import cache
 
+from mutation.likeness import most_alike
 from mutation.mutants import Mutant, calls_within, kernel_mutants
 from mutation.state import State
 from mutation.worker import Ground
@@ -146,9 +147,9 @@ def order(mutant: Mutant, ground: Ground, state: State) -> list[str]:
         test = name.partition("[")[0]
         seen[test] += 1
         place[name] = 0 if kills[name] else seen[test]
-    return sorted(
-        ordered, key=lambda name: (place[name] > 0 and not any(word in name for word in near), place[name])
-    )
+    ordered.sort(key=lambda name: (place[name] > 0 and not any(word in name for word in near), place[name]))
+    alike = most_alike(mutant, calling)
+    return list(dict.fromkeys(name for both in zip(ordered, alike, strict=True) for name in both))
 
 
 def _kills(function: str, file: str, state: State) -> Counter[str]:
