@@ -25,6 +25,7 @@ from starlette.responses import Response
 
 from coalition.config import SettingsError
 from coalition.db.engine import unavailable
+from coalition.db.needs import misses_something
 from coalition.errors import CoalitionError, DatabaseUnavailable
 from schema.context import UNSTORABLE, cannot_be_stored
 from schema.web.authentication import bearer_of
@@ -223,7 +224,11 @@ def _cause(error: GraphQLError) -> Exception | None:
 
 def _is_operational(cause: Exception) -> bool:
     """Whether who operates the server is to mend it: neither what was asked is at fault, nor our code."""
-    return isinstance(cause, DatabaseUnavailable | SettingsError) or unavailable(cause) is not None
+    return (
+        isinstance(cause, DatabaseUnavailable | SettingsError)
+        or unavailable(cause) is not None
+        or misses_something(cause)
+    )
 
 
 def _never(_: Any) -> TypeGuard[Awaitable[Any]]:

@@ -7,6 +7,7 @@ import orjson
 import pytest
 from api_driver import ANSWER, ISSUE, Api, named
 from databases import TestDatabase
+from sqlalchemy import Engine, text
 
 from schema.web.observing import JsonLines
 
@@ -55,6 +56,25 @@ def test_503_while_the_database_is_down_and_service_again_after(
     done = till.do(ISSUE + ANSWER, **wish["input"])
     assert (done["balance"], done["replayed"]) == ({"available": "5"}, False)
     assert api.http.get("/readyz").status_code == 200
+
+
+def test_503_from_a_query_whose_table_is_not_there_yet(
+    api: Api, test_database: TestDatabase, owner_engine: Engine
+) -> None:
+    grocer = api.client_of(api.coalition.trading())
+    stores = "{ viewer { partner { stores(first: 1) { nodes { code } } } } }"
+    with owner_engine.begin() as owner:
+        owner.execute(text("ALTER TABLE partners.store RENAME TO store_of_the_next_version"))
+    refused = grocer.send(stores)
+    assert (refused.status_code, "data" in refused.json()) == (503, False)
+    [error] = refused.json()["errors"]
+    assert (error["extensions"]["code"], "`coalition migrate`" in error["message"]) == (
+        "DATABASE_UNAVAILABLE",
+        True,
+    )
+    with owner_engine.begin() as owner:
+        owner.execute(text("ALTER TABLE partners.store_of_the_next_version RENAME TO store"))
+    assert grocer.send(stores).status_code == 200
 
 
 def test_connections_that_were_cut_heal_within_a_request_or_two(
