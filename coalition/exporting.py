@@ -85,13 +85,16 @@ def export_member(session: Session, member_id: MemberId) -> Iterator[str]:
     Raises:
         MemberUnknown: there is no such member.
         MemberMerged: it is one of another's records, and exported with that one.
+        SettingsError: this server has not the key of what is sealed.
     """
     if not members.member_exists(session, member_id):
         raise MemberUnknown
     survivor = members.survivor_of(session, member_id)
     if survivor != member_id:
         raise MemberMerged(survivor=survivor)
-    return _pieces(session, member_id)
+    records = records_of(session, member_id)
+    vault.check_keys(session, records)
+    return _pieces(session, member_id, records)
 
 
 def records_of(session: Session, member_id: MemberId) -> list[MemberId]:
@@ -102,10 +105,10 @@ def records_of(session: Session, member_id: MemberId) -> list[MemberId]:
     return found
 
 
-def _pieces(session: Session, member_id: MemberId) -> Iterator[str]:
+def _pieces(session: Session, member_id: MemberId, records: list[MemberId]) -> Iterator[str]:
     about = {"format": FORMAT, "member_id": member_id, "exported_at": clock.now(session)}
     yield _json(about).removesuffix("}") + ',"records":['
-    for number, record in enumerate(records_of(session, member_id)):
+    for number, record in enumerate(records):
         yield "," if number else ""
         yield from _record(session, record)
     yield "]}\n"

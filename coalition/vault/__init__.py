@@ -10,7 +10,7 @@ from coalition.vault.blinding import (
     readable,
     spellings,
 )
-from coalition.vault.values import REASON_FIELD, destroy, forget, put, read, read_some
+from coalition.vault.values import REASON_FIELD, check_keys, destroy, forget, put, read, read_some
 
 __all__ = [
     "IDENTIFIER_FIELD",
@@ -19,6 +19,7 @@ __all__ = [
     "BlindRequest",
     "Spelling",
     "blind_request",
+    "check_keys",
     "destroy",
     "forget",
     "identifier_field",

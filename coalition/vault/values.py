@@ -90,6 +90,18 @@ def read_some(session: Session, named: Collection[tuple[MemberId, str]]) -> dict
     return _opened(session, tuple_(_s.c.member_id, _s.c.field).in_(named)) if named else {}
 
 
+def check_keys(session: Session, member_ids: Collection[MemberId]) -> None:
+    """Make sure that what is sealed of these members can be read by this server.
+
+    Raises:
+        SettingsError: a member's key is wrapped by one that the settings do not hold.
+        SealBroken: a key is not what was wrapped.
+    """
+    query = select(_k).where(_k.c.member_id.in_(member_ids), _k.c.wrapped.is_not(None))
+    for row in session.execute(query):
+        ring(session).unwrap(row.kek, row.wrapped, bound_to=key_bound_to(row.member_id))
+
+
 def _opened(session: Session, condition: ColumnElement[bool]) -> dict[tuple[MemberId, str], str]:
     rows = session.execute(
         select(_s.c.member_id, _s.c.field, _s.c.ciphertext, _k.c.kek, _k.c.wrapped)

@@ -6,9 +6,10 @@ import asyncio
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING
 
+from coalition.config import SettingsError
 from coalition.errors import DatabaseUnavailable
 from schema.web.faults import RequestFault, database_unavailable
-from schema.web.view import turned_away
+from schema.web.view import turned_away, without_setting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +48,8 @@ class FileEndpoint(ABC):
             return turned_away(fault, request_id).response()
         except DatabaseUnavailable as error:
             return turned_away(database_unavailable(error.message), request_id).response()
+        except SettingsError as error:
+            return without_setting(error, request_id).response()
 
     @abstractmethod
     def file(self, request: Request, context: Context) -> Response:
@@ -55,4 +58,5 @@ class FileEndpoint(ABC):
         Raises:
             RequestFault: there is none, or not for this viewer.
             DatabaseUnavailable: the database is down.
+            SettingsError: this server's settings do not do for it.
         """

@@ -120,7 +120,7 @@ class GraphQLView:
                 raise
             return turned_away(database_unavailable(lost.message), request_id)
         except SettingsError as error:
-            return _without_setting(error, request_id)
+            return without_setting(error, request_id)
 
     def _executed(self, request: Request, asked: GraphQLRequest, principal: Principal, media: str) -> Answer:
         request_id: str = request.state.request_id
@@ -164,7 +164,7 @@ def turned_away(fault: RequestFault, request_id: str) -> Answer:
     return Answer(status=fault.status, body=body, headers=fault.headers)
 
 
-def _without_setting(error: SettingsError, request_id: str) -> Answer:
+def without_setting(error: SettingsError, request_id: str) -> Answer:
     """The answer where this server's settings do not do, such as without the key of what is to be read."""
     log.error("a request was turned away: %s", error, extra={"request_id": request_id})
     return turned_away(setting_missing(), request_id)

@@ -58,9 +58,7 @@ def test_503_while_the_database_is_down_and_service_again_after(
     assert api.http.get("/readyz").status_code == 200
 
 
-def test_503_from_a_query_whose_table_is_not_there_yet(
-    api: Api, test_database: TestDatabase, owner_engine: Engine
-) -> None:
+def test_503_from_a_query_whose_table_is_not_there_yet(api: Api, owner_engine: Engine) -> None:
     grocer = api.client_of(api.coalition.trading())
     stores = "{ viewer { partner { stores(first: 1) { nodes { code } } } } }"
     with owner_engine.begin() as owner:

@@ -266,7 +266,11 @@ def test_a_server_without_the_key_of_what_is_asked_says_so_and_the_log_which(
     monkeypatch.setenv("COALITION_VAULT_KEYS", base64.b64encode(bytes(32)).decode())
     get_settings.cache_clear()
     change = {"input": {"idempotencyKey": "again", "profile": {"name": "Eve"}}}
-    answers = [api.operator().send(MEMBER, {"by": named(member)}), ada.send(UPDATE, change)]
+    answers = [
+        api.operator().send(MEMBER, {"by": named(member)}),
+        ada.send(UPDATE, change),
+        export(api, ada, member),  # and not the beginning of a file
+    ]
     for answer in answers:
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "2")
         [error] = answer.json()["errors"]
