@@ -13,6 +13,7 @@ from coalition.audit import run_audit
 from coalition.blocking import set_blocked
 from coalition.erasing import erase_member
 from coalition.ids import NETWORK, MemberId
+from coalition.ledger.posting import call
 
 
 def refused(ledger: LedgerDriver, kind: type[errors.CoalitionError], act: Any) -> dict[str, Any]:
@@ -59,6 +60,19 @@ def test_a_member_gives_so_many_points_in_a_window_and_what_it_gets_is_not_count
     ledger.close_window()
     ledger.transfer(giver, 10_000, to=taker)
     assert clean(ledger)
+
+
+def test_the_kernel_itself_refuses_more_points_than_one_posting_moves(ledger: LedgerDriver) -> None:
+    giver, taker = ledger.member(available=10), ledger.member()
+    by_itself = "SELECT * FROM ledger.post_transfer(%s, %s, %s, 'k', '\\x00', NULL, now())"
+
+    def give(points: int | None) -> None:
+        with ledger.database.single_call() as session:
+            call(session, by_itself, (giver, taker, points))
+
+    for points in (1_000_000_001, 0, -1, None):
+        assert refused(ledger, errors.PointsInvalid, lambda points=points: give(points)) == {"points": points}
+    refused(ledger, errors.TransferLimitExceeded, lambda: give(1_000_000_000))
 
 
 def test_an_operators_gift_says_who_gave_it_and_a_members_own_nobody(ledger: LedgerDriver) -> None:
