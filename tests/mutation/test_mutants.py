@@ -1,6 +1,10 @@
 """What is changed in a function, and that nothing else is."""
 
+import re
+
 from mutation.mutants import kernel_mutants, mutants_of
+from mutation.report import reasons
+from mutation.state import CHECKOUT
 
 SCRIPT = """\
 -- CREATE FUNCTION ledger.not_this() is a comment; so is a < b.
@@ -66,3 +70,10 @@ def test_a_mutants_id_outlives_changes_elsewhere() -> None:
 def test_the_kernels_mutants_are_told_apart() -> None:
     mutants = kernel_mutants()
     assert len({mutant.id for mutant in mutants}) == len(mutants) > 2500
+
+
+def test_the_page_of_survivors_has_the_reasons_that_are_written_and_no_others() -> None:
+    page = (CHECKOUT / "docs" / "mutation.md").read_text(encoding="utf-8")
+    explained = reasons().keys()
+    assert set(re.findall(r"^- `(\w+)` ", page, re.MULTILINE)) == explained
+    assert explained - {mutant.id for mutant in kernel_mutants()} == set()
