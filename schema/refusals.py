@@ -27,7 +27,8 @@ UserErrorCode: Any = strawberry.enum(
     description="Why the network says no. The order is precedence: where several hold, the first is reported."
     " But what is not yours, or is another's already, is said to be so before anything that tells more of it:"
     " TRANSACTION_UNKNOWN before MEMBER_ERASED, IDENTIFIER_UNKNOWN likewise, IDENTIFIER_TAKEN before"
-    " CARD_REPLACED."
+    " CARD_REPLACED. What an amount of money earns depends on when: there OCCURRED_IN_FUTURE is said before"
+    " POINTS_INVALID."
     " DATABASE_UNAVAILABLE never stands in a payload: it is the top-level error of an answer 503.",
 )
 
