@@ -6,6 +6,7 @@ import functools
 from typing import TYPE_CHECKING
 
 import strawberry
+from graphql import GraphQLNonNull
 from strawberry.schema.config import StrawberryConfig
 
 from schema.coercion import make_inputs_directly
@@ -58,7 +59,8 @@ class Query(
 
 @strawberry.type(
     description="What can be done. Each takes one input with an idempotency key, a batch one with each line;"
-    " a refusal is data."
+    " a refusal is data. Several in one document are done one after the other, each by itself: one that is"
+    " null has an error that says why, and those beside it stand."
 )
 class Mutation(
     PointsMutations,
@@ -90,8 +92,21 @@ def build() -> strawberry.Schema:
         config=StrawberryConfig(scalar_map=SCALARS),
     )
     make_inputs_directly(schema, core_schema(schema))
+    _let_each_mutation_fail_alone(core_schema(schema))
     tell_paths_that_lead_somewhere(core_schema(schema))
     return schema
+
+
+def _let_each_mutation_fail_alone(core: GraphQLSchema) -> None:
+    """Make the fields of Mutation nullable, whatever their resolvers promise.
+
+    A null where none may be takes the whole `data` with it (GraphQL, section 6.4.4): of two mutations in one
+    document, what the first had done would not be told where the second may not be asked for.
+    """
+    assert core.mutation_type is not None
+    for field in core.mutation_type.fields.values():
+        if isinstance(field.type, GraphQLNonNull):
+            field.type = field.type.of_type
 
 
 def core_schema(schema: strawberry.Schema) -> GraphQLSchema:

@@ -11,21 +11,27 @@ from strawberry.types.scalar import ScalarDefinition
 
 from coalition.amounts import Points, decimal_in
 
+_MOST = 2**63 - 1
 _LONGEST = 40
 """Characters; longer than any value that a column could hold, and short enough to convert at once."""
 
 
 def _points(value: object) -> Points:
     if isinstance(value, int) and not isinstance(value, bool):
-        return Points(value)
+        return _countable(value)
     if (
         isinstance(value, str)
         and len(value) <= _LONGEST
         and value.isascii()
         and value.removeprefix("-").isdigit()
     ):
-        return Points(int(value))
+        return _countable(int(value))
     raise ValueError(f"Points must be a whole number, as an Int or a String of digits; got {_shown(value)}.")
+
+
+def _countable(number: int) -> Points:
+    """More than 64 bits hold is as wrong as the most that they do, and refused as that wherever it goes."""
+    return Points(max(-_MOST, min(number, _MOST)))
 
 
 def _decimal(value: object) -> Decimal:

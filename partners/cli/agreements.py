@@ -117,7 +117,7 @@ def agreement() -> None:
     type=click.IntRange(min=0),
     default=30,
     show_default=True,
-    help="How long points live that come back to a lot that has expired.",
+    help="How long points live that a return of a redemption brings back to a lot that has expired.",
 )
 @click.option(
     "--return-policy",

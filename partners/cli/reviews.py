@@ -11,7 +11,7 @@ import click
 from coalition import reviewing
 from coalition.cli import console
 from coalition.cli.naming import member_named
-from coalition.errors import ReviewUnknown
+from coalition.errors import REFUSALS, ReviewUnknown
 from coalition.ids import MemberId
 from coalition.paging import PageRequest
 from coalition.reviewing import Review, ReviewState
@@ -111,7 +111,12 @@ def reject(review_id: str, by: str, as_json: bool) -> None:
 
 
 @click.command(name="refusals")
-@click.option("--code", help="This refusal only, such as LIMIT_EXCEEDED.")
+@click.option(
+    "--code",
+    metavar="CODE",
+    type=click.Choice([refusal.code for refusal in REFUSALS]),
+    help="This refusal only, such as LIMIT_EXCEEDED.",
+)
 @click.option("--partner", help="What this partner was refused.")
 @click.option("--member", "who", help="What named this member: an id, or KIND:VALUE.")
 @click.option(

@@ -29,8 +29,9 @@ _MAX_HEADERS = 32_768
 class Server(uvicorn.Server):
     """A server that tells where it listens, once it does, so that port 0 is of use."""
 
-    def __init__(self, config: uvicorn.Config, *, with_explorer: bool) -> None:
+    def __init__(self, config: uvicorn.Config, *, issuer: str, with_explorer: bool) -> None:
         super().__init__(config)
+        self._issuer = issuer
         self._with_explorer = with_explorer
 
     async def startup(self, sockets: list[object] | None = None) -> None:  # type: ignore[override]
@@ -39,17 +40,19 @@ class Server(uvicorn.Server):
         for server in self.servers if self.started else ():
             for socket in server.sockets:
                 host, port = socket.getsockname()[:2]
-                _tell(f"[{host}]" if ":" in host else host, port, with_explorer=self._with_explorer)
+                base = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+                _tell(base, issuer=self._issuer, with_explorer=self._with_explorer)
 
 
-def _tell(host: str, port: int, *, with_explorer: bool) -> None:
-    base = f"http://{host}:{port}"
+def _tell(base: str, *, issuer: str, with_explorer: bool) -> None:
     click.echo(f"GraphQL     {base}/graphql")
     click.echo(f"Tokens      {base}/oauth/token")
     if with_explorer:
         click.echo(f"Explorer    {base}{explorer.PATH}")
     click.echo(f"Statements  {base}/statements/{{businessDate}}.csv")
     click.echo(f"Health      {base}/healthz {base}/readyz {base}/metrics")
+    if issuer != base:
+        click.echo(f"Issuer      {issuer}: clients are told to come there (COALITION_ISSUER_URL)")
 
 
 @click.command()
@@ -101,6 +104,7 @@ def serve(*, host: str, port: int, nightly: bool, quiet: bool, print_schema: boo
                 lifespan="on",
                 ws="none",
             ),
+            issuer=settings.issuer_url,
             with_explorer=_explorer_offered(database),
         )
         # What is there by now stays: the collector of circles need not look through it in each round.

@@ -18,7 +18,9 @@ class ForecastMonth:
 
     issuer_id: strawberry.Private[PartnerId]
     month: dt.date | None = strawberry.field(
-        description="Its first day, in the programme's zone; null: points that never expire."
+        description="Its first day, in the programme's zone; null: points that never expire. Points lapse"
+        " as a day begins and count in the month of their last day: what lapses on 1 April is of March"
+        " (ExpiringPoints.on)."
     )
     expiring: Points = strawberry.field(
         description="Available, pending and held points that lapse in it if nobody spends them."

@@ -63,7 +63,10 @@ class Agreement(Node):
     )
     activity: Activity | None = strawberry.field(description="Of INACTIVITY: what starts the term anew.")
     activity_where: ActivityWhere | None = strawberry.field(description="Of INACTIVITY: at whom.")
-    grace_days: int = strawberry.field(description="How long points live that come back to an expired lot.")
+    grace_days: int = strawberry.field(
+        description="How long points live that the return of a redemption brings back to an expired lot. What"
+        " a hold releases has no grace: it expires at once where its lot did meanwhile."
+    )
     return_policy: ReturnPolicy = strawberry.field(description="How much of an issue can be taken back.")
     published_at: dt.datetime = strawberry.field(description="When it was published.")
 

@@ -71,7 +71,8 @@ class Entry:
     lot_id: strawberry.Private[LotId | None]
     issuer_id: strawberry.Private[PartyId | None]
     expires_at: dt.datetime | None = strawberry.field(
-        description="When the lot's points lapse; null: never, or a deficit's leg."
+        description="When the lot's points lapse, as it stands now: activity and grace move it. Null: never,"
+        " or a deficit's leg."
     )
 
     @strawberry.field(description="The lot whose points moved; null: what a member owes.")
@@ -242,8 +243,10 @@ class Transaction(Node):
         return [Transaction.of_ref(one.ref) for one in found]
 
     @strawberry.field(
-        description="How many of its points were not reversed yet, and can be: of an issue as far as your"
-        " agreement's ReturnPolicy lets. Null where nothing of it ever could."
+        description="How many of its points were not reversed yet; no more than these can be. Of an issue"
+        " your agreement's ReturnPolicy may let fewer, or none (RETURN_POLICY_FORBIDS); of a redemption what"
+        " a pool's giver gave who was erased since comes back to nobody (REVERSAL_EXCEEDED). Null where nothing"
+        " of it ever could."
     )
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""

@@ -312,6 +312,47 @@ def test_no_mutation_takes_an_endless_key_and_nothing_moves(scene: Scene, name: 
     assert said == [[("INVALID_INPUT", ["input", *where, "idempotencyKey"])]] * len(said)
 
 
+BEYOND_64_BITS = str(2**64)
+
+
+def counted(kind: Any) -> list[str]:
+    """Which fields of an input are points."""
+    return [name for name, one in kind.fields.items() if get_named_type(one.type).name == "Points"]
+
+
+@pytest.mark.parametrize("name", [name for name in MUTATIONS if counted(keyed(name))])
+def test_no_mutation_takes_more_points_than_can_be_counted_and_nothing_moves(scene: Scene, name: str) -> None:
+    where = ["lines", "0"] if name.endswith("Batch") else []
+    said = []
+    for who, points in product(scene.callers, counted(keyed(name))):
+        wish = least(
+            keyed(name), LEAVES | {"ID": scene.ada, "MemberBy": named(scene.ada), "Points": BEYOND_64_BITS}
+        )
+        wish[points] = BEYOND_64_BITS
+        asked = {"input": {"lines": [wish]} if where else wish}
+        with scene.api.nothing_moves():
+            answer = scene.callers[who].send(mutation(name), asked).json()
+        if "errors" in answer:
+            assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
+            continue
+        [payload] = answer["data"].values()
+        lines = [error for line in payload.get("lines", ()) for error in line["userErrors"]]
+        said.append(told(name, payload["userErrors"] + lines))
+    assert said
+    assert all(said)
+
+
+def test_the_register_is_read_whatever_was_refused(scene: Scene) -> None:
+    for points in (BEYOND_64_BITS, f"-{BEYOND_64_BITS}", "9" * 40):
+        assert scene.do(scene.till, "issuePoints", member=named(scene.ada), points=points) == [
+            ("POINTS_INVALID", ["input", "points"])
+        ]
+    told_of = scene.callers["operator"].ask("{ refusals(first: 3) { nodes { code facts } } }")["refusals"][
+        "nodes"
+    ]
+    assert [one["code"] for one in told_of] == ["POINTS_INVALID"] * 3
+
+
 NO_POINTS: tuple[set[str], dict[str, Any], Refusal] = (
     set(POSTINGS) - {"voidRedemption"},
     {"points": 0},

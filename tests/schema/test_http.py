@@ -272,9 +272,26 @@ def test_without_the_scope_a_field_is_forbidden_and_nothing_moves(api: Api) -> N
         partial = reader.send(wish, given, Accept=GRAPHQL_JSON)
         by_operator = operator.send(wish, given)
         before = reader.send("{ clients { nodes { clientId } } }")
-    assert (answer.status_code, answer.json()["data"], _code(answer)) == (200, None, "FORBIDDEN")
+    assert (answer.status_code, answer.json()["data"], _code(answer)) == (
+        200,
+        {"issuePoints": None},
+        "FORBIDDEN",
+    )
     assert partial.status_code == 294
     assert _code(by_operator) == _code(before) == "FORBIDDEN"
+
+
+def test_of_two_mutations_in_one_document_each_stands_for_itself(api: Api) -> None:
+    grocer = api.coalition.trading()
+    member = api.enrolled(grocer)
+    till = api.client_of(grocer)
+    one = "issuePoints(input: {idempotencyKey: %s, member: {id: %s}, points: 1}) { replayed }"
+    first, last = (one % (json.dumps(key), json.dumps(member)) for key in ("first", "last"))
+    forbidden = 'adjustPoints(input: {idempotencyKey: "k", member: {id: %s}, points: 1, reason: GOODWILL}) { replayed }'
+    answer = till.send(f"mutation {{ a: {first} b: {forbidden % json.dumps(member)} c: {last} }}")
+    assert answer.json()["data"] == {"a": {"replayed": False}, "b": None, "c": {"replayed": False}}
+    [error] = answer.json()["errors"]
+    assert (error["path"], error["extensions"]["code"]) == (["b"], "FORBIDDEN")
 
 
 def test_what_goes_wrong_inside_is_not_shown(caller: Caller, monkeypatch: pytest.MonkeyPatch) -> None:

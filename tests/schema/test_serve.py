@@ -51,11 +51,13 @@ def test_it_serves_until_it_is_told_to_stop(test_database: TestDatabase, how: si
         assert httpx.post(f"{address}/graphql", json={"query": "{ __typename }"}).status_code == 401
         began = time.monotonic()
         process.send_signal(how)
-        _, said = process.communicate(timeout=15)
+        told, said = process.communicate(timeout=15)
     assert process.returncode in {0, 128 + how}
     assert time.monotonic() - began < 10
     assert "Traceback" not in said
     assert '"path":"/graphql"' in said
+    # Nobody said where clients reach it, and it is not there that it listens.
+    assert "Issuer      http://127.0.0.1:8000: clients are told to come there" in told
 
 
 def test_a_port_that_is_taken_is_told(test_database: TestDatabase) -> None:
