@@ -245,8 +245,8 @@ class Transaction(Node):
     @strawberry.field(
         description="How many of its points were not reversed yet; no more than these can be. Of an issue"
         " your agreement's ReturnPolicy may let fewer, or none (RETURN_POLICY_FORBIDS); of a redemption what"
-        " a pool's giver gave who was erased since comes back to nobody (REVERSAL_EXCEEDED). Null where nothing"
-        " of it ever could."
+        " a pool's giver gave who was erased since comes back to nobody (REVERSAL_EXCEEDED). Null where"
+        " nothing of it ever could."
     )
     def reversible_points(self, info: Info) -> Points | None:
         """What is left of it."""
