@@ -99,7 +99,7 @@ class ClockRefused(ProgrammeRefusal):
     """The programme's clock is never set in production, and never back."""
 
     code = "CLOCK_REFUSED"
-    summary = "The clock can be set forward only, and never in production."
+    summary = "The clock can be set forward only, to before the year 9000, and never in production."
 
 
 class ClockSkew(ProgrammeRefusal):

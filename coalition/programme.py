@@ -21,6 +21,7 @@ _MAX_LIMIT: Final = 1_000_000_000_000
 """As good as none: a thousand times what one transaction may move."""
 
 _MOST_LATE_DAYS: Final = 3_660
+_LONGEST_NAME: Final = 200
 
 LONGEST_VOUCHER: Final = timedelta(hours=1)
 """No longer than the keys that sign vouchers are published after they were retired."""
@@ -97,10 +98,14 @@ def open_programme(session: Session, command: OpenProgramme) -> Programme:
     """Open the programme in an empty database, with its first window.
 
     Raises:
-        InvalidInput: the zone or currency does not exist.
+        InvalidInput: the zone or currency does not exist, or the name says nothing.
         ProgrammeAlreadyOpen: this database holds one.
         ClockRefused: a start was given in production.
     """
+    if not command.name.strip() or len(command.name) > _LONGEST_NAME or not command.name.isprintable():
+        raise InvalidInput(
+            f"a programme's name has 1 to {_LONGEST_NAME} printable characters", field=("input", "name")
+        )
     if command.zone not in available_timezones():
         raise InvalidInput(
             f"{command.zone!r} is no IANA time zone, such as Europe/Berlin", field=("input", "zone")

@@ -8,7 +8,7 @@ other still posts.
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -193,8 +193,24 @@ def _post_lane(db: Database, lane: list[Asked], partner_id: PartnerId) -> Done:
     """A lane's lines, in as many transactions as its reversals need."""
     done: Done = []
     for stage in stages(lane):
-        done += _patiently(db, partial(post_stage, db, stage, partner_id))
+        done += _posted(db, stage, partner_id)
     return done
+
+
+def _posted(db: Database, stage: Sequence[Asked], partner_id: PartnerId) -> Done:
+    """What became of a stage; of its halves, one by one, where the whole takes longer than a call may.
+
+    So it is where thousands of its lines are one member's.
+    """
+    try:
+        return _patiently(
+            db, partial(post_stage, db, stage, partner_id), tries=_TRIES if len(stage) == 1 else 2
+        )
+    except DatabaseUnavailable as error:
+        if len(stage) == 1 or error.reason is not None:
+            raise
+    middle = len(stage) // 2
+    return _posted(db, stage[:middle], partner_id) + _posted(db, stage[middle:], partner_id)
 
 
 def _count(counts: Counts, done: Done) -> None:
@@ -208,15 +224,15 @@ def _count(counts: Counts, done: Done) -> None:
             counts.points[line.kind] += outcome.points
 
 
-def _patiently(db: Database, act: Callable[[], T]) -> T:
+def _patiently(db: Database, act: Callable[[], T], *, tries: int = _TRIES) -> T:
     """What is asked; again, whole, where the database was busy or away. Nothing happens twice."""
     pause = _PAUSE
-    for attempt in range(1, _TRIES + 1):
+    for attempt in range(1, tries + 1):
         try:
             keep_fresh(db)
             return act()
         except DatabaseUnavailable:
-            if attempt == _TRIES:
+            if attempt == tries:
                 raise
             time.sleep(pause)
             pause *= 2

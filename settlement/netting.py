@@ -66,7 +66,7 @@ class Totals:
 
     @property
     def saved(self) -> Decimal:
-        """What netting spared from being paid to and fro."""
+        """Gross less net: the lines that end in no payment to a partner."""
         return self.gross - self.net
 
 

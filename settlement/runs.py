@@ -61,7 +61,7 @@ class Run:
 
     @property
     def saved(self) -> Decimal:
-        """What netting spared from being paid to and fro."""
+        """Gross less net: the lines that end in no payment to a partner."""
         return self.gross - self.net
 
 

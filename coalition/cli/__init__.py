@@ -102,6 +102,13 @@ class CommandGroup(OpenGroup):
             ctx.exit(console.exit_code(refusal))
         except KeyboardInterrupt:
             ctx.exit(console.ExitCode.INTERRUPTED)
+        except BrokenPipeError:
+            raise  # whoever read the output has seen enough: click ends in silence
+        except OSError as error:
+            if error.strerror is None:
+                raise
+            where = "" if error.filename is None else f"{error.filename}: "
+            raise click.ClickException(f"{where}{error.strerror}") from error
 
 
 class _Missing(click.Command):

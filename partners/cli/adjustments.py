@@ -9,6 +9,7 @@ import click
 
 from coalition import adjusting
 from coalition.adjusting import Adjustment, AdjustmentReason, AdjustmentState
+from coalition.amounts import MAX_POINTS
 from coalition.cli import console
 from coalition.cli.naming import member_named
 from coalition.errors import AdjustmentUnknown
@@ -37,7 +38,7 @@ _COLUMNS: Final = {
 
 @click.command()
 @click.argument("who", metavar="MEMBER")
-@click.argument("points", type=int)
+@click.argument("points", type=click.IntRange(-MAX_POINTS, MAX_POINTS))
 @click.option(
     "--reason", type=click.Choice([one.value for one in AdjustmentReason]), required=True, help="Why."
 )

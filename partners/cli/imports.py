@@ -2,6 +2,7 @@
 
 import csv
 import gc
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ import click
 
 from coalition.cli import console
 from coalition.cli.console import ExitCode
+from coalition.errors import DatabaseUnavailable
 from coalition.programme import get_programme
 from partners.directory import get_partner_by_code
 from partners.importing import Counts, post_lines
@@ -25,13 +27,15 @@ class RejectsFile:
     """The lines that were not posted; the file exists only if there are any.
 
     Raises:
-        click.UsageError: there is a file of that name that no import wrote.
+        click.UsageError: there is a file of that name that no import wrote, or none can be written there.
     """
 
     def __init__(self, path: Path) -> None:
         # What is no file, such as /dev/null, may be written to.
         if path.is_file() and not _is_ours(path):
             raise click.UsageError(f"{path} exists and is no file of rejects; --rejects names another")
+        if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+            raise click.UsageError(f"{path} cannot be written; --rejects names another file")
         self._path = path
         self._file: Any = None
 
@@ -115,13 +119,32 @@ def import_file(file: Path, code: str, written: Format | None, rejects: Path | N
             partner_id = get_partner_by_code(session, code).partner_id
             zone = get_programme(session).tz
         lines = read_lines(opened, written=written, partner_id=partner_id, zone=zone)
-        for reject in post_lines(
-            database, _watched(lines, opened, advance), partner_id=partner_id, counts=counts
-        ):
-            kept.add(reject)
+        with _saying_what_stays(counts):
+            for reject in post_lines(
+                database, _watched(lines, opened, advance), partner_id=partner_id, counts=counts
+            ):
+                kept.add(reject)
     _tell(counts, rejects, as_json=as_json)
     if counts.rejected:
         raise SystemExit(ExitCode.REFUSED)
+
+
+@contextmanager
+def _saying_what_stays(counts: Counts) -> Iterator[None]:
+    """An import that stops half-way says so: what was posted stays."""
+    try:
+        yield
+    except (DatabaseUnavailable, KeyboardInterrupt) as error:
+        stays = (
+            f"Stopped after {counts.lines:,} lines; some more may be posted. All of it stays: import the same"
+            " file again, and the rest is posted, and nothing twice."
+        )
+        if isinstance(error, KeyboardInterrupt):
+            click.echo(stays, err=True)
+            raise
+        stopped = DatabaseUnavailable(f"The database was busy or away for too long. {stays}")
+        stopped.reason = error.reason
+        raise stopped from error
 
 
 @contextmanager

@@ -62,7 +62,10 @@ def publish(
         Store(code=code, name=name or code, since=_day(since), closed=_day(closed))
         for code, _, name in (text.partition("=") for text in codes)
     ]
-    wanted = [*named, *(_stores(opened) if opened else ())]
+    try:
+        wanted = [*named, *(_stores(opened) if opened else ())]
+    except UnicodeDecodeError as error:
+        raise click.UsageError(f"the file is not in UTF-8: {error.reason} at byte {error.start:,}") from error
     if not wanted:
         raise click.UsageError("name at least one store, or give --file")
     done: list[Store] = []

@@ -156,7 +156,9 @@ class SettlementRun(Node):
     closed_at: dt.datetime = strawberry.field(description="When its window closed.")
     gross: Money = strawberry.field(description="The sum of all lines.")
     net: Money = strawberry.field(description="The sum of what partners receive in the end.")
-    saved: Money = strawberry.field(description="What netting spared from being paid to and fro.")
+    saved: Money = strawberry.field(
+        description="Gross less net: the lines that end in no payment to a partner."
+    )
 
     @strawberry.field(
         description="Each party's position; they sum to zero.", directives=[FEW, Cost(weight=5)]

@@ -97,6 +97,8 @@ def test_stores_come_from_a_file_or_from_the_command(coalition: Coalition, run: 
     run("partner", "store", "publish", "grocer", code=2)
     file.write_text("code,name,since\n0001,North,yesterday\n")
     run("partner", "store", "publish", "grocer", "--file", str(file), code=2)
+    file.write_bytes("code,name\n0004,Müller\n".encode("latin-1"))
+    run("partner", "store", "publish", "grocer", "--file", str(file), code=2)
 
 
 def test_a_review_is_listed_released_and_posted(coalition: Coalition, run: Any) -> None:

@@ -6,7 +6,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -18,12 +18,15 @@ from operating import START, Coalition
 from coalition.audit import run_audit
 from coalition.cli import cli
 from coalition.config import get_settings
+from coalition.errors import DatabaseUnavailable
 from coalition.identifiers import Identifier, IdentifierKind
 from coalition.ids import MemberId, PartnerId, PartyId
 from coalition.members import EnrolMember, enrol_member
 from coalition.merging import MergeMembers, merge_members, unmerge_members
 from coalition.receipts import Receipt
+from partners import importing
 from partners.directory import Partner
+from partners.import_stages import post_stage
 from partners.importing import CHUNK, Counts, _chunks, post_lines
 from partners.till_files import Format, LineKind, Reject, TillLine, read_lines
 
@@ -720,3 +723,61 @@ def test_what_is_no_file_may_take_the_rejects_and_stays(cards: list[str], tmp_pa
     assert imported(written(tmp_path / "till.csv", line(1, "999999")), "--rejects", str(sink)).exit_code == 1
     assert imported(written(tmp_path / "till.csv", line(1, cards[0])), "--rejects", str(sink)).exit_code == 0
     assert sink.is_char_device()
+
+
+def test_a_rejects_file_that_cannot_be_written_is_refused_before_the_first_line(
+    coalition: Coalition, cards: list[str], tmp_path: Path
+) -> None:
+    file = written(tmp_path / "till.csv", line(1, cards[0]), line(2, "999999"))
+    before = coalition.snapshot()
+    refused = imported(file, "--rejects", str(tmp_path / "nowhere" / "rejects.csv"))
+    assert (refused.exit_code, "cannot be written" in refused.stderr) == (2, True)
+    assert coalition.snapshot() == before
+
+
+def test_what_takes_too_long_as_a_whole_is_posted_in_parts(
+    cards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def impatient(db: Any, stage: Any, partner_id: PartnerId) -> Any:
+        sizes.append(len(stage))
+        if len(stage) > 2:
+            raise DatabaseUnavailable("The database is busy and nothing has moved.")
+        return post_stage(db, stage, partner_id)
+
+    monkeypatch.setattr(importing, "post_stage", impatient)
+    monkeypatch.setattr(importing, "_PAUSE", 0)
+    file = written(tmp_path / "till.csv", *(line(number, cards[0]) for number in range(9)), line(9, "999999"))
+    told = json.loads(imported(file).stdout)
+    assert (told["lines"], told["posted"]["issue"], told["rejected"]) == (10, 9, 1)
+    assert max(sizes) >= 9
+    assert [reject["line"] for reject in rejects(file)] == ["11"]
+
+
+def test_an_import_that_stops_half_way_says_that_what_was_posted_stays(
+    cards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stops: BaseException = DatabaseUnavailable()
+
+    def stopping(db: Any, stage: Any, partner_id: PartnerId) -> Any:
+        # What comes second asks for the same receipt again, and so waits for the first.
+        if any(asked.kind is LineKind.REVERSE_ISSUE for asked, _ in stage):
+            raise stops
+        return post_stage(db, stage, partner_id)
+
+    monkeypatch.setattr(importing, "post_stage", stopping)
+    monkeypatch.setattr(importing, "_PAUSE", 0)
+    lines = [line(1, cards[0]), line(1, cards[0]), line(1, cards[0], kind="reverse_issue", points="")]
+    file = written(tmp_path / "till.csv", *lines)
+    stopped = imported(file)
+    assert stopped.exit_code == 3
+    [said] = [json.loads(stopped.stderr)["error"]["message"]]
+    assert "nothing has moved" not in said
+    assert "Stopped after 1 lines" in said
+    assert "import the same file again" in said
+    stops = KeyboardInterrupt()
+    stopped = imported(file)
+    assert (stopped.exit_code, stopped.stdout) == (130, "")
+    assert "import the same file again" in stopped.stderr
+    monkeypatch.undo()

@@ -29,6 +29,11 @@ def test_a_member_is_exported_and_then_erased(terminal: Terminal, tmp_path: Path
     assert json.loads(file.read_text())["records"][0]["identifiers"][0]["value"] == "ada@example.org"
     assert json.loads(terminal("member", "export", ADA).stdout)["member_id"] == member
     terminal("member", "export", ADA, "--output", str(file), exit_code=2)
+    nowhere = str(file.parent / "nowhere" / "ada.json")
+    assert (
+        "No such file or directory"
+        in terminal("member", "export", ADA, "--output", nowhere, exit_code=1).stderr
+    )
 
     assert "for good" in terminal("member", "erase", ADA, exit_code=1).output
     assert terminal.data("member", "show", ADA)["identifiers"] == [ADA]

@@ -197,6 +197,14 @@ def test_a_programme_is_opened_once_and_in_production_by_the_wall_clock(database
         open_programme(session, OpenProgramme(name="Again", mode="sandbox", starts_at=START))
 
 
+@pytest.mark.parametrize("name", ["", "  ", "n" * 201, "a\nb"])
+def test_a_programme_has_a_name_that_can_be_read(database: Database, name: str) -> None:
+    with pytest.raises(errors.InvalidInput), database.unit_of_work() as session:
+        open_programme(session, OpenProgramme(name=name, mode="sandbox"))
+    with pytest.raises(errors.ProgrammeNotOpen), database.reading() as session:
+        get_programme(session)
+
+
 @pytest.mark.usefixtures("database")
 @pytest.mark.fresh_database
 def test_a_programme_is_opened_by_one_at_a_time_and_has_its_first_partitions(owner_engine: Engine) -> None:
