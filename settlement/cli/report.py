@@ -160,7 +160,7 @@ def expiry_forecast(*, months: int, code: str | None, form: str) -> None:
     """What will expire and mature, by issuer and month, as things stand now.
 
     Expiring points count what is available, pending and held; breakage is what the network would return to
-    their funders. A month of - is for points that never expire.
+    their funders. A month of - is for points that never expire; what lapses after these months is not shown.
     """
     with console.open_database() as database, database.reading() as session:
         issuer = None if code is None else get_partner_by_code(session, code)
@@ -252,9 +252,10 @@ def _print_rows(rows: list[dict[str, Any]], form: str, title: str) -> None:
             writer = csv.DictWriter(sys.stdout, list(rows[0]), lineterminator="\r\n")
             writer.writeheader()
             writer.writerows(rows)
+    elif rows:
+        print_papers(title, [("", {name: name.replace("_", " ") for name in rows[0]}, rows)])
     else:
-        columns = {name: name.replace("_", " ") for name in (rows[0] if rows else {"business_date": None})}
-        print_papers(title, [("", columns, rows)])
+        click.echo(f"{title}: none")
 
 
 def _camel(name: str) -> str:

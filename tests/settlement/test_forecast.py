@@ -100,6 +100,10 @@ def test_the_command_prints_it(coalition: Coalition, test_database: TestDatabase
     coalition.issue(coalition.member(of=grocer), grocer, points=100)
     for name, value in test_database.environment.items():
         monkeypatch.setenv(name, value)
+    assert (
+        CliRunner().invoke(cli, ["report", "expiry-forecast", "--months", "1"]).stdout
+        == "Expiry forecast: none\n"
+    )
     done = CliRunner().invoke(cli, ["report", "expiry-forecast", "--format", "csv"])
     assert done.exit_code == 0, done.output
     assert done.stdout.splitlines() == [

@@ -14,7 +14,7 @@ from coalition import clock, errors, windows
 from coalition.clock import wall
 from coalition.db import Database
 from coalition.ledger.posting import call
-from coalition.programme import OpenProgramme, open_programme
+from coalition.programme import OpenProgramme, get_programme, open_programme
 
 
 def in_vain(engine: Engine) -> Connection:
