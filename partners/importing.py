@@ -204,7 +204,7 @@ def _posted(db: Database, stage: Sequence[Asked], partner_id: PartnerId) -> Done
     """
     try:
         return _patiently(
-            db, partial(post_stage, db, stage, partner_id), tries=_TRIES if len(stage) == 1 else 2
+            db, partial(post_stage, db, stage, partner_id), tries_if_busy=_TRIES if len(stage) == 1 else 2
         )
     except DatabaseUnavailable as error:
         if len(stage) == 1 or error.reason is not None:
@@ -224,15 +224,15 @@ def _count(counts: Counts, done: Done) -> None:
             counts.points[line.kind] += outcome.points
 
 
-def _patiently(db: Database, act: Callable[[], T], *, tries: int = _TRIES) -> T:
+def _patiently(db: Database, act: Callable[[], T], *, tries_if_busy: int = _TRIES) -> T:
     """What is asked; again, whole, where the database was busy or away. Nothing happens twice."""
     pause = _PAUSE
-    for attempt in range(1, tries + 1):
+    for attempt in range(1, _TRIES + 1):
         try:
             keep_fresh(db)
             return act()
-        except DatabaseUnavailable:
-            if attempt == tries:
+        except DatabaseUnavailable as error:
+            if attempt >= (tries_if_busy if error.reason is None else _TRIES):
                 raise
             time.sleep(pause)
             pause *= 2

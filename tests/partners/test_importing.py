@@ -755,6 +755,26 @@ def test_what_takes_too_long_as_a_whole_is_posted_in_parts(
     assert [reject["line"] for reject in rejects(file)] == ["11"]
 
 
+def test_a_database_that_is_away_for_a_while_is_waited_for_with_the_whole(
+    cards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+
+    def away_at_first(db: Any, stage: Any, partner_id: PartnerId) -> Any:
+        sizes.append(len(stage))
+        if len(sizes) < 5:
+            away = DatabaseUnavailable()
+            away.reason = "connection refused"
+            raise away
+        return post_stage(db, stage, partner_id)
+
+    monkeypatch.setattr(importing, "post_stage", away_at_first)
+    monkeypatch.setattr(importing, "_PAUSE", 0)
+    file = written(tmp_path / "till.csv", *(line(number, cards[0]) for number in range(9)))
+    assert json.loads(imported(file).stdout)["posted"]["issue"] == 9
+    assert sizes == [9] * 5
+
+
 def test_an_import_that_stops_half_way_says_that_what_was_posted_stays(
     cards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
