@@ -99,7 +99,7 @@ def check_keys(session: Session, member_ids: Collection[MemberId]) -> None:
     """
     query = select(_k).where(_k.c.member_id.in_(member_ids), _k.c.wrapped.is_not(None))
     for row in session.execute(query):
-        ring(session).unwrap(row.kek, row.wrapped, bound_to=key_bound_to(row.member_id))
+        _key_of(session, row.member_id, row.kek, row.wrapped)
 
 
 def _opened(session: Session, condition: ColumnElement[bool]) -> dict[tuple[MemberId, str], str]:
@@ -112,14 +112,17 @@ def _opened(session: Session, condition: ColumnElement[bool]) -> dict[tuple[Memb
     keys: dict[MemberId, bytes] = {}
     for row in rows:
         if row.member_id not in keys:
-            bound = key_bound_to(row.member_id)
-            keys[row.member_id] = ring(session).unwrap(row.kek, row.wrapped, bound_to=bound)
+            keys[row.member_id] = _key_of(session, row.member_id, row.kek, row.wrapped)
     return {
         (row.member_id, row.field): unseal(
             keys[row.member_id], row.ciphertext, bound_to=value_bound_to(row.member_id, row.field)
         ).decode()
         for row in rows
     }
+
+
+def _key_of(session: Session, member_id: MemberId, kek: str, wrapped: bytes) -> bytes:
+    return ring(session).unwrap(kek, wrapped, bound_to=key_bound_to(member_id))
 
 
 def destroy(session: Session, member_ids: Collection[MemberId], *, at: datetime) -> None:

@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 from uuid import UUID
@@ -735,6 +735,12 @@ def test_a_rejects_file_that_cannot_be_written_is_refused_before_the_first_line(
     assert coalition.snapshot() == before
 
 
+def post_by(monkeypatch: pytest.MonkeyPatch, act: Callable[[Any, Any, PartnerId], Any]) -> None:
+    """Let an import post its lines by this, and not pause before it tries again."""
+    monkeypatch.setattr(importing, "post_stage", act)
+    monkeypatch.setattr(importing, "_PAUSE", 0)
+
+
 def test_what_takes_too_long_as_a_whole_is_posted_in_parts(
     cards: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -746,8 +752,7 @@ def test_what_takes_too_long_as_a_whole_is_posted_in_parts(
             raise DatabaseUnavailable("The database is busy and nothing has moved.")
         return post_stage(db, stage, partner_id)
 
-    monkeypatch.setattr(importing, "post_stage", impatient)
-    monkeypatch.setattr(importing, "_PAUSE", 0)
+    post_by(monkeypatch, impatient)
     file = written(tmp_path / "till.csv", *(line(number, cards[0]) for number in range(9)), line(9, "999999"))
     told = json.loads(imported(file).stdout)
     assert (told["lines"], told["posted"]["issue"], told["rejected"]) == (10, 9, 1)
@@ -768,8 +773,7 @@ def test_a_database_that_is_away_for_a_while_is_waited_for_with_the_whole(
             raise away
         return post_stage(db, stage, partner_id)
 
-    monkeypatch.setattr(importing, "post_stage", away_at_first)
-    monkeypatch.setattr(importing, "_PAUSE", 0)
+    post_by(monkeypatch, away_at_first)
     file = written(tmp_path / "till.csv", *(line(number, cards[0]) for number in range(9)))
     assert json.loads(imported(file).stdout)["posted"]["issue"] == 9
     assert sizes == [9] * 5
@@ -786,8 +790,7 @@ def test_an_import_that_stops_half_way_says_that_what_was_posted_stays(
             raise stops
         return post_stage(db, stage, partner_id)
 
-    monkeypatch.setattr(importing, "post_stage", stopping)
-    monkeypatch.setattr(importing, "_PAUSE", 0)
+    post_by(monkeypatch, stopping)
     lines = [line(1, cards[0]), line(1, cards[0]), line(1, cards[0], kind="reverse_issue", points="")]
     file = written(tmp_path / "till.csv", *lines)
     stopped = imported(file)
@@ -800,4 +803,3 @@ def test_an_import_that_stops_half_way_says_that_what_was_posted_stays(
     stopped = imported(file)
     assert (stopped.exit_code, stopped.stdout) == (130, "")
     assert "import the same file again" in stopped.stderr
-    monkeypatch.undo()

@@ -291,6 +291,18 @@ def test_every_mutation_or_each_line_of_a_batch_wants_a_key(name: str) -> None:
     assert is_required_input_field(keyed(name).fields["idempotencyKey"])
 
 
+def answered(caller: Caller, name: str, wish: dict[str, Any]) -> list[list[Refusal]]:
+    """What the mutation, or a batch of this one line, was refused with; nothing where the caller may not ask it."""
+    asked = {"input": {"lines": [wish]} if name.endswith("Batch") else wish}
+    answer = caller.send(mutation(name), asked).json()
+    if "errors" in answer:
+        assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
+        return []
+    [payload] = answer["data"].values()
+    lines = [error for line in payload.get("lines", ()) for error in line["userErrors"]]
+    return [told(name, payload["userErrors"] + lines)]
+
+
 @pytest.mark.parametrize("name", MUTATIONS)
 def test_no_mutation_takes_an_endless_key_and_nothing_moves(scene: Scene, name: str) -> None:
     """Whoever asks, and also where who is named is wrong, too: of that is said later."""
@@ -300,14 +312,7 @@ def test_no_mutation_takes_an_endless_key_and_nothing_moves(scene: Scene, name: 
         for who, member in product(("till", "ada", "operator"), (named(scene.ada), NO_PHONE)):
             wish = least(keyed(name), LEAVES | {"ID": scene.ada, "MemberBy": member})
             wish["idempotencyKey"] = ENDLESS
-            asked = {"input": {"lines": [wish]} if where else wish}
-            answer = scene.callers[who].send(mutation(name), asked).json()
-            if "errors" in answer:
-                assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
-                continue
-            [payload] = answer["data"].values()
-            lines = [error for line in payload.get("lines", ()) for error in line["userErrors"]]
-            said.append(told(name, payload["userErrors"] + lines))
+            said += answered(scene.callers[who], name, wish)
     assert said
     assert said == [[("INVALID_INPUT", ["input", *where, "idempotencyKey"])]] * len(said)
 
@@ -322,22 +327,14 @@ def counted(kind: Any) -> list[str]:
 
 @pytest.mark.parametrize("name", [name for name in MUTATIONS if counted(keyed(name))])
 def test_no_mutation_takes_more_points_than_can_be_counted_and_nothing_moves(scene: Scene, name: str) -> None:
-    where = ["lines", "0"] if name.endswith("Batch") else []
     said = []
     for who, points in product(scene.callers, counted(keyed(name))):
         wish = least(
             keyed(name), LEAVES | {"ID": scene.ada, "MemberBy": named(scene.ada), "Points": BEYOND_64_BITS}
         )
         wish[points] = BEYOND_64_BITS
-        asked = {"input": {"lines": [wish]} if where else wish}
         with scene.api.nothing_moves():
-            answer = scene.callers[who].send(mutation(name), asked).json()
-        if "errors" in answer:
-            assert [error["extensions"]["code"] for error in answer["errors"]] == ["FORBIDDEN"]
-            continue
-        [payload] = answer["data"].values()
-        lines = [error for line in payload.get("lines", ()) for error in line["userErrors"]]
-        said.append(told(name, payload["userErrors"] + lines))
+            said += answered(scene.callers[who], name, wish)
     assert said
     assert all(said)
 
