@@ -47,14 +47,14 @@ def _address(process: subprocess.Popen[str]) -> str:
 def test_it_serves_until_it_is_told_to_stop(test_database: TestDatabase, how: signal.Signals) -> None:
     with _server(test_database, "--port", "0") as process:
         address = _address(process)
-        assert process.stdout is not None
-        *_, issuer = (process.stdout.readline() for _ in range(4))
-        # Nobody said where clients reach it, and it is not there that it listens.
-        assert issuer.startswith("Issuer      http://127.0.0.1:8000: clients are told to come there")
         assert httpx.get(f"{address}/healthz").status_code == 200
         assert httpx.post(f"{address}/graphql", json={"query": "{ __typename }"}).status_code == 401
         began = time.monotonic()
         process.send_signal(how)
+        process.wait(timeout=15)
+        assert process.stdout is not None
+        # Nobody said where clients reach it, and it is not there that it listens.
+        assert "Issuer      http://127.0.0.1:8000: clients are told to come there" in process.stdout.read()
         _, said = process.communicate(timeout=15)
     assert process.returncode in {0, 128 + how}
     assert time.monotonic() - began < 10
